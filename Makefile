@@ -1,0 +1,86 @@
+# Pogo's front door: `make help` lists what there is. The work is done by meson, ninja and the programs in tools/ and tests/.
+
+# Which build: release, asan or ubsan. Each has a directory of its own.
+MODE := release
+# For `make run` and `make test`: the engine; for `make run`: the kernel, and how many CPUs.
+E := interp
+K := cloud-amd64
+CPUS := 2
+# For `make test`: groups, or GROUP/PART-OF-A-NAME; see tests/run --help.
+T := all
+
+B_release := build
+B_asan := build-asan
+B_ubsan := build-ubsan
+O_asan := -Db_sanitize=address -Db_lundef=false
+O_ubsan := -Db_sanitize=undefined -Db_lundef=false
+B := $(B_$(MODE))
+GUESTS := build/guests
+# Non-empty if `make test` runs one of these groups.
+wants = $(filter all $(1) $(addsuffix /%,all $(1)),$(T))
+
+ifeq ($(B),)
+$(error MODE=$(MODE) is none of release, asan, ubsan)
+endif
+
+.PHONY: build run test check bench install clean distclean help setup-build setup-run setup-test setup-check guests build-test
+.SILENT:
+
+build: setup-build
+	tools/build $(B) $(O_$(MODE))
+
+# Packages, as root; otherwise the command that installs them.
+setup-build:
+	tools/setup build
+setup-run:
+	tools/setup build run
+setup-test:
+	tools/setup build run test
+setup-check:
+	tools/setup build run test check
+
+guests: setup-run
+	tools/guests $(GUESTS)
+
+run: guests build
+	test -f $(GUESTS)/run.img || cp $(GUESTS)/root.img $(GUESTS)/run.img
+	$(B)/pogo run --engine $(E) --kernel $(GUESTS)/$(K)/vmlinuz --initrd $(GUESTS)/$(K)/initrd --append "console=ttyS0" \
+		--memory 512M --cpus $(CPUS) --disk $(GUESTS)/run.img
+
+build-test: setup-test
+	$(if $(filter check,$(T)),tools/setup check)
+	tools/build $(B) $(O_$(MODE))
+	$(if $(call wants,guest)$(call wants,sanitize),tests/guest/build.sh build/guest)
+	$(if $(call wants,boot),tools/guests $(GUESTS))
+	$(if $(call wants,sanitize),tools/build $(B_asan) $(O_asan))
+	$(if $(call wants,sanitize),tools/build $(B_ubsan) $(O_ubsan))
+
+test: build-test
+	tests/run --build $(B) --engine $(E) $(T)
+
+check: setup-check
+	tools/check
+
+bench: build
+	bench/run --build $(B)
+
+install: build
+	meson install -C $(B) --quiet
+
+# What was downloaded stays; `make distclean` removes that too.
+clean:
+	rm -rf build-*
+	test ! -d build || find build -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} +
+
+distclean:
+	rm -rf build build-*
+
+help:
+	echo "make            build Pogo: $(B)/pogo"
+	echo "make run        boot Debian's kernel to a shell in this terminal  (K=cloud-amd64|amd64|686|686-pae  CPUS=2  E=interp)"
+	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=interp)"
+	echo "make check      layout, layers, headers, static analysis, second compiler"
+	echo "make bench      measure"
+	echo "make install    install what was built  (DESTDIR=)"
+	echo "make clean      remove what was built; distclean: and what was downloaded"
+	echo "MODE=asan or MODE=ubsan with any of these uses a build with that sanitizer."

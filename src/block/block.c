@@ -1,0 +1,89 @@
+/* What all disk backends share: opening by format, range checks, completion. */
+#include "block/block.h"
+
+#include "block/thread.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct block_ops *const formats[] = { &block_raw };
+
+int block_open(struct block **block, const struct block_options *options, char *err, size_t errlen)
+{
+	const char *format = options->format ? options->format : "raw";
+	int r;
+
+	for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+		if (strcmp(formats[i]->name, format))
+			continue;
+		r = formats[i]->open(block, options, err, errlen);
+		if (r || !options->threaded)
+			return r;
+		r = block_thread_start(*block);
+		if (r) {
+			snprintf(err, errlen, "disk '%s': no worker thread: %s", options->path,
+				 strerror(-r));
+			formats[i]->close(*block);
+		}
+		return r;
+	}
+	snprintf(err, errlen, "disk '%s': unknown format '%s'", options->path, format);
+	return -EINVAL;
+}
+
+void block_close(struct block *block)
+{
+	if (!block)
+		return;
+	block_drain(block);
+	if (block->thread)
+		block_thread_stop(block);
+	block->ops->close(block);
+}
+
+static int check(const struct block *block, const struct block_req *req)
+{
+	if (req->op == BLOCK_FLUSH)
+		return 0;
+	if (req->offset % BLOCK_SECTOR || req->size % BLOCK_SECTOR || req->offset > block->size ||
+	    req->size > block->size - req->offset)
+		return -EINVAL;
+	return block->readonly && req->op != BLOCK_READ ? -EROFS : 0;
+}
+
+void block_submit(struct block *block, struct block_req *req)
+{
+	req->result = check(block, req);
+	if (req->result)
+		req->done(req);
+	else if (block->thread)
+		block_thread_submit(block, req);
+	else
+		block->ops->submit(block, req);
+}
+
+void block_complete(struct block *block, struct block_req *req)
+{
+	if (block->thread)
+		block_thread_complete(block, req);
+	else
+		req->done(req);
+}
+
+int block_fd(const struct block *block)
+{
+	return block->thread ? block_thread_fd(block) : -1;
+}
+
+void block_poll(struct block *block)
+{
+	if (block->thread)
+		block_thread_poll(block);
+}
+
+void block_drain(struct block *block)
+{
+	if (block->thread)
+		block_thread_drain(block);
+}

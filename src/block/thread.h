@@ -1,0 +1,18 @@
+/* A worker thread that serves a disk's requests in order, beside the thread that submits them. */
+#ifndef BLOCK_THREAD_H
+#define BLOCK_THREAD_H
+
+#include "block/block.h"
+
+/* Negative errno. On success block->thread is set. */
+int block_thread_start(struct block *block) must_check;
+/* Nothing is in flight. */
+void block_thread_stop(struct block *block);
+void block_thread_submit(struct block *block, struct block_req *req);
+/* On the worker. */
+void block_thread_complete(struct block *block, struct block_req *req);
+int block_thread_fd(const struct block *block);
+void block_thread_poll(struct block *block);
+void block_thread_drain(struct block *block);
+
+#endif

@@ -1,0 +1,30 @@
+/* The commands of the pogo program, and its exit codes. */
+#ifndef CONTROL_COMMAND_H
+#define CONTROL_COMMAND_H
+
+#include "base/types.h"
+
+enum exit_code {
+	EXIT_OK = 0, /* the guest powered off */
+	EXIT_ERROR = 1,
+	EXIT_USAGE = 2,
+	EXIT_CRASHED = 3, /* triple fault */
+	EXIT_UNAVAILABLE = 4, /* this host cannot run the engine */
+	EXIT_TIMED_OUT = 124,
+};
+
+struct command {
+	const char *name;
+	const char *help; /* one line */
+	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns an exit code */
+	void (*usage)(void *file); /* whole help text */
+};
+
+extern const struct command commands[]; /* ended by name == NULL */
+
+int command_run(int argc, char **argv);
+void command_run_usage(void *file);
+int command_doctor(int argc, char **argv);
+void command_doctor_usage(void *file);
+
+#endif

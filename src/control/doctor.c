@@ -1,0 +1,82 @@
+/* `pogo doctor`: what this host offers to each engine, found by trying. */
+#include "control/command.h"
+#include "engine/probe.h"
+#include "x86/exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/kvm.h>
+
+void command_doctor_usage(void *file)
+{
+	fputs("Says what this host offers to each engine, by trying rather than by looking.\n\n"
+	      "  pogo doctor\n\n"
+	      "Exit codes: 0 at least one engine works, 4 none does.\n",
+	      file);
+}
+
+static void row(const char *name, bool good, const char *text)
+{
+	printf("  %-10s %-4s %s\n", name, good ? "yes" : "no", text);
+}
+
+/* No engine uses it; said because users ask. */
+static void doctor_kvm(void)
+{
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm;
+
+	if (fd < 0) {
+		row("/dev/kvm", false, errno == ENOENT ? "not there" : strerror(errno));
+		return;
+	}
+	vm = ioctl(fd, KVM_CREATE_VM, 0);
+	row("/dev/kvm", vm >= 0, vm >= 0 ? "creates virtual machines; no engine of Pogo uses it yet" : strerror(errno));
+	if (vm >= 0)
+		close(vm);
+	close(fd);
+}
+
+static void doctor_memory(void)
+{
+	static const u64 sizes[] = {64 * GIB, 16 * GIB, 4 * GIB, GIB, 512 * MIB};
+	char text[64];
+	struct mem mem;
+
+	for (unsigned n = 0; n < ARRAY_LEN(sizes); n++)
+		if (!mem_init(&mem, sizes[n])) {
+			mem_fini(&mem);
+			snprintf(text, sizeof(text), "a guest of %llu MiB can be mapped", (unsigned long long)(sizes[n] / MIB));
+			row("memory", true, text);
+			return;
+		}
+	row("memory", false, "not even 512 MiB can be mapped: raise ulimit -v or the container's limit");
+}
+
+int command_doctor(int argc, char **argv)
+{
+	unsigned good = 0;
+
+	if (argc > 1) {
+		command_doctor_usage(strcmp(argv[1], "--help") ? stderr : stdout);
+		return strcmp(argv[1], "--help") ? EXIT_USAGE : EXIT_OK;
+	}
+	puts("Engines:");
+	for (const struct engine_ops *const *e = engines; *e; e++) {
+		const char *why = (*e)->unfit();
+
+		if (!why)
+			why = engine_probe(*e);
+		row((*e)->name, !why, why ? why : (*e)->help);
+		good += !why;
+	}
+	puts("Host:");
+	doctor_kvm();
+	doctor_memory();
+	printf("CPU models: %s\n", cpuid_model_list());
+	return good ? EXIT_OK : EXIT_UNAVAILABLE;
+}

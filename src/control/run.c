@@ -1,0 +1,210 @@
+/* `pogo run`: one machine in the foreground. */
+#include "base/log.h"
+#include "base/trace.h"
+#include "control/command.h"
+#include "control/console.h"
+#include "control/gdb.h"
+#include "x86/exec.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+struct run_config {
+	struct machine_config machine;
+	const char *trace, *dump, *gdb;
+	bool stats;
+};
+
+#define MACHINE(field) offsetof(struct run_config, machine.field)
+
+static const struct opt run_opts[] = {
+	{.key = "kernel", .kind = OPT_STRING, .offset = MACHINE(kernel), .value = "FILE", .help = "Linux bzImage, multiboot or PVH ELF kernel to boot"},
+	{.key = "initrd", .kind = OPT_STRING, .offset = MACHINE(initrd), .value = "FILE", .help = "initial RAM disk (multiboot: the module)"},
+	{.key = "append", .kind = OPT_STRING, .offset = MACHINE(append), .value = "TEXT", .help = "kernel command line"},
+	{.key = "memory", .kind = OPT_SIZE, .offset = MACHINE(memory), .value = "SIZE", .help = "guest RAM, for example 512M or 2G (default 512M)", .min = 2 * MIB, .max = 64 * GIB},
+	{.key = "cpus", .kind = OPT_UINT, .offset = MACHINE(cpus), .value = "N", .help = "virtual CPUs, 1 to 64 (default 1)", .min = 1, .max = VM_MAX_VCPUS},
+	{.key = "disk", .kind = OPT_LIST, .offset = MACHINE(disks), .value = "FILE[,ro]", .help = "raw image as a virtio disk; may be repeated"},
+	{.key = "engine", .kind = OPT_STRING, .offset = MACHINE(engine), .value = "NAME", .help = "how to run guest code (default interp; `pogo doctor` lists them)"},
+	{.key = "cpu", .kind = OPT_STRING, .offset = MACHINE(cpu), .value = "MODEL", .help = "CPU model that the guest sees (default max)"},
+	{.key = "clock", .kind = OPT_CHOICE, .offset = MACHINE(clock), .value = "real|insns", .help = "guest time: real, or counted in instructions (deterministic)", .choices = "real insns"},
+	{.key = "boot-entry", .kind = OPT_CHOICE, .offset = MACHINE(boot_entry), .value = "auto|16|32|64", .help = "which entry of a bzImage to use (default auto)", .choices = "auto 16 32 64"},
+	{.key = "timeout", .kind = OPT_UINT, .offset = MACHINE(timeout_s), .value = "SECONDS", .help = "stop after this time, exit code 124", .min = 1, .max = 10000000},
+	{.key = "no-reboot", .kind = OPT_FLAG, .offset = MACHINE(no_reboot), .help = "exit where the guest resets the machine"},
+	{.key = "debug-exit", .kind = OPT_UINT, .offset = MACHINE(debug_exit), .value = "PORT", .help = "isa-debug-exit: a write of V to PORT exits with 2V+1 (default port 0xf4)", .min = 1, .max = 0xffff, .implied = "0xf4"},
+	{.key = "trace", .kind = OPT_STRING, .offset = offsetof(struct run_config, trace), .value = "LIST", .help = "trace points to stderr: a comma-separated list, or all; `help` lists them"},
+	{.key = "stats", .kind = OPT_FLAG, .offset = offsetof(struct run_config, stats), .help = "exit counters at the end, to stderr"},
+	{.key = "dump", .kind = OPT_STRING, .offset = offsetof(struct run_config, dump), .value = "WHAT", .help = "config, memmap, bus, cpuid: print and exit; state: at the end; block: each decoded block to stderr"},
+	{.key = "gdb", .kind = OPT_STRING, .offset = offsetof(struct run_config, gdb), .value = ":PORT", .help = "wait for gdb before the first instruction (default :1234)", .implied = ":1234"},
+	{.key = "help", .kind = OPT_HELP, .help = "this text"},
+	{0},
+};
+
+void command_run_usage(void *file)
+{
+	fputs("Runs a machine in the foreground; its first serial port is this terminal.\n\n"
+	      "  pogo run --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\"\n"
+	      "  pogo run --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\" --memory 1G --cpus 2 --disk root.img\n"
+	      "  pogo run --kernel test.elf --debug-exit --stats\n\n"
+	      "On a terminal, Ctrl-] is the escape key (Ctrl-] h for help, Ctrl-] q quits); every other key goes to the guest.\n\n"
+	      "Options:\n",
+	      file);
+	opt_help(run_opts, file);
+	fputs("\nExit codes: 0 the guest powered off, 1 error, 2 wrong usage, 3 the guest crashed (triple fault),\n"
+	      "4 the engine cannot run on this host, 124 timeout.\n",
+	      file);
+}
+
+/* The running machine, for the signal handler: an interrupt asks it to end. */
+static struct machine *volatile signalled;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	if (signalled)
+		machine_interrupt(signalled);
+}
+
+static void catch_signals(struct machine *m)
+{
+	struct sigaction sa = {.sa_handler = on_signal};
+
+	signalled = m;
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int usage_error(const char *err)
+{
+	log_error("%s", err);
+	log_info("see `pogo help run`");
+	return EXIT_USAGE;
+}
+
+/* Checks what needs no machine. Returns 0 or an exit code. */
+static int check_config(struct run_config *cfg)
+{
+	const struct engine_ops *engine = engine_find(cfg->machine.engine);
+	const char *why;
+
+	if (!engine) {
+		log_error("--engine %s: no such engine; `pogo doctor` lists them", cfg->machine.engine);
+		return EXIT_USAGE;
+	}
+	why = engine->unfit();
+	if (why) {
+		log_error("engine %s cannot run on this host: %s", engine->name, why);
+		return EXIT_UNAVAILABLE;
+	}
+	if (!cpuid_model_find(cfg->machine.cpu)) {
+		log_error("--cpu %s: no such model; choose one of: %s", cfg->machine.cpu, cpuid_model_list());
+		return EXIT_USAGE;
+	}
+	if (cfg->trace) {
+		const char *bad = trace_enable(cfg->trace);
+
+		if (bad) {
+			log_error("--trace: no trace point '%s'; `pogo run --trace help` lists them", bad);
+			return EXIT_USAGE;
+		}
+	}
+	if (!cfg->machine.kernel) {
+		log_error("nothing to boot: give --kernel FILE");
+		log_info("see `pogo help run`");
+		return EXIT_USAGE;
+	}
+	return 0;
+}
+
+static int end_code(struct machine *m, enum machine_end end, const struct run_config *cfg)
+{
+	switch (end) {
+	case END_POWEROFF:
+	case END_RESET:
+	case END_QUIT:
+		return EXIT_OK;
+	case END_CRASH:
+		log_error("the guest crashed: triple fault");
+		machine_report(m, stderr);
+		return EXIT_CRASHED;
+	case END_TIMEOUT:
+		log_error("timeout after %u s", cfg->machine.timeout_s);
+		return EXIT_TIMED_OUT;
+	case END_DEBUG_EXIT:
+		return machine_exit_code(m);
+	case END_INTERRUPTED:
+	case END_NONE:
+	case END_ERROR:
+		break;
+	}
+	return EXIT_ERROR;
+}
+
+static int run_machine(struct run_config *cfg)
+{
+	struct console console = {0};
+	struct machine_console wires = console_wires(&console);
+	struct machine *m;
+	char err[512];
+	struct gdb *gdb = NULL;
+	int code = EXIT_ERROR;
+
+	if (machine_new(&m, &cfg->machine, &wires, err, sizeof(err))) {
+		log_error("%s", err);
+		return EXIT_ERROR;
+	}
+	bool at_end = cfg->dump && !strcmp(cfg->dump, "state"), block = cfg->dump && !strcmp(cfg->dump, "block");
+
+	if (cfg->dump && !at_end && !block) {
+		code = machine_dump(m, cfg->dump, stdout) ? EXIT_OK : EXIT_USAGE;
+		if (code)
+			log_error("--dump %s: choose config, memmap, bus, cpuid, state or block", cfg->dump);
+		goto out;
+	}
+	if (block)
+		machine_vm(m)->engine->dump_block(machine_vm(m), stderr);
+	if (cfg->gdb && !(gdb = gdb_new(m, cfg->gdb, err, sizeof(err)))) {
+		log_error("%s", err);
+		goto out;
+	}
+	if (console_attach(&console, m)) {
+		log_error("standard input cannot be watched");
+		goto out;
+	}
+	catch_signals(m);
+	enum machine_end end = machine_run(m);
+
+	console_detach(&console);
+	code = end_code(m, end, cfg);
+	if (at_end)
+		machine_dump(m, "state", stdout);
+	if (cfg->stats)
+		machine_stats(m, stderr);
+out:
+	signalled = NULL;
+	gdb_free(gdb);
+	machine_free(m);
+	return code;
+}
+
+int command_run(int argc, char **argv)
+{
+	struct run_config cfg = {.machine = {.memory = 512 * MIB, .cpus = 1, .engine = "interp", .cpu = "max", .clock = "real", .boot_entry = "auto", .append = ""}};
+	char err[256];
+	bool help;
+	int code, words = opt_parse(run_opts, &cfg, argc, argv, NULL, 0, &help, err, sizeof(err));
+
+	if (words < 0)
+		return usage_error(err);
+	if (help) {
+		command_run_usage(stdout);
+		return EXIT_OK;
+	}
+	if (cfg.trace && !strcmp(cfg.trace, "help")) {
+		trace_help();
+		return EXIT_OK;
+	}
+	code = check_config(&cfg);
+	return code ? code : run_machine(&cfg);
+}

@@ -1,0 +1,13 @@
+#include "engine/engine.h"
+
+#include <string.h>
+
+const struct engine_ops *const engines[] = {&engine_interp, NULL};
+
+const struct engine_ops *engine_find(const char *name)
+{
+	for (const struct engine_ops *const *e = engines; *e; e++)
+		if (!strcmp((*e)->name, name))
+			return *e;
+	return NULL;
+}

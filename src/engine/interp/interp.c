@@ -1,0 +1,299 @@
+/* The interpreter: decoded runs from the decode cache, one call for each instruction. All that an instruction does is in
+ * x86/exec_*.c; this file finds the next run, keeps rip and the instruction count exact, and takes events at run boundaries. */
+#include "base/trace.h"
+#include "engine/engine.h"
+#include "engine/interp/block.h"
+#include "x86/debug.h"
+#include "x86/debugger.h"
+#include "x86/exec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct interp_vm {
+	struct block_cache cache;
+};
+
+struct interp_vcpu {
+	struct block_cache *cache;
+	const struct block *block; /* being executed, or NULL: v->icount is exact then */
+	u64 target; /* instruction count to stop at */
+};
+
+static u64 interp_icount(const struct vcpu *v)
+{
+	const struct interp_vcpu *e = v->engine;
+
+	return e->block ? v->icount + (u64)(v->insn - e->block->insn) : v->icount;
+}
+
+/* The mask that a rip moving on within the code segment is cut to. */
+static u64 rip_mask(unsigned mode)
+{
+	return mode == 64 ? ~0ull : 0xffffffffull;
+}
+
+static gva_t code_linear(const struct vcpu *v, unsigned mode)
+{
+	return mode == 64 ? v->cpu.rip : (u32)(v->cpu.seg[CS].base + v->cpu.rip);
+}
+
+/* Fetches and decodes the one instruction at rip with every check; used where the cache cannot help. */
+static void decode_one(struct vcpu *v, struct x86_insn *i, unsigned mode)
+{
+	gva_t a = code_linear(v, mode);
+	u8 bytes[15];
+	unsigned max = sizeof(bytes), have;
+
+	if (mode == 64) {
+		if (!x86_canonical(a))
+			x86_raise_gp0(v);
+	} else {
+		if (v->cpu.rip > v->cpu.seg[CS].limit)
+			x86_raise_gp0(v);
+		max = (unsigned)MIN(max, (u64)v->cpu.seg[CS].limit - v->cpu.rip + 1);
+	}
+	have = x86_fetch(v, a, bytes, max);
+	if (x86_decode(i, bytes, have, mode) == 0 && have < max) {
+		have += x86_fetch(v, a + have, bytes + have, max - have);
+		if (x86_decode(i, bytes, have, mode) == 0)
+			x86_raise_gp0(v); /* cut off by the segment limit */
+	} else if (have == max && max < sizeof(bytes) && x86_decode(i, bytes, have, mode) == 0) {
+		x86_raise_gp0(v);
+	}
+	i->off = 0;
+}
+
+/* Runs the instruction at rip alone: code on no cacheable page, across two pages, at the segment's end; and whenever each boundary
+ * counts (single step, breakpoints, interrupt shadow). Returns false with *stop for a debugger. */
+static bool step(struct vcpu *v, enum stop *stop)
+{
+	struct interp_vcpu *e = v->engine;
+	unsigned mode = x86_code_bits(&v->cpu);
+	bool tf = v->cpu.rflags & FL_TF;
+	struct x86_insn i;
+
+	if (unlikely(v->dbg && debugger_stops(v->dbg, code_linear(v, mode)))) {
+		*stop = STOP_DEBUG;
+		return false;
+	}
+	bool resume = v->cpu.rflags & FL_RF;
+
+	if (!resume)
+		x86_check_code_breakpoint(v, code_linear(v, mode));
+	decode_one(v, &i, mode);
+	u64 rip = v->cpu.rip, next = (rip + i.len) & rip_mask(mode);
+
+	v->cpu.rflags &= ~FL_RF;
+
+	v->insn = &i;
+	e->block = NULL;
+	i.fn(v, &i);
+	if (!(i.flags & INSN_BRANCH))
+		v->cpu.rip = next;
+	else if (v->cpu.rip == rip && resume && i.flags & (INSN_REP | INSN_REPNE))
+		v->cpu.rflags |= FL_RF; /* a string instruction between two iterations (SDM 3B 18.3.1.1) */
+	v->icount++;
+	v->insn = NULL;
+	x86_step_done(v, tf);
+	return true;
+}
+
+static void run_block(struct vcpu *v, struct block *b)
+{
+	struct interp_vcpu *e = v->engine;
+	const struct x86_insn *i = b->insn, *end = i + b->count;
+	u64 rip = v->cpu.rip;
+
+	e->block = b;
+	e->cache->running = b;
+	do {
+		v->insn = i;
+		v->cpu.rip = rip + i->off;
+		i->fn(v, i);
+	} while (++i != end);
+	if (b->falls)
+		v->cpu.rip = (rip + b->bytes) & rip_mask(b->mode);
+	v->icount += b->count;
+	e->block = NULL;
+	e->cache->running = NULL;
+}
+
+/* The cached run at rip, or NULL if there can be none. */
+static struct block *find_block(struct vcpu *v, struct block_cache *c)
+{
+	unsigned mode = x86_code_bits(&v->cpu);
+	gva_t a = code_linear(v, mode);
+	const struct tlb_entry *t = x86_tlb_entry(v, a);
+	const u8 *host;
+	struct block *b;
+
+	if (likely((a & ~0xfffull) == t->exec)) {
+		host = (const u8 *)(uintptr_t)(a + t->addend);
+	} else {
+		if (mode == 64 && !x86_canonical(a))
+			return NULL;
+		if (mode != 64 && v->cpu.rip > v->cpu.seg[CS].limit)
+			return NULL;
+		host = x86_fetch_host(v, a);
+		if (!host)
+			return NULL;
+	}
+	b = block_find(c, host, mode);
+	if (unlikely(!b)) {
+		b = block_decode(c, v, host, v->cpu.rip, mode);
+		if (!b)
+			return NULL;
+	}
+	if (mode != 64 && unlikely(v->cpu.rip + b->bytes - 1 > v->cpu.seg[CS].limit))
+		return NULL;
+	return b;
+}
+
+/* An exception or an abandoned run has unwound to interp_run: makes the counts exact, delivers. False on shutdown. */
+static bool unwound(struct vcpu *v)
+{
+	struct interp_vcpu *e = v->engine;
+
+	v->icount = interp_icount(v);
+	v->insn = NULL;
+	e->block = NULL;
+	e->cache->running = NULL;
+	if (v->exc.vector == EXC_NONE)
+		return true;
+	return x86_deliver_fault(v);
+}
+
+static enum stop interp_loop(struct vcpu *v)
+{
+	struct interp_vcpu *e = v->engine;
+	enum stop stop;
+
+	for (;;) {
+		if (unlikely(atomic_load_explicit(&v->attention, memory_order_relaxed) || v->cpu.halted || v->cpu.wait_sipi)) {
+			if (!x86_attend(v, &stop))
+				return stop;
+			if (v->icount >= e->target)
+				return STOP_BUDGET;
+			if (atomic_load_explicit(&v->attention, memory_order_relaxed) & (ATT_SLOW | ATT_SHADOW)) {
+				if (!step(v, &stop))
+					return stop;
+				continue;
+			}
+		} else if (unlikely(v->icount >= e->target)) {
+			return STOP_BUDGET;
+		}
+		struct block *b = find_block(v, e->cache);
+
+		if (likely(b))
+			run_block(v, b);
+		else if (!step(v, &stop))
+			return stop;
+	}
+}
+
+static enum stop interp_run(struct vcpu *v, u64 budget_insns)
+{
+	struct interp_vcpu *e = v->engine;
+	jmp_buf catch;
+	enum stop stop;
+
+	e->target = v->icount + budget_insns;
+	v->catch = &catch;
+	if (_setjmp(catch) && !unwound(v)) {
+		stop = STOP_SHUTDOWN;
+	} else {
+		v->catch = &catch;
+		stop = interp_loop(v);
+	}
+	v->catch = NULL;
+	return stop;
+}
+
+static void interp_code_written(struct vm *vm, gpa_t gpa, u64 size)
+{
+	struct interp_vm *e = vm->engine_vm;
+
+	block_cache_written(&e->cache, gpa, size);
+}
+
+static int interp_vm_init(struct vm *vm)
+{
+	struct interp_vm *e = calloc(1, sizeof(*e));
+	int err;
+
+	if (!e)
+		return -ENOMEM;
+	err = block_cache_init(&e->cache, vm);
+	if (err) {
+		free(e);
+		return err;
+	}
+	vm->engine_vm = e;
+	vm->code_written = interp_code_written;
+	return 0;
+}
+
+static void interp_vm_fini(struct vm *vm)
+{
+	struct interp_vm *e = vm->engine_vm;
+
+	block_cache_fini(&e->cache);
+	free(e);
+	vm->engine_vm = NULL;
+	vm->code_written = NULL;
+}
+
+static int interp_vcpu_init(struct vcpu *v)
+{
+	struct interp_vm *vm = v->vm->engine_vm;
+	struct interp_vcpu *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	e->cache = &vm->cache;
+	v->engine = e;
+	return 0;
+}
+
+static void interp_vcpu_fini(struct vcpu *v)
+{
+	free(v->engine);
+	v->engine = NULL;
+}
+
+static void interp_stats(const struct vm *vm, void *file)
+{
+	const struct interp_vm *e = vm->engine_vm;
+
+	fprintf(file, "interp: %llu blocks decoded, %llu instructions, %llu killed by writes, %llu flushes, %zu KiB in use\n",
+		(unsigned long long)e->cache.decoded, (unsigned long long)e->cache.decoded_insns,
+		(unsigned long long)e->cache.killed, (unsigned long long)e->cache.flushes, e->cache.used / 1024);
+}
+
+static void interp_dump_block(struct vm *vm, void *file)
+{
+	struct interp_vm *e = vm->engine_vm;
+
+	e->cache.dump = file;
+}
+
+static const char *interp_unfit(void)
+{
+	return NULL;
+}
+
+const struct engine_ops engine_interp = {
+	.name = "interp",
+	.help = "interpreter with a decode cache; runs on every x86-64 host",
+	.unfit = interp_unfit,
+	.vm_init = interp_vm_init,
+	.vm_fini = interp_vm_fini,
+	.vcpu_init = interp_vcpu_init,
+	.vcpu_fini = interp_vcpu_fini,
+	.run = interp_run,
+	.icount = interp_icount,
+	.stats = interp_stats,
+	.dump_block = interp_dump_block,
+};

@@ -1,0 +1,55 @@
+#include "host/terminal.h"
+
+#include "base/log.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <unistd.h>
+
+/* The terminal belongs to the process, and a signal handler has no other way to find it. */
+static struct termios saved;
+static volatile sig_atomic_t is_raw;
+
+void terminal_restore(void)
+{
+	if (!is_raw)
+		return;
+	is_raw = 0;
+	tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+	log_set_raw(false);
+}
+
+static void die(int sig)
+{
+	terminal_restore();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+void terminal_guard(void)
+{
+	static const int fatal[] = {SIGHUP, SIGQUIT, SIGABRT, SIGALRM, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGTRAP, SIGXCPU};
+	struct sigaction sa = {.sa_handler = die, .sa_flags = SA_NODEFER};
+
+	for (unsigned n = 0; n < ARRAY_LEN(fatal); n++)
+		sigaction(fatal[n], &sa, NULL);
+	atexit(terminal_restore);
+}
+
+bool terminal_raw(void)
+{
+	struct termios t;
+
+	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &saved))
+		return false;
+	t = saved;
+	cfmakeraw(&t);
+	is_raw = 1;
+	if (tcsetattr(STDIN_FILENO, TCSANOW, &t)) {
+		is_raw = 0;
+		return false;
+	}
+	log_set_raw(true);
+	return true;
+}

@@ -1,0 +1,96 @@
+/* The machine's own struct; for the files of this directory. */
+#ifndef MACHINE_INTERNAL_H
+#define MACHINE_INTERNAL_H
+
+#include "dev/acpi_pm.h"
+#include "dev/debug_exit.h"
+#include "dev/i440bx.h"
+#include "dev/i8042.h"
+#include "dev/i8254.h"
+#include "dev/i8259.h"
+#include "dev/ioapic.h"
+#include "dev/lapic.h"
+#include "dev/mc146818.h"
+#include "dev/ns16550.h"
+#include "dev/piix4.h"
+#include "dev/port92.h"
+#include "dev/virtio/virtio_blk.h"
+#include "machine/machine.h"
+#include "x86/thunk.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define MACHINE_MAX_DEVICES (VM_MAX_VCPUS + OPT_LIST_MAX + 16)
+
+struct machine {
+	struct machine_config cfg;
+	struct machine_console console;
+	struct mem mem;
+	struct bus ports, mmio;
+	struct clock clock;
+	struct platform platform;
+	struct vm vm;
+	struct loop loop;
+	int wake_fd, timeout_fd;
+
+	/* The parts, in the order of board.c. */
+	struct device *devices[MACHINE_MAX_DEVICES];
+	unsigned device_count;
+	struct i440bx i440bx;
+	struct piix4 piix4;
+	struct acpi_pm acpi_pm;
+	struct i8259 i8259;
+	struct i8254 i8254;
+	struct mc146818 mc146818;
+	struct i8042 i8042;
+	struct port92 port92;
+	struct ns16550 com1;
+	struct debug_exit debug_exit;
+	struct ioapic ioapic;
+	struct lapic_set lapics;
+	struct lapic *lapic[VM_MAX_VCPUS];
+	struct virtio_blk *disk[OPT_LIST_MAX];
+	struct block *block[OPT_LIST_MAX];
+	char disk_name[OPT_LIST_MAX][8];
+	char lapic_name[VM_MAX_VCPUS][8];
+	unsigned disks;
+
+	/* The run. */
+	struct vcpu *current; /* whose turn it is */
+	struct vcpu *crashed;
+	enum machine_end end;
+	int exit_code;
+	bool paused, reset_wanted;
+	bool guest_reset; /* the guest asked for the reset */
+	bool a20_keyboard, a20_port92;
+	volatile sig_atomic_t interrupted;
+	u64 started_ns;
+	void (*on_debug)(void *opaque, struct vcpu *v);
+	void *debug_opaque;
+};
+
+/* board.c: makes all devices and wires them. On failure one line in err. */
+int board_init(struct machine *m, char *err, size_t errlen) must_check;
+void board_fini(struct machine *m);
+/* Power-on or reset: devices and CPUs in their reset state, firmware's work done, the kernel loaded. */
+int board_power_on(struct machine *m, char *err, size_t errlen) must_check;
+/* Makes the running CPU come back at the end of its block. */
+void board_kick(struct machine *m);
+
+/* exits.c: the one door. */
+void machine_exit(struct vcpu *v, struct exit *e);
+int machine_take_irq(struct vcpu *v);
+
+/* run.c */
+int machine_loop_init(struct machine *m) must_check;
+
+static inline struct machine *machine_of(struct vcpu *v)
+{
+	return container_of(v->vm, struct machine, vm);
+}
+
+#endif

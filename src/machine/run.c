@@ -1,0 +1,206 @@
+/* The run loop: slices of guest code, guest timers, host events, all on one thread. vCPUs take turns in a fixed order, so that
+ * with the counted clock the same machine runs the same way twice. */
+#include "base/log.h"
+#include "base/trace.h"
+#include "machine/internal.h"
+
+#include <poll.h>
+#include <time.h>
+
+#define SLICE_ONE 40000 /* instructions: about 0.1 ms, which bounds how late a timer fires */
+#define SLICE_SMP 8000 /* shorter, so that a CPU that spins on another one does not spin for long */
+#define POLL_EVERY_NS 1000000 /* host events are looked at this often while guest code runs */
+
+static u64 host_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
+}
+
+/* With the counted clock a slice ends where the next timer is due. */
+static u64 slice_insns(const struct machine *m)
+{
+	u64 slice = m->vm.nvcpus > 1 ? SLICE_SMP : SLICE_ONE;
+
+	if (m->clock.kind == CLOCK_KIND_INSNS) {
+		u64 now = clock_now(&m->clock), next = clock_next(&m->clock);
+
+		slice = MIN(slice, next > now ? next - now : 1);
+	}
+	return slice;
+}
+
+static void machine_stopped_for_debug(struct machine *m, struct vcpu *v)
+{
+	machine_pause(m, true);
+	if (m->on_debug)
+		m->on_debug(m->debug_opaque, v);
+}
+
+/* Runs each CPU once. Returns true if all of them are halted with nothing to do. */
+static bool run_round(struct machine *m)
+{
+	bool idle = true;
+
+	for (unsigned n = 0; n < m->vm.nvcpus && !m->end && !m->paused && !m->reset_wanted; n++) {
+		struct vcpu *v = m->vm.vcpus[n];
+
+		m->current = v;
+		switch (m->vm.engine->run(v, slice_insns(m))) {
+		case STOP_HALT:
+			break;
+		case STOP_SHUTDOWN:
+			trace(RUN, "cpu%u: triple fault", n);
+			m->crashed = v;
+			machine_end(m, END_CRASH);
+			break;
+		case STOP_DEBUG:
+			machine_stopped_for_debug(m, v);
+			idle = false;
+			break;
+		case STOP_BUDGET:
+		case STOP_KICK:
+			idle = false;
+			break;
+		}
+		clock_run(&m->clock);
+	}
+	return idle;
+}
+
+/* Nothing runs until a timer or a host event. */
+static void wait_idle(struct machine *m)
+{
+	u64 next = clock_next(&m->clock), now = clock_now(&m->clock);
+
+	if (next <= now) {
+		clock_run(&m->clock);
+		return;
+	}
+	if (m->clock.kind == CLOCK_KIND_INSNS && next != CLOCK_NEVER) {
+		clock_skip(&m->clock, next);
+		loop_wait(&m->loop, 0);
+	} else {
+		loop_wait(&m->loop, next == CLOCK_NEVER ? LOOP_FOREVER : next - now);
+	}
+	clock_run(&m->clock);
+}
+
+static void machine_tick(struct machine *m)
+{
+	if (m->interrupted)
+		machine_end(m, END_INTERRUPTED);
+	if (m->cfg.timeout_s && host_ns() - m->started_ns >= (u64)m->cfg.timeout_s * 1000000000)
+		machine_end(m, END_TIMEOUT);
+}
+
+static void on_wake(void *arg, short revents)
+{
+	struct machine *m = arg;
+	u64 count;
+
+	(void)revents;
+	(void)!read(m->wake_fd, &count, sizeof(count));
+	machine_tick(m);
+}
+
+static void handle_reset(struct machine *m)
+{
+	char err[256];
+
+	m->reset_wanted = false;
+	if (m->cfg.no_reboot && m->guest_reset) {
+		machine_end(m, END_RESET);
+		return;
+	}
+	m->guest_reset = false;
+	trace(RUN, "reset");
+	if (board_power_on(m, err, sizeof(err))) {
+		log_error("reset: %s", err);
+		machine_end(m, END_ERROR);
+	}
+}
+
+int machine_loop_init(struct machine *m)
+{
+	m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	m->timeout_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (m->wake_fd < 0 || m->timeout_fd < 0)
+		return -errno;
+	int err = loop_add(&m->loop, m->wake_fd, POLLIN, on_wake, m);
+
+	return err ? err : loop_add(&m->loop, m->timeout_fd, POLLIN, on_wake, m);
+}
+
+enum machine_end machine_run(struct machine *m)
+{
+	u64 polled = 0;
+	struct itimerspec timeout = {.it_value = {.tv_sec = m->cfg.timeout_s}};
+
+	m->started_ns = host_ns();
+	timerfd_settime(m->timeout_fd, 0, &timeout, NULL);
+	if (!m->paused)
+		clock_start(&m->clock);
+	while (!m->end) {
+		if (m->reset_wanted)
+			handle_reset(m);
+		if (m->paused) {
+			loop_wait(&m->loop, LOOP_FOREVER);
+			continue;
+		}
+		bool idle = run_round(m);
+
+		if (m->end || m->paused || m->reset_wanted)
+			continue;
+		if (idle) {
+			wait_idle(m);
+			polled = 0;
+		} else if (host_ns() - polled >= POLL_EVERY_NS) {
+			loop_wait(&m->loop, 0);
+			polled = host_ns();
+			machine_tick(m);
+		}
+	}
+	clock_stop(&m->clock);
+	return m->end;
+}
+
+void machine_end(struct machine *m, enum machine_end end)
+{
+	if (!m->end)
+		m->end = end;
+	board_kick(m);
+}
+
+void machine_reset(struct machine *m)
+{
+	m->reset_wanted = true;
+	board_kick(m);
+}
+
+void machine_pause(struct machine *m, bool paused)
+{
+	if (m->paused == paused)
+		return;
+	m->paused = paused;
+	if (paused)
+		clock_stop(&m->clock);
+	else
+		clock_start(&m->clock);
+	board_kick(m);
+}
+
+bool machine_paused(const struct machine *m)
+{
+	return m->paused;
+}
+
+void machine_interrupt(struct machine *m)
+{
+	u64 one = 1;
+
+	m->interrupted = 1;
+	(void)!write(m->wake_fd, &one, sizeof(one));
+}

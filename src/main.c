@@ -1,0 +1,96 @@
+/* The pogo program: finds the command and runs it. */
+#include "base/log.h"
+#include "control/command.h"
+#include "host/terminal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int command_help(int argc, char **argv);
+static int command_version(int argc, char **argv);
+static void help_usage(void *file);
+static void version_usage(void *file);
+
+const struct command commands[] = {
+	{"run", "run a machine in the foreground", command_run, command_run_usage},
+	{"doctor", "say what this host offers to each engine", command_doctor, command_doctor_usage},
+	{"help", "explain a command", command_help, help_usage},
+	{"version", "print the version", command_version, version_usage},
+	{0},
+};
+
+static void usage(void *file)
+{
+	fputs("Pogo runs unmodified x86 operating systems inside one ordinary process.\n\n"
+	      "  pogo run --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\"\n"
+	      "  pogo doctor\n"
+	      "  pogo help run\n\n"
+	      "Commands:\n",
+	      file);
+	for (const struct command *c = commands; c->name; c++)
+		fprintf(file, "  %-10s %s\n", c->name, c->help);
+}
+
+static const struct command *command_find(const char *name)
+{
+	for (const struct command *c = commands; c->name; c++)
+		if (!strcmp(c->name, name))
+			return c;
+	return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+	log_error("no command '%s'; `pogo help` lists them", name);
+	return EXIT_USAGE;
+}
+
+static void help_usage(void *file)
+{
+	fputs("Explains a command.\n\n  pogo help run\n", file);
+}
+
+static void version_usage(void *file)
+{
+	fputs("Prints the version.\n\n  pogo version\n", file);
+}
+
+static int command_help(int argc, char **argv)
+{
+	const struct command *c;
+
+	if (argc < 2) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	c = command_find(argv[1]);
+	if (!c)
+		return unknown_command(argv[1]);
+	c->usage(stdout);
+	return EXIT_OK;
+}
+
+static int command_version(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	puts("pogo " POGO_VERSION);
+	return EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *c;
+
+	terminal_guard();
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return command_help(1, argv);
+	if (!strcmp(argv[1], "--version"))
+		return command_version(1, argv);
+	c = command_find(argv[1]);
+	return c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
+}

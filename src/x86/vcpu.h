@@ -1,0 +1,163 @@
+/* A virtual CPU as engines run it: architectural state, the soft TLB, pending events, and the one door to the machine. */
+#ifndef X86_VCPU_H
+#define X86_VCPU_H
+
+#include "core/clock.h"
+#include "core/mem.h"
+#include "x86/cpu.h"
+#include "x86/insn.h"
+
+#include <setjmp.h>
+#include <stdatomic.h>
+
+#define VM_MAX_VCPUS 64
+
+enum exit_kind { EXIT_PORT_IN, EXIT_PORT_OUT, EXIT_MMIO_READ, EXIT_MMIO_WRITE, EXIT_MSR_READ, EXIT_MSR_WRITE, EXIT_TPR_READ, EXIT_TPR_WRITE, EXIT_KINDS };
+
+/* Work that belongs to the machine. The handler fills in value for reads. */
+struct exit {
+	enum exit_kind kind;
+	u8 size; /* port and MMIO: 1, 2, 4, 8 */
+	bool fault; /* out, MSR only: the access raises #GP(0) */
+	u64 addr; /* port, gpa, MSR index */
+	u64 value;
+};
+
+enum stop {
+	STOP_BUDGET, /* the instructions are used up */
+	STOP_HALT, /* halted or waiting for SIPI with nothing pending */
+	STOP_KICK, /* ATT_STOP was set */
+	STOP_SHUTDOWN, /* triple fault */
+	STOP_DEBUG, /* a debugger's breakpoint or step; rip is at the instruction */
+};
+
+/* Bits of vcpu.attention, set by anyone (atomically), consumed by x86_attend at the next boundary. */
+#define ATT_IRQ BIT(0) /* take_irq may have a vector; level: the interrupt controller sets and clears it */
+#define ATT_NMI BIT(1)
+#define ATT_INIT BIT(2)
+#define ATT_SIPI BIT(3) /* vector in sipi_vector */
+#define ATT_STOP BIT(4)
+#define ATT_SHADOW BIT(5) /* own thread: interrupts are held back until one more instruction has run (STI, MOV SS) */
+#define ATT_TRAP BIT(6) /* own thread: pending_dr6 holds a #DB to deliver after this instruction */
+#define ATT_SLOW BIT(7) /* own thread: run one instruction at a time: TF, DR7 breakpoints, RF, or a debugger */
+
+#define TLB_SIZE 512u
+#define TLB_INVALID 1ull /* never equal to a page address */
+
+/* One page: a tag per kind of access is the linear page address, or TLB_INVALID where the access must take the slow path (not
+ * mapped, not permitted, dirty bit not yet set, MMIO, cached code on the page, watchpoint). */
+struct tlb_entry {
+	u64 read, write, exec;
+	u64 addend; /* host address minus linear address */
+};
+
+/* Which permissions a table holds. */
+enum tlb_mode { TLB_SUPER, TLB_USER, TLB_SUPER_AC, TLB_MODES };
+
+struct x86_exception {
+	u8 vector;
+	bool has_error;
+	bool soft; /* INT n, INT3, INTO: DPL of the gate is checked, EXT is clear */
+	u32 error;
+};
+
+struct vm;
+
+struct vcpu {
+	struct x86_cpu cpu;
+	_Atomic u32 attention;
+	struct tlb_entry *tlb; /* the table for the present mode: x86_mode_changed sets it */
+	struct vm *vm;
+	unsigned index; /* 0 is the boot processor */
+	u32 apic_id;
+	jmp_buf *catch; /* where x86_raise goes */
+	struct x86_exception exc; /* what was raised */
+	bool delivering; /* an event is being delivered: a fault now is nested */
+	u8 shadow; /* interrupt shadow in force: 1 STI, 2 MOV SS/POP SS (also holds #DB) */
+	u64 pending_dr6; /* with ATT_TRAP */
+	u8 sipi_vector;
+	const struct x86_insn *insn; /* being executed, for reports; may be NULL */
+	u64 icount; /* instructions completed; engine keeps it exact at exits (see vcpu_icount) */
+	/* Set by the machine. */
+	void (*exit)(struct vcpu *v, struct exit *e);
+	int (*take_irq)(struct vcpu *v); /* acknowledges and returns the vector to deliver, or -1 */
+	void *engine; /* the engine's own */
+	struct debugger *dbg; /* NULL if none is attached */
+	u64 exits[EXIT_KINDS];
+	u64 exceptions[256], interrupts; /* counters for --stats */
+	struct {
+		u64 vector, error, rip, cr2;
+	} last_exc[8]; /* the last exceptions, for crash reports; newest at last_exc_count - 1 modulo 8 */
+	u64 last_exc_count;
+	bool large_seen; /* the TLB holds parts of large pages, all of them where (a & large_mask) == large_base */
+	gva_t large_base, large_mask;
+	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
+};
+
+struct engine_ops;
+struct cpuid_model;
+struct thunk_cache;
+
+struct vm {
+	struct mem *mem;
+	struct clock *clock;
+	struct vcpu *vcpus[VM_MAX_VCPUS];
+	unsigned nvcpus;
+	const struct engine_ops *engine;
+	void *engine_vm; /* the engine's own, shared by the vCPUs */
+	const struct cpuid_model *model;
+	struct thunk_cache *thunks; /* host code for FP and SIMD instructions (thunk.h) */
+	u64 tsc_hz;
+	gpa_t a20_mask; /* ANDed to every physical address of a CPU: all ones while A20 is enabled */
+	u64 (*icount)(const struct vcpu *v); /* the engine's */
+	/* Bytes of a page marked MEM_PAGE_CODE are about to change; set by the engine. May be NULL. */
+	void (*code_written)(struct vm *vm, gpa_t gpa, u64 size);
+};
+
+/* Raises an exception on the instruction being executed: does not return. x86_raise for vectors without an error code. Only
+ * while v->catch is set, that is within an engine's run or an event's delivery. */
+noreturn_fn void x86_raise(struct vcpu *v, enum x86_vector vector);
+noreturn_fn void x86_raise_error(struct vcpu *v, enum x86_vector vector, u32 error);
+noreturn_fn void x86_raise_pf(struct vcpu *v, gva_t addr, u32 error); /* sets CR2 */
+static inline noreturn_fn void x86_raise_ud(struct vcpu *v)
+{
+	x86_raise(v, EXC_UD);
+}
+static inline noreturn_fn void x86_raise_gp0(struct vcpu *v)
+{
+	x86_raise_error(v, EXC_GP, 0);
+}
+
+/* Instructions this vCPU has completed, exact also inside a handler. */
+static inline u64 vcpu_icount(const struct vcpu *v)
+{
+	return v->vm->icount ? v->vm->icount(v) : v->icount;
+}
+
+/* Sets attention bits from any thread. */
+static inline void vcpu_attend(struct vcpu *v, u32 bits)
+{
+	atomic_fetch_or_explicit(&v->attention, bits, memory_order_release);
+}
+
+static inline void vcpu_unattend(struct vcpu *v, u32 bits)
+{
+	atomic_fetch_and_explicit(&v->attention, ~bits, memory_order_relaxed);
+}
+
+/* State after power-on or RESET (SDM 3A table 10-1); the boot processor at F000:FFF0, others waiting for SIPI. */
+void x86_reset(struct vcpu *v);
+/* The same for INIT: keeps what INIT keeps. */
+void x86_init_reset(struct vcpu *v);
+
+/* After any change of CPL, CR0, CR4.SMAP, EFER, RFLAGS.AC/TF, DR7: picks the TLB table and keeps ATT_SLOW right. */
+void x86_mode_changed(struct vcpu *v);
+
+/* At an instruction boundary with attention bits set: delivers at most one event by the priority of SDM 3A table 6-2.
+ * Returns true if the engine goes on, false with *stop set if run() must return. Never leaves through x86_raise. */
+bool x86_attend(struct vcpu *v, enum stop *stop);
+/* After x86_raise has landed in the engine's run: delivers v->exc through the IDT with double- and triple-fault rules.
+ * Returns false on shutdown. Never leaves through x86_raise. */
+bool x86_deliver_fault(struct vcpu *v);
+
+#endif

@@ -1,0 +1,90 @@
+/* The instruction oracle: random instructions on random states, executed by the host CPU and by an engine, compared. */
+#ifndef TESTS_ORACLE_H
+#define TESTS_ORACLE_H
+
+#include "x86/cpu.h"
+#include "x86/insn.h"
+
+#include <Zydis/Zydis.h>
+
+/* Where things lie, on the host as in the guest: linear addresses. */
+#define CODE_PAGE 0x20000000u /* one page of code, readable; the instruction starts at CODE_OFFSET */
+#define CODE_OFFSET 0x100u
+#define DATA_PAGE 0x20010000u /* DATA_PAGES pages of data; the page before and the page after are not mapped */
+#define DATA_PAGES 2u
+#define DATA_SIZE (DATA_PAGES * 4096u)
+/* 16-bit segments start here, so that both lie within their 64 KiB. */
+#define SEG16_BASE (DATA_PAGE - 0x8000u)
+#define CODE16_BASE CODE_PAGE
+
+/* Guest-visible state before and after a case. */
+struct oracle_state {
+	u64 gpr[16];
+	u64 rip; /* offset in the code segment */
+	u64 flags;
+	u8 xsave[X86_XSAVE_SIZE] __attribute__((aligned(64)));
+	u8 data[DATA_SIZE];
+};
+
+/* How an instruction ended. */
+struct oracle_end {
+	bool fault;
+	u8 vector;
+	u32 error; /* #PF alone */
+	u64 cr2; /* #PF alone */
+};
+
+struct oracle_case {
+	unsigned mode; /* 16, 32, 64 */
+	u8 bytes[15];
+	u8 len;
+	ZydisDecodedInstruction insn;
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	struct oracle_state before;
+};
+
+struct oracle_result {
+	struct oracle_state after;
+	struct oracle_end end;
+};
+
+/* --- gen.c ----------------------------------------------------------------------------------- */
+
+struct rng {
+	u64 s;
+};
+
+u64 rng_next(struct rng *r);
+struct form;
+/* A case of this form: operands, addresses and state are random; false if the draw did not come out as that form. */
+bool gen_case(struct rng *r, unsigned mode, const struct form *form, struct oracle_case *c);
+/* True for a form that the oracle leaves out, with the reason. */
+bool gen_excluded(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops, const char **why);
+
+/* --- host.c ---------------------------------------------------------------------------------- */
+
+struct host;
+
+/* A child process that executes cases of one mode. NULL if the host cannot (message on stderr). */
+struct host *host_start(unsigned mode);
+/* Runs n cases (at most HOST_BATCH). */
+#define HOST_BATCH 256
+void host_run(struct host *h, const struct oracle_case *cases, struct oracle_result *results, unsigned n);
+void host_stop(struct host *h);
+/* XCR0 components that the host saves for a signal. */
+u64 host_xcr0(void);
+
+/* --- guest.c --------------------------------------------------------------------------------- */
+
+struct guest;
+
+struct guest *guest_start(unsigned mode, const char *engine);
+void guest_run(struct guest *g, const struct oracle_case *c, struct oracle_result *result);
+void guest_stop(struct guest *g);
+
+/* --- compare.c ------------------------------------------------------------------------------- */
+
+/* NULL if both agree, else a text that says in what they differ (static buffer). */
+const char *compare(const struct oracle_case *c, const struct oracle_result *host, const struct oracle_result *guest);
+
+#endif
