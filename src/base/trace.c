@@ -63,11 +63,8 @@ void trace_help(void)
 	printf("  %-8s %s\n", "all", "every category");
 }
 
-/* A terminal may be in raw mode, where a line feed does not return the carriage; CR LF suits both. */
-static const char *line_end(void)
-{
-	return isatty(STDERR_FILENO) ? "\r\n" : "\n";
-}
+/* A terminal in raw mode needs the carriage return; in any other it does no harm. */
+static const char *line_end(void) { return isatty(STDERR_FILENO) ? "\r\n" : "\n"; }
 
 void trace_print(enum trace_category cat, const char *fmt, ...)
 {
@@ -92,7 +89,8 @@ void trace_ring_dump(void)
 	pthread_mutex_lock(&ring.lock);
 	first = ring.count > RING_LINES ? ring.count - RING_LINES : 0;
 	if (ring.count)
-		fprintf(stderr, "last %u trace lines:%s", (unsigned)(ring.count - first), line_end());
+		fprintf(stderr, "last %u trace lines:%s", (unsigned)(ring.count - first),
+			line_end());
 	for (u64 i = first; i < ring.count; i++)
 		fprintf(stderr, "  %s%s", ring.lines[i % RING_LINES], line_end());
 	pthread_mutex_unlock(&ring.lock);

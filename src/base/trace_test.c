@@ -74,10 +74,7 @@ static void ring_keeps_the_last_256(void **state)
 	assert_non_null(strstr(text, "line 299\n"));
 }
 
-static void emit_long(void)
-{
-	trace(PIC, "%0500d", 1);
-}
+static void emit_long(void) { trace(PIC, "%0500d", 1); }
 
 static void long_lines_are_cut(void **state)
 {

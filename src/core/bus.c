@@ -72,8 +72,9 @@ void bus_unmap(struct bus *bus, u64 base, const void *dev)
 		bus->regions[at] = bus->regions[at + 1];
 }
 
-/* The largest access of 1, 2, 4 or 8 bytes, at most `left`, that the device at addr takes at once; NULL and a size of 1
- * where there is none. The result is valid until a device is called: it may move regions. */
+/* The largest access of 1, 2, 4 or 8 bytes, at most `left`, that the device at addr takes at once;
+ * NULL and a size of 1 where there is none. The result is valid until a device is called: it may
+ * move regions. */
 static const struct bus_region *bus_piece(const struct bus *bus, u64 addr, unsigned left,
 					  unsigned *size)
 {

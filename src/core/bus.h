@@ -5,11 +5,12 @@
 #include "base/types.h"
 
 struct bus_ops {
-	/* offset is from the region's base; size is 1, 2, 4 or 8 and never above max_size; the access
-	 * lies within the region. */
+	/* offset is from the region's base; size is 1, 2, 4 or 8 and never above max_size; the
+	 * access lies within the region. */
 	u64 (*read)(void *dev, u64 offset, unsigned size);
 	void (*write)(void *dev, u64 offset, u64 value, unsigned size);
-	unsigned max_size; /* wider accesses are split into several of this size, low address first */
+	/* wider accesses are split into several of this size, low address first */
+	unsigned max_size;
 };
 
 struct bus_region {
@@ -21,7 +22,7 @@ struct bus_region {
 
 struct bus {
 	const char *name;
-	u64 limit; /* first address beyond the bus: 0x10000 for ports */
+	u64 limit;                  /* first address beyond the bus: 0x10000 for ports */
 	struct bus_region *regions; /* sorted by base, never overlapping */
 	unsigned count, capacity;
 	u64 unclaimed; /* accesses that no device answered */
@@ -30,12 +31,14 @@ struct bus {
 
 void bus_init(struct bus *bus, const char *name, u64 limit, bool is_port);
 void bus_fini(struct bus *bus);
-/* Adds a region. -EEXIST where it overlaps another, -EINVAL where it is empty or beyond the limit, -ENOMEM.
- * Not while a vCPU runs guest code. `name` and `ops` outlive the bus. */
-int bus_map(struct bus *bus, u64 base, u64 size, const struct bus_ops *ops, void *dev, const char *name) must_check;
+/* Adds a region. -EEXIST where it overlaps another, -EINVAL where it is empty or beyond the limit,
+ * -ENOMEM. Not while a vCPU runs guest code. `name` and `ops` outlive the bus. */
+int bus_map(struct bus *bus, u64 base, u64 size, const struct bus_ops *ops, void *dev,
+	    const char *name) must_check;
 /* Removes the region of `dev` that starts at `base`; unknown regions are ignored. */
 void bus_unmap(struct bus *bus, u64 base, const void *dev);
-/* One access of 1, 2, 4 or 8 bytes at any address. Unclaimed bytes read as ones, writes to them are dropped. */
+/* One access of 1, 2, 4 or 8 bytes at any address. Unclaimed bytes read as ones, writes to them are
+ * dropped. */
 u64 bus_read(struct bus *bus, u64 addr, unsigned size);
 void bus_write(struct bus *bus, u64 addr, u64 value, unsigned size);
 /* `--dump=bus`: one line per region. */

@@ -59,7 +59,8 @@ static void mapping_rules(void **state)
 	assert_int_equal(bus_map(&bus, 0xffff, 1, &ops1, &p, "last"), 0);
 	assert_int_equal(bus.count, 5);
 	for (unsigned i = 1; i < bus.count; i++)
-		assert_true(bus.regions[i - 1].base + bus.regions[i - 1].size <= bus.regions[i].base);
+		assert_true(bus.regions[i - 1].base + bus.regions[i - 1].size <=
+			    bus.regions[i].base);
 	bus_fini(&bus);
 }
 
@@ -150,6 +151,28 @@ static void accesses_across_regions(void **state)
 	bus_fini(&bus);
 }
 
+static void writes_across_regions(void **state)
+{
+	struct probe p = { 0 }, q = { 0 };
+	struct bus bus;
+
+	bus_init(&bus, "mmio", 1ull << 52, false);
+	assert_int_equal(bus_map(&bus, 0x100, 4, &ops4, &p, "first"), 0);
+	assert_int_equal(bus_map(&bus, 0x104, 2, &ops1, &q, "second"), 0);
+	bus_write(&bus, 0x102, 0x8877665544332211, 8);
+	assert_int_equal(p.calls, 1);
+	assert_int_equal(p.offset[0], 2);
+	assert_int_equal(p.value[0], 0x2211);
+	assert_int_equal(q.calls, 2);
+	assert_int_equal(q.value[0], 0x33);
+	assert_int_equal(q.offset[1], 1);
+	assert_int_equal(q.value[1], 0x44);
+	assert_int_equal(bus.unclaimed, 1);
+	bus_write(&bus, 0x100, 0, 4);
+	assert_int_equal(bus.unclaimed, 1);
+	bus_fini(&bus);
+}
+
 static void unclaimed_reads_are_ones(void **state)
 {
 	struct probe p = { 0 };
@@ -194,6 +217,7 @@ int main(void)
 		cmocka_unit_test(wide_accesses_are_split),
 		cmocka_unit_test(narrow_reads_are_masked),
 		cmocka_unit_test(accesses_across_regions),
+		cmocka_unit_test(writes_across_regions),
 		cmocka_unit_test(unclaimed_reads_are_ones),
 		cmocka_unit_test(dump_lists_regions),
 	};

@@ -6,7 +6,7 @@
 #include <time.h>
 
 /* Marks in timer.slot of timers that are not in the heap. */
-#define SLOT_IDLE UINT32_MAX
+#define SLOT_IDLE   UINT32_MAX
 #define SLOT_FIRING (UINT32_MAX - 1)
 
 static u64 host_now(void)
@@ -172,7 +172,8 @@ void clock_run(struct clock *clock)
 	if (!clock->armed)
 		return;
 	now = clock_now(clock);
-	/* All that is due comes off the heap first: what the functions arm stays there for the next call. */
+	/* All that is due comes off the heap first: what the functions arm stays there for the next
+	 * call. */
 	while (clock->armed && clock->heap[0]->due_ns <= now) {
 		struct timer *t = clock->heap[0];
 

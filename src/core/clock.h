@@ -6,7 +6,7 @@
 #include "base/types.h"
 
 enum clock_kind {
-	CLOCK_KIND_REAL, /* host CLOCK_MONOTONIC, stopped while the machine is paused */
+	CLOCK_KIND_REAL,  /* host CLOCK_MONOTONIC, stopped while the machine is paused */
 	CLOCK_KIND_INSNS, /* one nanosecond an instruction, plus the idle time that was skipped */
 };
 
@@ -17,8 +17,8 @@ struct timer {
 	u64 due_ns; /* CLOCK_NEVER: not armed */
 	void (*fn)(void *arg);
 	void *arg;
-	u64 order; /* of arming: breaks ties */
-	unsigned slot; /* in the clock's heap, or one of two marks: idle, or about to fire */
+	u64 order;          /* of arming: breaks ties */
+	unsigned slot;      /* in the clock's heap, or one of two marks: idle, or about to fire */
 	struct timer *next; /* among those about to fire */
 };
 
@@ -33,7 +33,8 @@ struct clock {
 	struct timer **heap;
 	struct timer *firing; /* taken off the heap by the clock_run in progress */
 	unsigned armed, capacity;
-	unsigned timers; /* initialized: the heap has room for all of them, so that arming cannot fail */
+	/* initialized: the heap has room for all of them, so that arming cannot fail */
+	unsigned timers;
 	u64 orders;
 };
 
@@ -48,14 +49,17 @@ u64 clock_now(const struct clock *clock);
 i64 clock_wall_ns(const struct clock *clock);
 
 /* Prepares a timer, not armed, that keeps its address until clock_fini. -ENOMEM. */
-int timer_init(struct clock *clock, struct timer *timer, const char *name, void (*fn)(void *), void *arg) must_check;
-/* Arms a timer for one expiry; arming it again moves it. A due time in the past fires at the next clock_run; CLOCK_NEVER disarms. */
+int timer_init(struct clock *clock, struct timer *timer, const char *name, void (*fn)(void *),
+	       void *arg) must_check;
+/* Arms a timer for one expiry; arming it again moves it. A due time in the past fires at the next
+ * clock_run; CLOCK_NEVER disarms. */
 void timer_set(struct clock *clock, struct timer *timer, u64 due_ns);
 void timer_cancel(struct clock *clock, struct timer *timer);
 /* Due time of the earliest armed timer, or CLOCK_NEVER. */
 u64 clock_next(const struct clock *clock);
-/* Fires every timer that is due now, in order of due time (ties: order of arming), each with due_ns CLOCK_NEVER while its function runs.
- * A timer armed meanwhile waits for the next call, even if it is due: each timer fires at most once a call. */
+/* Fires every timer that is due now, in order of due time (ties: order of arming), each with due_ns
+ * CLOCK_NEVER while its function runs. A timer armed meanwhile waits for the next call, even if it
+ * is due: each timer fires at most once a call. */
 void clock_run(struct clock *clock);
 /* Counted clock only: moves guest time forward to `to_ns` while every vCPU is idle. */
 void clock_skip(struct clock *clock, u64 to_ns);
@@ -68,7 +72,8 @@ static inline u64 clock_ns_to_ticks(u64 ns, u64 hz)
 	return (u64)((unsigned __int128)ns * hz / CLOCK_NS_PER_S);
 }
 
-/* The first nanosecond at which clock_ns_to_ticks gives `ticks`; CLOCK_NEVER if beyond the clock's range. hz is not 0. */
+/* The first nanosecond at which clock_ns_to_ticks gives `ticks`; CLOCK_NEVER if beyond the clock's
+ * range. hz is not 0. */
 static inline u64 clock_ticks_to_ns(u64 ticks, u64 hz)
 {
 	unsigned __int128 ns = ((unsigned __int128)ticks * CLOCK_NS_PER_S + hz - 1) / hz;

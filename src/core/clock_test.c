@@ -29,7 +29,8 @@ static void fires_in_order(void **state)
 	clock_init(&clock, CLOCK_KIND_INSNS);
 	for (unsigned i = 0; i < 8; i++) {
 		assert_int_equal(timer_init(&clock, &t[i], "t", note, (void *)&names[i]), 0);
-		timer_set(&clock, &t[i], (i * 5 % 8) * 10); /* due: a0 b50 c20 d70 e40 f10 g60 h30 */
+		/* due: a0 b50 c20 d70 e40 f10 g60 h30 */
+		timer_set(&clock, &t[i], (i * 5 % 8) * 10);
 	}
 	assert_int_equal(clock_next(&clock), 0);
 	clock_run(&clock);
@@ -91,7 +92,7 @@ static void cancel_and_move(void **state)
 
 struct again {
 	struct clock *clock;
-	struct timer self, victim, other;
+	struct timer self, victim, last, other;
 };
 
 static void arm_again(void *arg)
@@ -101,6 +102,7 @@ static void arm_again(void *arg)
 	note("r");
 	assert_int_equal(a->self.due_ns, CLOCK_NEVER);
 	timer_set(a->clock, &a->self, 0); /* in the past */
+	timer_cancel(a->clock, &a->last);
 	timer_cancel(a->clock, &a->victim);
 	timer_set(a->clock, &a->other, 90);
 }
@@ -114,9 +116,11 @@ static void one_round_a_call(void **state)
 	assert_int_equal(timer_init(&clock, &a.self, "self", arm_again, &a), 0);
 	assert_int_equal(timer_init(&clock, &a.victim, "victim", note, "v"), 0);
 	assert_int_equal(timer_init(&clock, &a.other, "other", note, "o"), 0);
+	assert_int_equal(timer_init(&clock, &a.last, "last", note, "l"), 0);
 	timer_set(&clock, &a.self, 1);
 	timer_set(&clock, &a.victim, 2);
 	timer_set(&clock, &a.other, 3);
+	timer_set(&clock, &a.last, 4);
 	clock_skip(&clock, 50);
 	clock_run(&clock);
 	assert_string_equal(order, "r");
@@ -154,10 +158,7 @@ static void heap_agrees_with_search(void **state)
 	clock_fini(&clock);
 }
 
-static u64 executed(void *opaque)
-{
-	return *(u64 *)opaque;
-}
+static u64 executed(void *opaque) { return *(u64 *)opaque; }
 
 static void counted_clock(void **state)
 {
@@ -194,7 +195,7 @@ static void real_clock_stands_still_when_stopped(void **state)
 	clock_start(&clock);
 	nanosleep(&ms2, NULL);
 	a = clock_now(&clock);
-	assert_true(a >= 2000000);
+	assert_true(a >= 2000000 && a < 60000000000);
 	clock_stop(&clock);
 	a = clock_now(&clock);
 	nanosleep(&ms2, NULL);

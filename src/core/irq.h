@@ -10,7 +10,7 @@ struct irq {
 	unsigned line;
 };
 
-/* Drives the line; a line that is not wired (set == NULL) is ignored. Caller holds the device lock. */
+/* Drives the line; a line that is not wired (set == NULL) is ignored. Device lock held. */
 static inline void irq_set(const struct irq *irq, bool level)
 {
 	if (irq->set)

@@ -34,7 +34,8 @@ int mem_init(struct mem *mem, u64 size)
 		err = -errno;
 		goto close;
 	}
-	mem->host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
+	mem->host =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
 	if (mem->host == MAP_FAILED) {
 		err = -errno;
 		goto close;

@@ -1,12 +1,12 @@
-/* Guest-physical RAM: a sparse memfd, mapped once, cut into slots that never overlap. The map changes
- * only while no vCPU runs. Devices reach guest memory through mem_read and mem_write alone: data is
- * copied in, validated, then acted on. */
+/* Guest-physical RAM: a sparse memfd, mapped once, cut into slots that never overlap. The map
+ * changes only while no vCPU runs. Devices reach guest memory through mem_read and mem_write alone:
+ * data is copied in, validated, then acted on. */
 #ifndef CORE_MEM_H
 #define CORE_MEM_H
 
 #include "base/types.h"
 
-#define MEM_PAGE 4096u
+#define MEM_PAGE  4096u
 #define MEM_SLOTS 8
 
 /* Per-page bits. */
@@ -15,7 +15,7 @@
 struct mem_slot {
 	gpa_t base;
 	u64 size;
-	u8 *host; /* host address of base */
+	u8 *host;       /* host address of base */
 	u8 *page_flags; /* one byte a page */
 	const char *name;
 	bool readonly; /* ROM: writes are dropped */
@@ -25,8 +25,8 @@ struct mem {
 	int fd;
 	u8 *host; /* the whole of RAM */
 	u8 *page_flags;
-	u64 size; /* bytes of RAM */
-	u64 low_end; /* RAM below 4 GiB ends here */
+	u64 size;     /* bytes of RAM */
+	u64 low_end;  /* RAM below 4 GiB ends here */
 	u64 high_end; /* RAM above 4 GiB ends here, or 4 GiB if there is none */
 	struct mem_slot slots[MEM_SLOTS];
 	unsigned count;
@@ -35,12 +35,12 @@ struct mem {
 	void *opaque;
 };
 
-#define MEM_LOW_MAX (3 * GIB) /* where the PCI hole starts */
+#define MEM_LOW_MAX   (3 * GIB)  /* where the PCI hole starts */
 #define MEM_HOLE_BASE 0xa0000ull /* legacy VGA window: not RAM */
-#define MEM_HOLE_END 0xc0000ull
+#define MEM_HOLE_END  0xc0000ull
 
-/* Lays out `size` bytes of RAM as a PC does: 0..640K, 768K..min(size, 3G), and the rest from 4 GiB. size is a multiple
- * of a page and at least 1 MiB. Negative errno. */
+/* Lays out `size` bytes of RAM as a PC does: 0..640K, 768K..min(size, 3G), and the rest from 4 GiB.
+ * size is a multiple of a page and at least 1 MiB. Negative errno. */
 int mem_init(struct mem *mem, u64 size) must_check;
 void mem_fini(struct mem *mem);
 /* The slot that holds gpa, or NULL. */

@@ -39,6 +39,9 @@ static void layout_above_4g(void **state)
 	assert_true(mem_read(&mem, 4 * GIB, &got, 1));
 	assert_int_equal(got, 2);
 	assert_ptr_equal(mem_host(&mem, 4 * GIB, 1), mem.host + 3 * GIB);
+	assert_ptr_equal(mem_host(&mem, 6 * GIB - 1, 1), mem.host + 5 * GIB - 1);
+	assert_null(mem_host(&mem, 6 * GIB - 1, 2));
+	assert_ptr_equal(mem_find(&mem, 4 * GIB)->page_flags, mem.page_flags + 3 * GIB / MEM_PAGE);
 	mem_fini(&mem);
 }
 

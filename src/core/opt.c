@@ -174,10 +174,11 @@ int opt_parse(const struct opt *opts, void *config, int argc, char **argv, const
 			*(o->kind == OPT_HELP ? help : (bool *)((u8 *)config + o->offset)) = true;
 			continue;
 		}
-		if (!value && o->implied)
-			value = o->implied;
-		else if (!value && n + 1 < argc)
+		/* A value that may be left out is the next word unless that is an option. */
+		if (!value && n + 1 < argc && !(o->implied && argv[n + 1][0] == '-'))
 			value = argv[++n];
+		else if (!value)
+			value = o->implied;
 		if (!value) {
 			snprintf(err, errlen, "--%s needs a value: --%s %s", o->key, o->key, o->value);
 			return -1;

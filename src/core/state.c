@@ -1,4 +1,5 @@
-/* What follows from a state table: show, compare, save, load. Elements are little-endian, as the host is. */
+/* What follows from a state table: show, compare, save, load. Elements are little-endian, as the
+ * host is. */
 #include "core/state.h"
 
 #include "base/bits.h"
@@ -12,10 +13,7 @@ static bool field_is_number(const struct state_field *f)
 	return f->size == 1 || f->size == 2 || f->size == 4 || f->size == 8;
 }
 
-static u32 field_bytes(const struct state_field *f)
-{
-	return (u32)f->size * f->count;
-}
+static u32 field_bytes(const struct state_field *f) { return (u32)f->size * f->count; }
 
 static void show_element(const struct state_field *f, const u8 *p, FILE *file)
 {
@@ -97,7 +95,7 @@ static const struct state_field *field_find(const struct state_desc *desc, const
 	return NULL;
 }
 
-/* Takes one field off the input; its elements are at *data then. NULL if it does not fit the table. */
+/* Takes one field off the input; its elements are at *data then. NULL if it does not fit. */
 static const struct state_field *field_parse(const struct state_desc *desc, const u8 **buf,
 					     size_t *size, const u8 **data)
 {
@@ -107,8 +105,8 @@ static const struct state_field *field_parse(const struct state_desc *desc, cons
 	if (*size < head)
 		return NULL;
 	f = field_find(desc, *buf + 1, len);
-	if (!f || le_load(*buf + 1 + len, 2) != f->size || le_load(*buf + 1 + len + 2, 2) != f->count ||
-	    *size - head < field_bytes(f))
+	if (!f || le_load(*buf + 1 + len, 2) != f->size ||
+	    le_load(*buf + 1 + len + 2, 2) != f->count || *size - head < field_bytes(f))
 		return NULL;
 	*data = *buf + head;
 	*buf += head + field_bytes(f);

@@ -23,9 +23,11 @@ struct chip {
 };
 
 static const struct state_field rows[] = {
-	STATE_ROW(struct chip, byte),	STATE_ROW(struct chip, half),	 STATE_ROW(struct chip, word),
-	STATE_ROW(struct chip, big),	STATE_ROW(struct chip, on),	 STATE_ARRAY(struct chip, flags),
-	STATE_ARRAY(struct chip, list), STATE_ARRAY(struct chip, parts), STATE_ROW(struct chip, raw),
+	STATE_ROW(struct chip, byte),   STATE_ROW(struct chip, half),
+	STATE_ROW(struct chip, word),   STATE_ROW(struct chip, big),
+	STATE_ROW(struct chip, on),     STATE_ARRAY(struct chip, flags),
+	STATE_ARRAY(struct chip, list), STATE_ARRAY(struct chip, parts),
+	STATE_ROW(struct chip, raw),
 };
 static STATE_DESC(chip_state, struct chip, "chip", rows);
 
@@ -110,7 +112,7 @@ static void load_is_by_name(void **state)
 		STATE_ROW(struct chip, word),
 		STATE_ROW(struct chip, byte),
 	};
-	static const STATE_DESC(desc, struct chip, "chip", two);
+	static STATE_DESC(desc, struct chip, "chip", two);
 	struct chip got = { .half = 9 };
 	u8 buf[64];
 	size_t n = state_save(&desc, &sample, buf, sizeof(buf));
@@ -148,8 +150,16 @@ static void damaged_input_changes_nothing(void **state)
 static void bools_are_0_or_1(void **state)
 {
 	struct chip got = { 0 };
-	u8 one[] = "\x02" "on" "\x01\x00" "\x01\x00" "\x02";
-	u8 three[] = "\x05" "flags" "\x01\x00" "\x03\x00" "\x01\x00\x80";
+	u8 one[] = "\x02"
+		   "on"
+		   "\x01\x00"
+		   "\x01\x00"
+		   "\x02";
+	u8 three[] = "\x05"
+		     "flags"
+		     "\x01\x00"
+		     "\x03\x00"
+		     "\x01\x00\x80";
 
 	assert_int_equal(state_load(&chip_state, &got, one, sizeof(one) - 1), -EINVAL);
 	assert_int_equal(state_load(&chip_state, &got, three, sizeof(three) - 1), -EINVAL);

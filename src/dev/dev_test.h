@@ -1,4 +1,5 @@
-/* A board without a CPU for device tests: buses, a clock that moves when told, and lines that count. */
+/* A board without a CPU for device tests: buses, a clock that moves when told, and lines that
+ * count. */
 #ifndef DEV_DEV_TEST_H
 #define DEV_DEV_TEST_H
 
@@ -26,8 +27,8 @@ static inline void board_fini(struct test_board *b)
 	clock_fini(&b->clock);
 }
 
-static inline void board_add(struct test_board *b, struct device *dev, const struct device_type *type,
-			     const char *name)
+static inline void board_add(struct test_board *b, struct device *dev,
+			     const struct device_type *type, const char *name)
 {
 	dev->type = type;
 	dev->name = name;
@@ -35,10 +36,7 @@ static inline void board_add(struct test_board *b, struct device *dev, const str
 	assert_int_equal(type->init(dev), 0);
 }
 
-static inline u8 in8(struct test_board *b, u16 port)
-{
-	return (u8)bus_read(&b->ports, port, 1);
-}
+static inline u8 in8(struct test_board *b, u16 port) { return (u8)bus_read(&b->ports, port, 1); }
 
 static inline void out8(struct test_board *b, u16 port, u8 value)
 {

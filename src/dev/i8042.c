@@ -1,34 +1,48 @@
-/* Keyboard controller. It works at once: the input buffer is always empty, and a byte that waits moves to the output buffer as soon as that
- * has been read. */
+/* Keyboard controller. It works at once: the input buffer is always empty, and a byte that waits
+ * moves to the output buffer as soon as that has been read. */
 #include "dev/i8042.h"
 
 #include "base/bits.h"
 #include "base/trace.h"
 
-#define STATUS_FULL 0x01
-#define STATUS_SYSTEM 0x04
-#define STATUS_COMMAND 0x08
+#define STATUS_FULL     0x01
+#define STATUS_SYSTEM   0x04
+#define STATUS_COMMAND  0x08
 #define STATUS_UNLOCKED 0x10
-#define STATUS_AUX 0x20
+#define STATUS_AUX      0x20
 
 /* Command byte. */
-#define CTR_KBD_IRQ 0x01
-#define CTR_AUX_IRQ 0x02
-#define CTR_SYSTEM 0x04
-#define CTR_KBD_OFF 0x10
-#define CTR_AUX_OFF 0x20
+#define CTR_KBD_IRQ   0x01
+#define CTR_AUX_IRQ   0x02
+#define CTR_SYSTEM    0x04
+#define CTR_KBD_OFF   0x10
+#define CTR_AUX_OFF   0x20
 #define CTR_TRANSLATE 0x40
 
 #define PORT_NO_RESET 0x01
-#define PORT_A20 0x02
+#define PORT_A20      0x02
 #define PORT_AUX_FULL 0x20
 #define PORT_KBD_FULL 0x10
 
 enum {
-	CMD_READ_RAM = 0x20, CMD_WRITE_RAM = 0x60, CMD_TEST_PASSWORD = 0xa4, CMD_AUX_OFF = 0xa7, CMD_AUX_ON = 0xa8,
-	CMD_AUX_TEST = 0xa9, CMD_SELF_TEST = 0xaa, CMD_KBD_TEST = 0xab, CMD_KBD_OFF = 0xad, CMD_KBD_ON = 0xae,
-	CMD_READ_INPUT = 0xc0, CMD_READ_OUTPUT = 0xd0, CMD_WRITE_OUTPUT = 0xd1, CMD_WRITE_KBD_BUFFER = 0xd2,
-	CMD_WRITE_AUX_BUFFER = 0xd3, CMD_WRITE_AUX = 0xd4, CMD_READ_TEST = 0xe0, CMD_PULSE = 0xf0,
+	CMD_READ_RAM = 0x20,
+	CMD_WRITE_RAM = 0x60,
+	CMD_TEST_PASSWORD = 0xa4,
+	CMD_AUX_OFF = 0xa7,
+	CMD_AUX_ON = 0xa8,
+	CMD_AUX_TEST = 0xa9,
+	CMD_SELF_TEST = 0xaa,
+	CMD_KBD_TEST = 0xab,
+	CMD_KBD_OFF = 0xad,
+	CMD_KBD_ON = 0xae,
+	CMD_READ_INPUT = 0xc0,
+	CMD_READ_OUTPUT = 0xd0,
+	CMD_WRITE_OUTPUT = 0xd1,
+	CMD_WRITE_KBD_BUFFER = 0xd2,
+	CMD_WRITE_AUX_BUFFER = 0xd3,
+	CMD_WRITE_AUX = 0xd4,
+	CMD_READ_TEST = 0xe0,
+	CMD_PULSE = 0xf0,
 };
 
 /* Sources of a byte in the controller's own queue. */
@@ -99,7 +113,8 @@ static bool next_kbd_byte(struct i8042_regs *r, u8 *byte)
 	return false;
 }
 
-/* Moves the next byte that waits into the output buffer. A device whose interface is off keeps its bytes. */
+/* Moves the next byte that waits into the output buffer. A device whose interface is off keeps its
+ * bytes. */
 static void kbc_fill(struct i8042 *kbc)
 {
 	struct i8042_regs *r = &kbc->regs;
@@ -119,7 +134,8 @@ static void kbc_fill(struct i8042 *kbc)
 	kbc_update(kbc);
 }
 
-/* An answer of the controller; beyond what the queue holds, software that does not read gets no more. */
+/* An answer of the controller; beyond what the queue holds, software that does not read gets no
+ * more. */
 static void kbc_answer(struct i8042_regs *r, u8 source, u8 data)
 {
 	u8 entry[2] = { source, data };

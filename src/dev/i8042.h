@@ -1,5 +1,5 @@
-/* Keyboard controller of a PC (8042 with the firmware of IBM's PS/2: Hardware Interface Technical Reference, "Keyboard and Auxiliary Device
- * Controller", 1990), with a keyboard and a mouse. */
+/* Keyboard controller of a PC (8042 with the firmware of IBM's PS/2: Hardware Interface Technical
+ * Reference, "Keyboard and Auxiliary Device Controller", 1990), with a keyboard and a mouse. */
 #ifndef DEV_I8042_H
 #define DEV_I8042_H
 
@@ -11,11 +11,12 @@
 struct i8042_regs {
 	u8 ram[I8042_RAM]; /* byte 0 is the command byte */
 	u8 output_port;
-	u8 full, from_aux, data; /* output buffer: it holds data, which came from the auxiliary device */
-	u8 system; /* status bit 2 */
-	u8 was_command; /* status bit 3: the last write was to port 0x64 */
-	u8 expect; /* controller command whose parameter byte comes next, or 0 */
-	u8 break_seen; /* the keyboard's prefix 0xf0 waits for the code it belongs to */
+	/* output buffer: it holds data, which came from the auxiliary device */
+	u8 full, from_aux, data;
+	u8 system;            /* status bit 2 */
+	u8 was_command;       /* status bit 3: the last write was to port 0x64 */
+	u8 expect;            /* controller command whose parameter byte comes next, or 0 */
+	u8 break_seen;        /* the keyboard's prefix 0xf0 waits for the code it belongs to */
 	struct ps2_queue own; /* answers of the controller, each two bytes: source and data */
 	struct ps2_kbd kbd;
 	struct ps2_mouse mouse;
@@ -26,7 +27,8 @@ struct i8042 {
 	struct i8042_regs regs;
 	/* Set before init. */
 	struct irq irq_kbd, irq_aux; /* IRQ1, IRQ12 */
-	void (*set_a20)(void *opaque, bool on); /* the controller's part: A20 is on if this or port 0x92 says so */
+	/* the controller's part: A20 is on if this or port 0x92 says so */
+	void (*set_a20)(void *opaque, bool on);
 	void (*reset)(void *opaque); /* of the processor */
 	void *opaque;
 };

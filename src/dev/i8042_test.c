@@ -15,20 +15,11 @@ struct fixture {
 	unsigned resets;
 };
 
-static void set_a20(void *opaque, bool on)
-{
-	((struct fixture *)opaque)->a20 = on;
-}
+static void set_a20(void *opaque, bool on) { ((struct fixture *)opaque)->a20 = on; }
 
-static void set_fast_a20(void *opaque, bool on)
-{
-	((struct fixture *)opaque)->fast_a20 = on;
-}
+static void set_fast_a20(void *opaque, bool on) { ((struct fixture *)opaque)->fast_a20 = on; }
 
-static void reset(void *opaque)
-{
-	((struct fixture *)opaque)->resets++;
-}
+static void reset(void *opaque) { ((struct fixture *)opaque)->resets++; }
 
 static int setup(void **state)
 {
@@ -56,20 +47,11 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void command(struct fixture *f, u8 value)
-{
-	out8(&f->board, 0x64, value);
-}
+static void command(struct fixture *f, u8 value) { out8(&f->board, 0x64, value); }
 
-static void data(struct fixture *f, u8 value)
-{
-	out8(&f->board, 0x60, value);
-}
+static void data(struct fixture *f, u8 value) { out8(&f->board, 0x60, value); }
 
-static u8 status(struct fixture *f)
-{
-	return in8(&f->board, 0x64);
-}
+static u8 status(struct fixture *f) { return in8(&f->board, 0x64); }
 
 /* Reads all that waits, as text; bytes of the auxiliary device have an 'a' in front. */
 static const char *drain(struct fixture *f)
@@ -81,8 +63,8 @@ static const char *drain(struct fixture *f)
 	while (status(f) & 1 && n < sizeof(text) - 8) {
 		bool aux = status(f) & 0x20;
 
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s%02x", n ? " " : "", aux ? "a" : "",
-				      in8(&f->board, 0x60));
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s%02x", n ? " " : "",
+				      aux ? "a" : "", in8(&f->board, 0x60));
 	}
 	return text;
 }
@@ -167,7 +149,8 @@ static void keyboard_commands(void **state)
 	data(f, 0x01);
 	data(f, 0xf0);
 	data(f, 0x00);
-	/* A command drops what the one before has left in the keyboard; its first byte is with the controller. */
+	/* A command drops what the one before has left in the keyboard; its first byte is with the
+	 * controller. */
 	assert_string_equal(drain(f), "fa fa 01");
 	data(f, 0xfe);
 	assert_string_equal(drain(f), "01");
@@ -452,6 +435,90 @@ static void state_survives(void **state)
 	assert_string_equal(drain(f), "1e 1f");
 }
 
+static void self_test_turns_the_devices_off(void **state)
+{
+	struct fixture *f = *state;
+
+	command_byte(f, 0x43);
+	assert_int_equal(status(f) & 0x04, 0x00);
+	command(f, 0xaa);
+	drain(f);
+	assert_int_equal(status(f) & 0x04, 0x04);
+	command(f, 0x20);
+	assert_string_equal(drain(f), "77");
+}
+
+static void output_port_shows_the_buffers(void **state)
+{
+	struct fixture *f = *state;
+
+	command_byte(f, 0x07);
+	command(f, 0xd0);
+	assert_string_equal(drain(f), "cf");
+	/* With a byte of either device in front of the answer. */
+	i8042_key(&f->kbc, 0x01, true);
+	command(f, 0xd0);
+	assert_string_equal(drain(f), "76 df");
+	command(f, 0xd3);
+	data(f, 0x11);
+	command(f, 0xd0);
+	assert_string_equal(drain(f), "a11 ef");
+	/* A reset through it does not leave the reset line down. */
+	command(f, 0xd1);
+	data(f, 0x02);
+	command(f, 0xd0);
+	assert_string_equal(drain(f), "cf");
+}
+
+static void mouse_write(struct fixture *f, u8 byte)
+{
+	command(f, 0xd4);
+	data(f, byte);
+}
+
+static void mouse_settings(void **state)
+{
+	struct fixture *f = *state;
+
+	mouse_write(f, 0xe9);
+	assert_string_equal(drain(f), "afa a00 a02 a64");
+	mouse_write(f, 0xe7);
+	mouse_write(f, 0xf0);
+	drain(f);
+	i8042_mouse(&f->kbc, 0, 0, 7);
+	mouse_write(f, 0xe9);
+	assert_string_equal(drain(f), "afa a57 a02 a64");
+	i8042_mouse(&f->kbc, 0, 0, 1);
+	mouse_write(f, 0xe9);
+	assert_string_equal(drain(f), "afa a54 a02 a64");
+	i8042_mouse(&f->kbc, 0, 0, 2);
+	mouse_write(f, 0xe9);
+	assert_string_equal(drain(f), "afa a51 a02 a64");
+	/* Remote mode reports when asked alone. */
+	mouse_write(f, 0xf4);
+	drain(f);
+	i8042_mouse(&f->kbc, 1, -1, 0);
+	assert_string_equal(drain(f), "");
+	mouse_write(f, 0xeb);
+	assert_string_equal(drain(f), "afa a28 a01 aff");
+	mouse_write(f, 0xfe);
+	assert_string_equal(drain(f), "aff");
+	mouse_write(f, 0xf3);
+	mouse_write(f, 0x28);
+	mouse_write(f, 0xe8);
+	mouse_write(f, 0x01);
+	mouse_write(f, 0xf6);
+	drain(f);
+	mouse_write(f, 0xe9);
+	assert_string_equal(drain(f), "afa a00 a02 a64");
+	/* A command in place of a parameter; an unknown one. */
+	mouse_write(f, 0xf3);
+	mouse_write(f, 0xf2);
+	assert_string_equal(drain(f), "afa afa a00");
+	mouse_write(f, 0x12);
+	assert_string_equal(drain(f), "afe");
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -472,6 +539,9 @@ int main(void)
 		TEST(port_92),
 		TEST(answers_are_bounded),
 		TEST(exit_port),
+		TEST(self_test_turns_the_devices_off),
+		TEST(output_port_shows_the_buffers),
+		TEST(mouse_settings),
 		TEST(state_survives),
 	};
 

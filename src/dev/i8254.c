@@ -1,5 +1,6 @@
-/* 8254. Nothing counts by itself: at each access, and when OUT of channel 0 is due to change, the three channels are brought
- * forward by the CLK pulses since, in closed form. All times derive from the number of pulses since time 0, so that nothing drifts. */
+/* 8254. Nothing counts by itself: at each access, and when OUT of channel 0 is due to change, the
+ * three channels are brought forward by the CLK pulses since, in closed form. All times derive from
+ * the number of pulses since time 0, so that nothing drifts. */
 #include "dev/i8254.h"
 
 #include "base/bits.h"
@@ -7,17 +8,17 @@
 
 #define CONTROL_PORT 3
 
-#define RW_LSB 1
-#define RW_MSB 2
+#define RW_LSB  1
+#define RW_MSB  2
 #define RW_BOTH 3
 
-#define READBACK_NO_COUNT 0x20
+#define READBACK_NO_COUNT  0x20
 #define READBACK_NO_STATUS 0x10
 
-#define P61_GATE2 0x01
-#define P61_WRITABLE 0x0f /* gate 2, speaker, and two check enables */
-#define P61_REFRESH 0x10 /* toggles with each refresh cycle */
-#define P61_OUT2 0x20
+#define P61_GATE2     0x01
+#define P61_WRITABLE  0x0f /* gate 2, speaker, and two check enables */
+#define P61_REFRESH   0x10 /* toggles with each refresh cycle */
+#define P61_OUT2      0x20
 #define REFRESH_TICKS 18 /* channel 1 as every PC programs it */
 
 #define NEVER UINT64_MAX
@@ -55,15 +56,9 @@ static unsigned chan_mode(const struct i8254_regs *r, unsigned c)
 	return mode > 5 ? mode - 4 : mode;
 }
 
-static unsigned chan_rw(const struct i8254_regs *r, unsigned c)
-{
-	return (r->control[c] >> 4) & 3;
-}
+static unsigned chan_rw(const struct i8254_regs *r, unsigned c) { return (r->control[c] >> 4) & 3; }
 
-static bool chan_bcd(const struct i8254_regs *r, unsigned c)
-{
-	return r->control[c] & 1;
-}
+static bool chan_bcd(const struct i8254_regs *r, unsigned c) { return r->control[c] & 1; }
 
 static u32 chan_modulus(const struct i8254_regs *r, unsigned c)
 {
@@ -71,10 +66,7 @@ static u32 chan_modulus(const struct i8254_regs *r, unsigned c)
 }
 
 /* Count that modes 2 and 3 reload; 1 is illegal there and taken as 2. */
-static u32 chan_period(const struct i8254_regs *r, unsigned c)
-{
-	return MAX(r->cr[c], 2);
-}
+static u32 chan_period(const struct i8254_regs *r, unsigned c) { return MAX(r->cr[c], 2); }
 
 /* --- Counting ------------------------------------------------------------------------------- */
 
@@ -106,8 +98,9 @@ static void chan_wrap(struct i8254_regs *r, unsigned c, u64 ticks)
 	r->ce[c] = (u32)((r->ce[c] % modulus + modulus - ticks % modulus) % modulus);
 }
 
-/* Modes 0, 1, 4, 5: when the count reaches 0 for the first time OUT becomes `level`; the count then goes on from the top. Like the
- * functions below, uses up at least one of `ticks` pulses, at most up to the next change, and returns how many. */
+/* Modes 0, 1, 4, 5: when the count reaches 0 for the first time OUT becomes `level`; the count then
+ * goes on from the top. Like the functions below, uses up at least one of `ticks` pulses, at most
+ * up to the next change, and returns how many. */
 static u64 chan_count_down(struct i8254_regs *r, unsigned c, u64 ticks, u8 level)
 {
 	if (!r->armed[c] || ticks < r->ce[c]) {
@@ -187,7 +180,8 @@ static u64 chan_step(struct i8254_regs *r, unsigned c, u64 ticks)
 	}
 }
 
-/* Moves a channel on by CLK pulses. Each step goes to the next change of OUT or over whole periods: it loops a handful of times. */
+/* Moves a channel on by CLK pulses. Each step goes to the next change of OUT or over whole periods:
+ * it loops a handful of times. */
 static void chan_advance(struct i8254_regs *r, unsigned c, u64 ticks)
 {
 	unsigned mode = chan_mode(r, c);
@@ -205,7 +199,7 @@ static void chan_advance(struct i8254_regs *r, unsigned c, u64 ticks)
 	}
 }
 
-/* Pulses until OUT of a channel may change next; NEVER. A strobe counts as one change, at its end. */
+/* Pulses until OUT of a channel may change next, or NEVER. A strobe counts at its end. */
 static u64 chan_next_change(const struct i8254_regs *r, unsigned c)
 {
 	unsigned mode = chan_mode(r, c);
@@ -235,7 +229,8 @@ static void pit_sync(struct i8254 *pit)
 	r->tick = tick;
 }
 
-/* After any change: the interrupt line, and the time of its next change. Edges that were due together show as one. */
+/* After any change: the interrupt line, and the time of its next change. Edges that were due
+ * together show as one. */
 static void pit_update(struct i8254 *pit)
 {
 	struct i8254_regs *r = &pit->regs;
@@ -265,7 +260,8 @@ static u32 count_from_register(const struct i8254_regs *r, unsigned c, u16 value
 
 	if (chan_bcd(r, c))
 		n = ((value >> 12) * 1000u + (value >> 8 & 15) * 100u + (value >> 4 & 15) * 10u +
-		     (value & 15)) % 10000;
+		     (value & 15)) %
+		    10000;
 	return n ? n : chan_modulus(r, c);
 }
 
@@ -332,7 +328,8 @@ static void chan_write_count(struct i8254_regs *r, unsigned c, u16 value)
 	r->cr[c] = count_from_register(r, c, value);
 	r->written[c] = 1;
 	r->null[c] = 1;
-	/* Modes 1 and 5 wait for the gate; modes 2 and 3, once they run, take it when the present (half) period ends. */
+	/* Modes 1 and 5 wait for the gate; modes 2 and 3, once they run, take it when the present
+	 * (half) period ends. */
 	if (mode == 0 || mode == 4 || ((mode == 2 || mode == 3) && !r->run[c]))
 		r->load[c] = 1;
 }
@@ -343,7 +340,8 @@ static void chan_write(struct i8254_regs *r, unsigned c, u8 value)
 
 	if (!rw)
 		return; /* no control word yet */
-	/* Mode 0: OUT goes low with the first byte, which also stops the count until the whole is there. */
+	/* Mode 0: OUT goes low with the first byte, which also stops the count until the whole is
+	 * there. */
 	if (chan_mode(r, c) == 0) {
 		set_out(r, c, 0);
 		r->run[c] = 0;
@@ -455,16 +453,14 @@ static void i8254_reset(struct device *dev)
 	struct i8254 *pit = container_of(dev, struct i8254, dev);
 	u64 tick = clock_ns_to_ticks(clock_now(dev->platform->clock), I8254_HZ);
 
-	pit->regs = (struct i8254_regs){
-		.tick = tick, .gate = { 1, 1, 0 }, .null = { 1, 1, 1 }, .cr = { 65536, 65536, 65536 }
-	};
+	pit->regs = (struct i8254_regs){ .tick = tick,
+					 .gate = { 1, 1, 0 },
+					 .null = { 1, 1, 1 },
+					 .cr = { 65536, 65536, 65536 } };
 	pit_update(pit);
 }
 
-static void i8254_loaded(struct device *dev)
-{
-	pit_update(container_of(dev, struct i8254, dev));
-}
+static void i8254_loaded(struct device *dev) { pit_update(container_of(dev, struct i8254, dev)); }
 
 static int i8254_init(struct device *dev)
 {

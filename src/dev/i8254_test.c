@@ -57,15 +57,9 @@ static u8 status(struct fixture *f, unsigned c)
 	return in8(&f->board, (u16)(0x40 + c));
 }
 
-static bool out(struct fixture *f, unsigned c)
-{
-	return status(f, c) >> 7;
-}
+static bool out(struct fixture *f, unsigned c) { return status(f, c) >> 7; }
 
-static void gate2(struct fixture *f, bool on)
-{
-	out8(&f->board, 0x61, on ? 0x01 : 0x00);
-}
+static void gate2(struct fixture *f, bool on) { out8(&f->board, 0x61, on ? 0x01 : 0x00); }
 
 /* OUT over n pulses, one character each, starting now. */
 static const char *wave(struct fixture *f, unsigned c, unsigned n)
@@ -237,7 +231,8 @@ static void mode4(void **state)
 	assert_int_equal(count(f, 0), 0xfffa);
 	/* One strobe a count, also after it wraps. */
 	ticks(f, 70000);
-	assert_int_equal(f->irq0.rises, 2); /* the control word raised OUT from reset, then the strobe ended */
+	/* the control word raised OUT from reset, then the strobe ended */
+	assert_int_equal(f->irq0.rises, 2);
 	out8(&f->board, 0x40, 2);
 	out8(&f->board, 0x40, 0);
 	assert_string_equal(wave(f, 0, 6), "111011");
@@ -386,7 +381,8 @@ static void null_count(void **state)
 	assert_int_equal(status(f, 0), 0xb4);
 }
 
-/* 1193182 pulses make exactly one second: a thousand of HZ = 1000 with their rounding of the count never lose a pulse. */
+/* 1193182 pulses make exactly one second: a thousand of HZ = 1000 with their rounding of the count
+ * never lose a pulse. */
 static void periodic_interrupt_does_not_drift(void **state)
 {
 	struct fixture *f = *state;
@@ -400,7 +396,8 @@ static void periodic_interrupt_does_not_drift(void **state)
 	assert_int_equal(f->irq0.rises, 4999);
 	ticks(f, 1);
 	assert_int_equal(f->irq0.rises, 5000);
-	assert_int_equal(clock_now(&f->board.clock), clock_ticks_to_ns(start + 1193 * 5000, I8254_HZ));
+	assert_int_equal(clock_now(&f->board.clock),
+			 clock_ticks_to_ns(start + 1193 * 5000, I8254_HZ));
 }
 
 /* Time leaps over many periods at once: one edge, and the phase is kept. */
@@ -504,6 +501,77 @@ static void state_survives(void **state)
 	assert_int_equal(f->irq0.rises, 1);
 }
 
+static void mode5_ignores_the_gate_while_counting(void **state)
+{
+	struct fixture *f = *state;
+
+	program(f, 2, 0x0a, 4);
+	gate2(f, true);
+	ticks(f, 2);
+	gate2(f, false);
+	assert_string_equal(wave(f, 2, 6), "111011");
+}
+
+static void mode0_first_byte_stops_a_load(void **state)
+{
+	struct fixture *f = *state;
+
+	program(f, 0, 0x00, 3);
+	out8(&f->board, 0x40, 9); /* before the next pulse could load 3 */
+	ticks(f, 10);
+	assert_false(out(f, 0));
+	out8(&f->board, 0x40, 0);
+	ticks(f, 9);
+	assert_false(out(f, 0));
+	ticks(f, 1);
+	assert_true(out(f, 0));
+}
+
+static void trigger_without_a_count(void **state)
+{
+	struct fixture *f = *state;
+
+	out8(&f->board, 0x43, 0xb2); /* mode 1, no count */
+	gate2(f, true);
+	assert_string_equal(wave(f, 2, 5), "11111");
+	assert_int_equal(status(f, 2), 0xf2);
+	/* Half a count is none. */
+	out8(&f->board, 0x42, 3);
+	gate2(f, false);
+	gate2(f, true);
+	assert_string_equal(wave(f, 2, 5), "11111");
+}
+
+/* The interrupt line shows the strobe's end when that is due, and a write during the strobe does
+ * not lose it. */
+static void strobe_is_short(void **state)
+{
+	struct fixture *f = *state;
+
+	program(f, 0, 0x08, 3);
+	f->irq0.rises = 0;
+	ticks(f, 4);
+	assert_false(out(f, 0));
+	assert_int_equal(f->irq0.rises, 0);
+	ticks(f, 1);
+	assert_int_equal(f->irq0.rises, 1);
+	assert_true(f->irq0.level);
+}
+
+static void whole_periods_passed_at_once_rise(void **state)
+{
+	struct fixture *f = *state;
+
+	/* From within the high half to within the next high half. */
+	program(f, 0, 0x06, 1000);
+	ticks(f, 101);
+	f->irq0.rises = 0;
+	f->tick += 3000;
+	clock_skip(&f->board.clock, clock_ticks_to_ns(f->tick, I8254_HZ));
+	assert_int_equal(count(f, 0), 800);
+	assert_int_equal(f->irq0.rises, 1);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -532,6 +600,11 @@ int main(void)
 		TEST(tiny_counts_do_not_hang),
 		TEST(port61),
 		TEST(control_port_reads_ones),
+		TEST(mode5_ignores_the_gate_while_counting),
+		TEST(mode0_first_byte_stops_a_load),
+		TEST(trigger_without_a_count),
+		TEST(strobe_is_short),
+		TEST(whole_periods_passed_at_once_rise),
 		TEST(state_survives),
 	};
 

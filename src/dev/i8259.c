@@ -4,11 +4,11 @@
 #include "base/bits.h"
 #include "base/trace.h"
 
-#define MASTER 0
-#define SLAVE 1
+#define MASTER  0
+#define SLAVE   1
 #define CASCADE 2 /* master input that the slave drives, and the slave's identity */
 
-#define ICW1_ICW4 0x01
+#define ICW1_ICW4   0x01
 #define ICW1_SINGLE 0x02
 #define ICW1_SELECT 0x10 /* tells ICW1 from OCW2 and OCW3 */
 
@@ -16,34 +16,27 @@
 #define ICW4_SFNM 0x10 /* special fully nested mode */
 
 #define OCW2_LEVEL 0x07
-#define OCW2_EOI 0x20
-#define OCW2_SL 0x40
-#define OCW2_R 0x80
+#define OCW2_EOI   0x20
+#define OCW2_SL    0x40
+#define OCW2_R     0x80
 
-#define OCW3_RIS 0x01
-#define OCW3_RR 0x02
-#define OCW3_POLL 0x04
+#define OCW3_RIS    0x01
+#define OCW3_RR     0x02
+#define OCW3_POLL   0x04
 #define OCW3_SELECT 0x08 /* tells OCW3 from OCW2 */
-#define OCW3_SMM 0x20
-#define OCW3_ESMM 0x40
+#define OCW3_SMM    0x20
+#define OCW3_ESMM   0x40
 
 #define NO_INPUT 8u
 
 static const struct state_field i8259_rows[] = {
-	STATE_ARRAY(struct i8259_regs, lines),
-	STATE_ARRAY(struct i8259_regs, latch),
-	STATE_ARRAY(struct i8259_regs, isr),
-	STATE_ARRAY(struct i8259_regs, imr),
-	STATE_ARRAY(struct i8259_regs, elcr),
-	STATE_ARRAY(struct i8259_regs, icw1),
-	STATE_ARRAY(struct i8259_regs, icw2),
-	STATE_ARRAY(struct i8259_regs, icw3),
-	STATE_ARRAY(struct i8259_regs, icw4),
-	STATE_ARRAY(struct i8259_regs, expect),
-	STATE_ARRAY(struct i8259_regs, lowest),
-	STATE_ARRAY(struct i8259_regs, rotate_aeoi),
-	STATE_ARRAY(struct i8259_regs, special_mask),
-	STATE_ARRAY(struct i8259_regs, read_isr),
+	STATE_ARRAY(struct i8259_regs, lines),        STATE_ARRAY(struct i8259_regs, latch),
+	STATE_ARRAY(struct i8259_regs, isr),          STATE_ARRAY(struct i8259_regs, imr),
+	STATE_ARRAY(struct i8259_regs, elcr),         STATE_ARRAY(struct i8259_regs, icw1),
+	STATE_ARRAY(struct i8259_regs, icw2),         STATE_ARRAY(struct i8259_regs, icw3),
+	STATE_ARRAY(struct i8259_regs, icw4),         STATE_ARRAY(struct i8259_regs, expect),
+	STATE_ARRAY(struct i8259_regs, lowest),       STATE_ARRAY(struct i8259_regs, rotate_aeoi),
+	STATE_ARRAY(struct i8259_regs, special_mask), STATE_ARRAY(struct i8259_regs, read_isr),
 	STATE_ARRAY(struct i8259_regs, poll),
 };
 static STATE_DESC(i8259_state, struct i8259_regs, "i8259", i8259_rows);
@@ -70,7 +63,8 @@ static unsigned highest(const struct i8259_regs *r, unsigned c, u8 set)
 	return NO_INPUT;
 }
 
-/* The input that chip c requests service for now, or NO_INPUT: unmasked, and above all that is in service ("fully nested mode"). */
+/* The input that chip c requests service for now, or NO_INPUT: unmasked, and above all that is in
+ * service ("fully nested mode"). */
 static unsigned chip_request(const struct i8259_regs *r, unsigned c)
 {
 	unsigned request = highest(r, c, chip_irr(r, c) & ~r->imr[c]);
@@ -85,12 +79,13 @@ static unsigned chip_request(const struct i8259_regs *r, unsigned c)
 	if (c == MASTER && (r->icw4[MASTER] & ICW4_SFNM) && request == CASCADE)
 		blocking &= (u8) ~(1u << CASCADE);
 	return highest(r, c, (u8)(blocking | 1u << request)) == request &&
-			       !(blocking & 1u << request) ?
-		       request :
-		       NO_INPUT;
+			       !(blocking & 1u << request)
+		       ? request
+		       : NO_INPUT;
 }
 
-/* The interrupt request register: inputs that ask, masked or not. An edge counts while its line stays high. */
+/* The interrupt request register: inputs that ask, masked or not. An edge counts while its line
+ * stays high. */
 static u8 chip_irr(const struct i8259_regs *r, unsigned c)
 {
 	u8 irr = r->lines[c] & (r->latch[c] | r->elcr[c]);
@@ -148,7 +143,8 @@ static unsigned chip_ack(struct i8259_regs *r, unsigned c)
 
 static u8 chip_vector(const struct i8259_regs *r, unsigned c, unsigned input)
 {
-	/* Without a request the chip answers as for IR7, and no ISR bit is set ("edge and level triggered modes"). */
+	/* Without a request the chip answers as for IR7, and no ISR bit is set ("edge and level
+	 * triggered modes"). */
 	return (u8)((r->icw2[c] & 0xf8) | (input == NO_INPUT ? 7 : input));
 }
 
@@ -158,7 +154,7 @@ u8 i8259_ack(struct i8259 *pic)
 	unsigned from_slave, input;
 	u8 vector;
 
-	/* The slave decides before the master's in-service bit can change what the cascade shows. */
+	/* The slave decides before the master's in-service bit changes what it shows. */
 	input = chip_request(r, MASTER);
 	from_slave = input == CASCADE && has_slave(r);
 	chip_ack(r, MASTER);
@@ -169,7 +165,8 @@ u8 i8259_ack(struct i8259 *pic)
 	else
 		vector = 0xff; /* no chip feels addressed: nothing drives the bus */
 	trace(IRQ, "pic ack vector %02x", vector);
-	/* INT goes low with the acknowledge, and high again if there is more: who looks for edges sees one. */
+	/* INT goes low with the acknowledge, and high again if there is more: who looks for edges
+	 * sees one. */
 	pic->level = false;
 	irq_set(&pic->out, false);
 	pic_update(pic);
@@ -251,7 +248,8 @@ static void chip_write(struct i8259 *pic, unsigned c, u64 offset, u8 value)
 {
 	struct i8259_regs *r = &pic->regs;
 
-	trace(PIC, "%s write %llu = %02x", c ? "slave" : "master", (unsigned long long)offset, value);
+	trace(PIC, "%s write %llu = %02x", c ? "slave" : "master", (unsigned long long)offset,
+	      value);
 	if (offset)
 		if (r->expect[c])
 			write_icw(r, c, value);
@@ -287,7 +285,8 @@ static u8 chip_read(struct i8259 *pic, unsigned c, u64 offset)
 		value = r->imr[c];
 	else
 		value = r->read_isr[c] ? r->isr[c] : chip_irr(r, c);
-	trace(PIC, "%s read %llu = %02x", c ? "slave" : "master", (unsigned long long)offset, value);
+	trace(PIC, "%s read %llu = %02x", c ? "slave" : "master", (unsigned long long)offset,
+	      value);
 	return value;
 }
 
@@ -331,7 +330,8 @@ static const struct bus_ops master_ops = { master_read, master_write, 1 };
 static const struct bus_ops slave_ops = { slave_read, slave_write, 1 };
 static const struct bus_ops elcr_ops = { elcr_read, elcr_write, 1 };
 
-/* The chip has no reset pin; until initialized it is taken to have everything masked, wired as a PC wires it. */
+/* The chip has no reset pin; until initialized it is taken to have everything masked, wired as a PC
+ * wires it. */
 static void i8259_reset(struct device *dev)
 {
 	struct i8259 *pic = container_of(dev, struct i8259, dev);

@@ -49,10 +49,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void line(struct fixture *f, unsigned n, bool level)
-{
-	i8259_set_line(&f->pic, n, level);
-}
+static void line(struct fixture *f, unsigned n, bool level) { i8259_set_line(&f->pic, n, level); }
 
 static void raise_again(struct fixture *f, unsigned n)
 {
@@ -141,7 +138,8 @@ static void slave_cascades(void **state)
 	assert_int_equal(i8259_ack(&f->pic), 0x74);
 	assert_int_equal(read_isr(f, 0x20), 0x04);
 	assert_int_equal(read_isr(f, 0xa0), 0x10);
-	/* The master's IR2 is in service: even a higher one of the slave waits, one above on the master does not. */
+	/* The master's IR2 is in service: even a higher one of the slave waits, one above on the
+	 * master does not. */
 	line(f, 8, true);
 	assert_false(f->intr.level);
 	line(f, 3, true);
@@ -372,6 +370,50 @@ static void state_survives(void **state)
 	assert_int_equal(i8259_ack(&f->pic), 0x33);
 }
 
+static void icw1_starts_afresh(void **state)
+{
+	struct fixture *f = *state;
+
+	line(f, 3, true);
+	assert_int_equal(i8259_ack(&f->pic), 0x33);
+	out8(&f->board, 0x20, 0xc4); /* priorities, read of ISR, special mask */
+	out8(&f->board, 0x20, 0x0b);
+	out8(&f->board, 0x20, 0x68);
+	out8(&f->board, 0x21, 0xf0);
+	program(f, 0x03, 0x01);
+	assert_int_equal(in8(&f->board, 0x21), 0x00);
+	raise_again(f, 5);
+	raise_again(f, 2 + 4);
+	assert_int_equal(in8(&f->board, 0x20), 0x60); /* IRR */
+	assert_int_equal(read_isr(f, 0x20), 0x00);
+	assert_int_equal(i8259_ack(&f->pic), 0x35);
+	/* Rotation in automatic EOI is off again too. */
+	out8(&f->board, 0x20, 0x80);
+	program(f, 0x03, 0x01);
+	raise_again(f, 0);
+	i8259_ack(&f->pic);
+	raise_again(f, 0);
+	raise_again(f, 1);
+	assert_int_equal(i8259_ack(&f->pic), 0x30);
+	/* And can be turned off by command. */
+	out8(&f->board, 0x20, 0x80);
+	out8(&f->board, 0x20, 0x00);
+	assert_int_equal(i8259_ack(&f->pic), 0x31);
+	raise_again(f, 0);
+	raise_again(f, 1);
+	assert_int_equal(i8259_ack(&f->pic), 0x30);
+}
+
+static void wide_accesses_are_bytes(void **state)
+{
+	struct fixture *f = *state;
+
+	bus_write(&f->board.ports, 0x20, 0x5a0b, 2); /* OCW3, then the mask */
+	assert_int_equal(in8(&f->board, 0x21), 0x5a);
+	bus_write(&f->board.ports, 0x4d0, 0x1ef8, 2);
+	assert_int_equal(bus_read(&f->board.ports, 0x4d0, 2), 0x1ef8);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -393,6 +435,8 @@ int main(void)
 		TEST(single_chip),
 		TEST(wrong_slave_identity),
 		TEST(ack_shows_an_edge),
+		TEST(icw1_starts_afresh),
+		TEST(wide_accesses_are_bytes),
 		TEST(state_survives),
 	};
 

@@ -5,22 +5,22 @@
 #include "base/trace.h"
 
 #define IOREGSEL 0x00
-#define IOWIN 0x10
-#define IOEOI 0x40
+#define IOWIN    0x10
+#define IOEOI    0x40
 
-#define REG_ID 0x00
+#define REG_ID      0x00
 #define REG_VERSION 0x01
-#define REG_ARB 0x02
-#define REG_REDIR 0x10
+#define REG_ARB     0x02
+#define REG_REDIR   0x10
 
 #define VERSION (0x20u | (IOAPIC_PINS - 1) << 16)
 
-#define REDIR_MODE(e) ((e) >> 8 & 7)
-#define REDIR_LOGICAL BIT(11)
+#define REDIR_MODE(e)    ((e) >> 8 & 7)
+#define REDIR_LOGICAL    BIT(11)
 #define REDIR_REMOTE_IRR BIT(14)
-#define REDIR_LEVEL BIT(15)
-#define REDIR_MASKED BIT(16)
-#define REDIR_WRITABLE (0x1afffull | 0xffull << 56)
+#define REDIR_LEVEL      BIT(15)
+#define REDIR_MASKED     BIT(16)
+#define REDIR_WRITABLE   (0x1afffull | 0xffull << 56)
 
 static const struct state_field ioapic_rows[] = {
 	STATE_ROW(struct ioapic_regs, select),
@@ -30,7 +30,8 @@ static const struct state_field ioapic_rows[] = {
 };
 static STATE_DESC(ioapic_state, struct ioapic_regs, "ioapic", ioapic_rows);
 
-/* Level triggering is for fixed and lowest priority; the other modes are edges, whatever the bit says (3.2.4). */
+/* Level triggering is for fixed and lowest priority; the other modes are edges, whatever the bit
+ * says (3.2.4). */
 static bool is_level(u64 entry)
 {
 	return (entry & REDIR_LEVEL) && REDIR_MODE(entry) <= APIC_LOWEST;
@@ -51,8 +52,8 @@ static bool pin_send(struct ioapic *io, unsigned pin)
 	return io->deliver(io->opaque, &msg);
 }
 
-/* A level-triggered pin that is asserted sends once, and again after each end of interrupt. The remote IRR is set when an APIC has
- * taken the message (3.2.4, bit 14). */
+/* A level-triggered pin that is asserted sends once, and again after each end of interrupt. The
+ * remote IRR is set when an APIC has taken the message (3.2.4, bit 14). */
 static void pin_level(struct ioapic *io, unsigned pin)
 {
 	u64 *entry = &io->regs.redir[pin];
@@ -102,7 +103,8 @@ static void write_redir(struct ioapic *io, unsigned pin, bool high, u32 value)
 	u64 *entry = &io->regs.redir[pin];
 	u64 old = *entry, mask = high ? ~0ull << 32 : UINT32_MAX;
 
-	*entry = (old & ~(mask & REDIR_WRITABLE)) | ((high ? (u64)value << 32 : value) & mask & REDIR_WRITABLE);
+	*entry = (old & ~(mask & REDIR_WRITABLE)) |
+		 ((high ? (u64)value << 32 : value) & mask & REDIR_WRITABLE);
 	/* Software clears a stuck remote IRR by turning the pin to edge and back. */
 	if (!is_level(*entry))
 		*entry &= ~REDIR_REMOTE_IRR;
@@ -143,17 +145,18 @@ static u64 ioapic_read(void *dev, u64 offset, unsigned size)
 		value = io->regs.select;
 	else if ((offset & ~3ull) == IOWIN)
 		value = read_register(io);
-	trace(APIC, "ioapic read %02llx [%02x] = %08x", (unsigned long long)offset, io->regs.select, value);
+	trace(APIC, "ioapic read %02llx [%02x] = %08x", (unsigned long long)offset, io->regs.select,
+	      value);
 	return value >> (8 * (offset & 3));
 }
 
-/* Registers are written whole: 32 bits, but for the select register, of which 8 bits count (3.1). */
+/* Registers are written whole: 32 bits, but for the select register, where 8 bits count (3.1). */
 static void ioapic_write(void *dev, u64 offset, u64 value, unsigned size)
 {
 	struct ioapic *io = dev;
 
-	trace(APIC, "ioapic write %02llx [%02x] = %08llx", (unsigned long long)offset, io->regs.select,
-	      (unsigned long long)value);
+	trace(APIC, "ioapic write %02llx [%02x] = %08llx", (unsigned long long)offset,
+	      io->regs.select, (unsigned long long)value);
 	if (offset == IOREGSEL)
 		io->regs.select = (u8)value;
 	else if (offset == IOWIN && size == 4)

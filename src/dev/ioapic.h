@@ -1,4 +1,5 @@
-/* I/O APIC: 82093AA (data sheet 290566-001) with 24 pins, and the EOI register of version 0x20 (ICH data sheets, 9.5). */
+/* I/O APIC: 82093AA (data sheet 290566-001) with 24 pins, and the EOI register of version 0x20 (ICH
+ * data sheets, 9.5). */
 #ifndef DEV_IOAPIC_H
 #define DEV_IOAPIC_H
 
@@ -20,18 +21,20 @@ struct ioapic {
 	struct ioapic_regs regs;
 	/* Set before init. */
 	u64 base;
-	u8 id; /* after power-on */
+	u8 id;                                                     /* after power-on */
 	bool (*deliver)(void *opaque, const struct apic_msg *msg); /* lapic_deliver fits */
 	void *opaque;
 };
 
 extern const struct device_type ioapic_type;
 
-/* An input: for struct irq, with chip = struct ioapic *. level is whether the interrupt is asserted, whatever voltage that is: the polarity
- * bits of the redirection table are kept but mean nothing, as each wire has the polarity that the firmware's tables tell. */
+/* An input: for struct irq, with chip = struct ioapic *. level is whether the interrupt is
+ * asserted, whatever voltage that is: the polarity bits of the redirection table are kept but mean
+ * nothing, as each wire has the polarity that the firmware's tables tell. */
 void ioapic_set_line(void *chip, unsigned pin, bool level);
 
-/* A local APIC has seen the end of a level-triggered interrupt: for struct lapic_set.eoi, with opaque = struct ioapic *. */
+/* A local APIC has seen the end of a level-triggered interrupt: for struct lapic_set.eoi, with
+ * opaque = struct ioapic *. */
 void ioapic_eoi(void *chip, u8 vector);
 
 #endif

@@ -1,4 +1,5 @@
-/* One local APIC: registers, priorities, local vector table, timer. Section numbers are those of SDM 3A. */
+/* One local APIC: registers, priorities, local vector table, timer. Section numbers are those of
+ * SDM 3A. */
 #include "dev/lapic.h"
 
 #include "base/bits.h"
@@ -8,68 +9,76 @@
 
 /* Register numbers: MMIO offset >> 4, MSR - 0x800. */
 enum {
-	REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a, REG_EOI = 0x0b, REG_RRD = 0x0c,
-	REG_LDR = 0x0d, REG_DFR = 0x0e, REG_SVR = 0x0f, REG_ISR = 0x10, REG_TMR = 0x18, REG_IRR = 0x20, REG_ESR = 0x28,
-	REG_ICR = 0x30, REG_ICR_HIGH = 0x31, REG_LVT = 0x32, REG_INITIAL_COUNT = 0x38, REG_CURRENT_COUNT = 0x39,
-	REG_DIVIDE = 0x3e, REG_SELF_IPI = 0x3f,
+	REG_ID = 0x02,
+	REG_VERSION = 0x03,
+	REG_TPR = 0x08,
+	REG_APR = 0x09,
+	REG_PPR = 0x0a,
+	REG_EOI = 0x0b,
+	REG_RRD = 0x0c,
+	REG_LDR = 0x0d,
+	REG_DFR = 0x0e,
+	REG_SVR = 0x0f,
+	REG_ISR = 0x10,
+	REG_TMR = 0x18,
+	REG_IRR = 0x20,
+	REG_ESR = 0x28,
+	REG_ICR = 0x30,
+	REG_ICR_HIGH = 0x31,
+	REG_LVT = 0x32,
+	REG_INITIAL_COUNT = 0x38,
+	REG_CURRENT_COUNT = 0x39,
+	REG_DIVIDE = 0x3e,
+	REG_SELF_IPI = 0x3f,
 };
 
 #define VERSION (0x14u | (LVT_COUNT - 1) << 16)
 
-#define MSR_APIC_BASE 0x1bu
+#define MSR_APIC_BASE    0x1bu
 #define MSR_TSC_DEADLINE 0x6e0u
-#define MSR_X2APIC 0x800u
+#define MSR_X2APIC       0x800u
 
-#define BASE_BSP BIT(8)
+#define BASE_BSP  BIT(8)
 #define BASE_EXTD BIT(10) /* x2APIC */
-#define BASE_EN BIT(11)
+#define BASE_EN   BIT(11)
 #define BASE_ADDR (~0ull << 12)
 
-#define SVR_ENABLE 0x100u
+#define SVR_ENABLE    0x100u
 #define SVR_FOCUS_OFF 0x200u
-#define SVR_WRITABLE (0xffu | SVR_ENABLE | SVR_FOCUS_OFF)
+#define SVR_WRITABLE  (0xffu | SVR_ENABLE | SVR_FOCUS_OFF)
 
-#define ESR_SEND_VECTOR 0x20u
+#define ESR_SEND_VECTOR    0x20u
 #define ESR_RECEIVE_VECTOR 0x40u
-#define ESR_REGISTER 0x80u
+#define ESR_REGISTER       0x80u
 
-#define LVT_MASKED 0x10000u
-#define LVT_LEVEL 0x8000u
+#define LVT_MASKED     0x10000u
+#define LVT_LEVEL      0x8000u
 #define LVT_REMOTE_IRR 0x4000u
-#define LVT_LOW 0x2000u /* pin is active low */
-#define LVT_STATUS 0x1000u /* delivery status: always idle */
-#define LVT_MODE(lvt) ((lvt) >> 8 & 7)
+#define LVT_LOW        0x2000u /* pin is active low */
+#define LVT_STATUS     0x1000u /* delivery status: always idle */
+#define LVT_MODE(lvt)  ((lvt) >> 8 & 7)
 
 #define TIMER_MODE(lvt) ((lvt) >> 17 & 3)
 enum { TIMER_ONE_SHOT, TIMER_PERIODIC, TIMER_DEADLINE, TIMER_RESERVED };
 
 #define DIVIDE_WRITABLE 0xbu
 
-#define ICR_STATUS BIT(12)
-#define ICR_LOGICAL BIT(11)
-#define ICR_ASSERT BIT(14)
-#define ICR_LEVEL BIT(15)
+#define ICR_STATUS   BIT(12)
+#define ICR_LOGICAL  BIT(11)
+#define ICR_ASSERT   BIT(14)
+#define ICR_LEVEL    BIT(15)
 #define ICR_WRITABLE (0xffull | 0x700 | ICR_LOGICAL | ICR_ASSERT | ICR_LEVEL | 3u << 18)
 
 static const struct state_field lapic_rows[] = {
-	STATE_ROW(struct lapic_regs, apic_base),
-	STATE_ARRAY(struct lapic_regs, isr),
-	STATE_ARRAY(struct lapic_regs, tmr),
-	STATE_ARRAY(struct lapic_regs, irr),
-	STATE_ROW(struct lapic_regs, tpr),
-	STATE_ROW(struct lapic_regs, ldr),
-	STATE_ROW(struct lapic_regs, dfr),
-	STATE_ROW(struct lapic_regs, svr),
-	STATE_ROW(struct lapic_regs, esr),
-	STATE_ROW(struct lapic_regs, esr_pending),
-	STATE_ROW(struct lapic_regs, icr),
-	STATE_ARRAY(struct lapic_regs, lvt),
-	STATE_ROW(struct lapic_regs, initial_count),
-	STATE_ROW(struct lapic_regs, divide),
-	STATE_ROW(struct lapic_regs, count),
-	STATE_ROW(struct lapic_regs, timer_tick),
-	STATE_ROW(struct lapic_regs, tsc_deadline),
-	STATE_ROW(struct lapic_regs, lint),
+	STATE_ROW(struct lapic_regs, apic_base),     STATE_ARRAY(struct lapic_regs, isr),
+	STATE_ARRAY(struct lapic_regs, tmr),         STATE_ARRAY(struct lapic_regs, irr),
+	STATE_ROW(struct lapic_regs, tpr),           STATE_ROW(struct lapic_regs, ldr),
+	STATE_ROW(struct lapic_regs, dfr),           STATE_ROW(struct lapic_regs, svr),
+	STATE_ROW(struct lapic_regs, esr),           STATE_ROW(struct lapic_regs, esr_pending),
+	STATE_ROW(struct lapic_regs, icr),           STATE_ARRAY(struct lapic_regs, lvt),
+	STATE_ROW(struct lapic_regs, initial_count), STATE_ROW(struct lapic_regs, divide),
+	STATE_ROW(struct lapic_regs, count),         STATE_ROW(struct lapic_regs, timer_tick),
+	STATE_ROW(struct lapic_regs, tsc_deadline),  STATE_ROW(struct lapic_regs, lint),
 	STATE_ROW(struct lapic_regs, extint),
 };
 static STATE_DESC(lapic_state, struct lapic_regs, "lapic", lapic_rows);
@@ -86,32 +95,17 @@ static u32 lvt_writable(const struct lapic *a, unsigned i)
 	}
 }
 
-static bool hw_enabled(const struct lapic *a)
-{
-	return a->regs.apic_base & BASE_EN;
-}
+static bool hw_enabled(const struct lapic *a) { return a->regs.apic_base & BASE_EN; }
 
-bool lapic_is_enabled(const struct lapic *a)
-{
-	return hw_enabled(a) && (a->regs.svr & SVR_ENABLE);
-}
+bool lapic_is_enabled(const struct lapic *a) { return hw_enabled(a) && (a->regs.svr & SVR_ENABLE); }
 
-static bool x2apic_mode(const struct lapic *a)
-{
-	return a->regs.apic_base & BASE_EXTD;
-}
+static bool x2apic_mode(const struct lapic *a) { return a->regs.apic_base & BASE_EXTD; }
 
 /* --- Priorities and the interrupt line (10.8) ----------------------------------------------- */
 
-static void set_bit(u32 *bits, unsigned vector)
-{
-	bits[vector / 32] |= 1u << vector % 32;
-}
+static void set_bit(u32 *bits, unsigned vector) { bits[vector / 32] |= 1u << vector % 32; }
 
-static void clear_bit(u32 *bits, unsigned vector)
-{
-	bits[vector / 32] &= ~(1u << vector % 32);
-}
+static void clear_bit(u32 *bits, unsigned vector) { bits[vector / 32] &= ~(1u << vector % 32); }
 
 static bool test_bit(const u32 *bits, unsigned vector)
 {
@@ -156,7 +150,8 @@ static int deliverable(const struct lapic *a)
 {
 	int vector = highest_bit(a->regs.irr);
 
-	if (vector < 0 || !hw_enabled(a) || ((u32)vector & 0xf0) <= (lapic_processor_priority(a) & 0xf0))
+	if (vector < 0 || !hw_enabled(a) ||
+	    ((u32)vector & 0xf0) <= (lapic_processor_priority(a) & 0xf0))
 		return -1;
 	return vector;
 }
@@ -168,7 +163,8 @@ static bool pin_active(const struct lapic *a, unsigned pin)
 	return a->regs.lvt[LVT_LINT0 + pin] & LVT_LOW ? !level : level;
 }
 
-/* The 8259 asks, through a pin or by message. With the APIC off, LINT0 is the INTR pin of old (10.4.3). */
+/* The 8259 asks, through a pin or by message. With the APIC off, LINT0 is the INTR pin of old
+ * (10.4.3). */
 static bool extint_asked(const struct lapic *a)
 {
 	if (!hw_enabled(a))
@@ -260,7 +256,8 @@ void lapic_receive(struct lapic *a, const struct apic_msg *msg)
 	switch (msg->mode) {
 	case APIC_FIXED:
 	case APIC_LOWEST:
-		/* An APIC that software has turned off takes INIT, NMI, SMI and SIPI alone (10.4.7.2). */
+		/* An APIC that software has turned off takes INIT, NMI, SMI and SIPI alone
+		 * (10.4.7.2). */
 		if (a->regs.svr & SVR_ENABLE)
 			accept_fixed(a, msg->vector, msg->level);
 		break;
@@ -299,10 +296,7 @@ static void deliver_lvt(struct lapic *a, unsigned i, bool level)
 
 /* --- Destinations (10.6.2) ------------------------------------------------------------------ */
 
-static u32 x2apic_ldr(const struct lapic *a)
-{
-	return a->id >> 4 << 16 | 1u << (a->id & 15);
-}
+static u32 x2apic_ldr(const struct lapic *a) { return a->id >> 4 << 16 | 1u << (a->id & 15); }
 
 static bool matches_logical(const struct lapic *a, u32 dest)
 {
@@ -331,7 +325,8 @@ bool lapic_matches(const struct lapic *a, const struct apic_msg *msg)
 
 /* --- Pins ----------------------------------------------------------------------------------- */
 
-/* What a pin that has just become active, or an entry that has just been written or ended, gives rise to. */
+/* What a pin that has just become active, or an entry that has just been written or ended, gives
+ * rise to. */
 static void pin_deliver(struct lapic *a, unsigned pin, bool edge)
 {
 	u32 *lvt = &a->regs.lvt[LVT_LINT0 + pin];
@@ -416,7 +411,8 @@ static void timer_expired(void *opaque)
 	if (mode == TIMER_DEADLINE) {
 		r->tsc_deadline = 0;
 	} else if (mode == TIMER_PERIODIC && period) {
-		/* The next expiry is a whole number of periods later: nothing drifts, and what was missed is missed. */
+		/* The next expiry is a whole number of periods later: nothing drifts, and what was
+		 * missed is missed. */
 		r->timer_tick += r->count * divisor;
 		r->timer_tick += (timer_now(a) - r->timer_tick) / period * period;
 		r->count = r->initial_count;
@@ -546,8 +542,8 @@ static void send_to(struct lapic *a, const struct apic_msg *msg, unsigned shorth
 	}
 }
 
-/* An interprocessor interrupt (10.6.1). Level-triggered ones do not exist: only INIT looks at the level, and its
- * de-assert form does nothing on processors with an xAPIC. */
+/* An interprocessor interrupt (10.6.1). Level-triggered ones do not exist: only INIT looks at the
+ * level, and its de-assert form does nothing on processors with an xAPIC. */
 static void send_ipi(struct lapic *a)
 {
 	u64 icr = a->regs.icr;
@@ -580,10 +576,7 @@ static void write_esr(struct lapic_regs *r)
 	r->esr_pending = 0;
 }
 
-static u32 read_id(const struct lapic *a)
-{
-	return x2apic_mode(a) ? a->id : a->id << 24;
-}
+static u32 read_id(const struct lapic *a) { return x2apic_mode(a) ? a->id : a->id << 24; }
 
 /* False if there is no such register to read, in either mode. */
 static bool reg_read(struct lapic *a, u32 reg, u32 *value)
@@ -616,7 +609,7 @@ static bool reg_read(struct lapic *a, u32 reg, u32 *value)
 	return true;
 }
 
-/* False if there is no such register to write. Values come without their reserved bits looked at. */
+/* False if there is no such register to write. Reserved bits are ignored. */
 static bool reg_write(struct lapic *a, u32 reg, u32 value)
 {
 	struct lapic_regs *r = &a->regs;
@@ -644,8 +637,8 @@ static bool reg_write(struct lapic *a, u32 reg, u32 value)
 
 static bool reg_is_read_only(u32 reg)
 {
-	return reg == REG_ID || reg == REG_VERSION || reg == REG_APR || reg == REG_PPR || reg == REG_RRD ||
-	       (reg >= REG_ISR && reg < REG_ESR) || reg == REG_CURRENT_COUNT;
+	return reg == REG_ID || reg == REG_VERSION || reg == REG_APR || reg == REG_PPR ||
+	       reg == REG_RRD || (reg >= REG_ISR && reg < REG_ESR) || reg == REG_CURRENT_COUNT;
 }
 
 u32 lapic_mmio_read(struct lapic *a, u32 offset)
@@ -669,10 +662,7 @@ void lapic_mmio_write(struct lapic *a, u32 offset, u32 value)
 		lapic_error(a, ESR_REGISTER);
 }
 
-u64 lapic_cr8_read(const struct lapic *a)
-{
-	return a->regs.tpr >> 4;
-}
+u64 lapic_cr8_read(const struct lapic *a) { return a->regs.tpr >> 4; }
 
 void lapic_cr8_write(struct lapic *a, u64 value)
 {
@@ -682,7 +672,8 @@ void lapic_cr8_write(struct lapic *a, u64 value)
 
 /* --- MSRs (10.12) --------------------------------------------------------------------------- */
 
-/* Which bits of an x2APIC register may be written as ones; 0 for "only zero". UINT64_MAX is never returned. */
+/* Which bits of an x2APIC register may be written as ones; 0 for "only zero". UINT64_MAX is never
+ * returned. */
 static u64 x2apic_writable(const struct lapic *a, u32 reg)
 {
 	switch (reg) {
@@ -707,8 +698,8 @@ static bool x2apic_read(struct lapic *a, u32 reg, u64 *value)
 		return true;
 	}
 	/* Not there in this mode, or for writing only (table 10-6). */
-	if (reg == REG_APR || reg == REG_RRD || reg == REG_DFR || reg == REG_ICR_HIGH || reg == REG_EOI ||
-	    !reg_read(a, reg, &low))
+	if (reg == REG_APR || reg == REG_RRD || reg == REG_DFR || reg == REG_ICR_HIGH ||
+	    reg == REG_EOI || !reg_read(a, reg, &low))
 		return false;
 	*value = low;
 	return true;
@@ -738,7 +729,8 @@ static bool write_apic_base(struct lapic *a, u64 value)
 	struct lapic_regs *r = &a->regs;
 	u64 allowed = BASE_BSP | BASE_EN | (a->x2apic ? BASE_EXTD : 0) |
 		      (BASE_ADDR & bits_mask(a->phys_bits));
-	bool on = value & BASE_EN, ext = value & BASE_EXTD, was_on = hw_enabled(a), was_ext = x2apic_mode(a);
+	bool on = value & BASE_EN, ext = value & BASE_EXTD, was_on = hw_enabled(a),
+	     was_ext = x2apic_mode(a);
 
 	if ((value & ~allowed) || (ext && !on) || (was_ext && on && !ext) || (!was_on && ext))
 		return false;

@@ -1,15 +1,23 @@
-/* Local APICs (SDM 3A chapter 10, of the 2022 edition) and the bus between them: xAPIC and x2APIC, six LVT entries, version 0x14. */
+/* Local APICs (SDM 3A chapter 10, of the 2022 edition) and the bus between them: xAPIC and x2APIC,
+ * six LVT entries, version 0x14. */
 #ifndef DEV_LAPIC_H
 #define DEV_LAPIC_H
 
 #include "core/device.h"
 
-#define LAPIC_MAX 64u
+#define LAPIC_MAX       64u
 #define LAPIC_MMIO_BASE 0xfee00000ull
-#define LAPIC_EXTINT 256 /* from lapic_ack: the vector comes from the 8259 */
+#define LAPIC_EXTINT    256 /* from lapic_ack: the vector comes from the 8259 */
 
 enum apic_mode {
-	APIC_FIXED, APIC_LOWEST, APIC_SMI, APIC_RESERVED, APIC_NMI, APIC_INIT, APIC_SIPI, APIC_EXTINT
+	APIC_FIXED,
+	APIC_LOWEST,
+	APIC_SMI,
+	APIC_RESERVED,
+	APIC_NMI,
+	APIC_INIT,
+	APIC_SIPI,
+	APIC_EXTINT
 };
 
 /* A message on the bus. */
@@ -18,8 +26,9 @@ struct apic_msg {
 	u8 mode; /* enum apic_mode */
 	u8 vector;
 	bool logical; /* destination mode */
-	bool level; /* triggered by level: EOI is to be announced */
-	bool wide; /* dest is an x2APIC's: 32 bits, broadcast is all ones; else 8 bits, broadcast is 0xff */
+	bool level;   /* triggered by level: EOI is to be announced */
+	/* dest is an x2APIC's: 32 bits, broadcast is all ones; else 8 bits, broadcast is 0xff */
+	bool wide;
 };
 
 enum lapic_signal {
@@ -39,11 +48,11 @@ struct lapic_regs {
 	u64 icr;
 	u32 lvt[LVT_COUNT];
 	u32 initial_count, divide;
-	u32 count; /* at timer_tick; 0: not running */
-	u64 timer_tick; /* of the undivided timer clock */
+	u32 count;        /* at timer_tick; 0: not running */
+	u64 timer_tick;   /* of the undivided timer clock */
 	u64 tsc_deadline; /* 0: not armed */
-	u8 lint; /* bit per pin */
-	u8 extint; /* an ExtINT message waits to be acknowledged */
+	u8 lint;          /* bit per pin */
+	u8 extint;        /* an ExtINT message waits to be acknowledged */
 };
 
 struct lapic_set;
@@ -59,7 +68,8 @@ struct lapic {
 	unsigned phys_bits;
 	u64 timer_hz; /* the timer's clock before division */
 	void (*signal)(void *opaque, enum lapic_signal what, unsigned arg);
-	/* Guest time at which this CPU's TSC reaches a value: at or before now if it has, CLOCK_NEVER if beyond the clock. */
+	/* Guest time at which this CPU's TSC reaches a value: at or before now if it has,
+	 * CLOCK_NEVER if beyond the clock. */
 	u64 (*tsc_due)(void *opaque, u64 tsc);
 	void *opaque;
 
@@ -71,29 +81,34 @@ struct lapic {
 struct lapic_set {
 	struct lapic *cpus[LAPIC_MAX]; /* in the order of init */
 	unsigned count;
-	struct lapic *(*current)(void *opaque); /* the one whose CPU makes the MMIO access in progress; NULL if none */
-	void (*eoi)(void *opaque, u8 vector); /* end of a level-triggered interrupt, for the IOAPIC; may be NULL */
+	/* the one whose CPU makes the MMIO access in progress; NULL if none */
+	struct lapic *(*current)(void *opaque);
+	/* end of a level-triggered interrupt, for the IOAPIC; may be NULL */
+	void (*eoi)(void *opaque, u8 vector);
 	void *opaque;
 };
 
 extern const struct device_type lapic_type;
 
-/* Maps the page at LAPIC_MMIO_BASE, through which each CPU reaches its own APIC. (An APIC that IA32_APIC_BASE moves elsewhere is reached by
- * x2APIC MSRs alone.) Negative errno. */
+/* Maps the page at LAPIC_MMIO_BASE, through which each CPU reaches its own APIC. (An APIC that
+ * IA32_APIC_BASE moves elsewhere is reached by x2APIC MSRs alone.) Negative errno. */
 int lapic_set_init(struct lapic_set *set, struct platform *platform) must_check;
-/* Sends a message: for IOAPICs and others outside. `set` is a struct lapic_set *. Returns whether an APIC took it. */
+/* Sends a message: for IOAPICs and others outside. `set` is a struct lapic_set *. Returns whether
+ * an APIC took it. */
 bool lapic_deliver(void *set, const struct apic_msg *msg);
 /* A device's write of a message-signalled interrupt to 0xfeexxxxx (SDM 3A 10.11). */
 void lapic_msi(struct lapic_set *set, u64 addr, u32 data);
-/* Pin 0 or 1 (LINT0, LINT1) of one APIC, and of all on the bus as a PC wires the 8259: for struct irq, with chip = struct lapic * or
- * struct lapic_set *. */
+/* Pin 0 or 1 (LINT0, LINT1) of one APIC, and of all on the bus as a PC wires the 8259: for struct
+ * irq, with chip = struct lapic * or struct lapic_set *. */
 void lapic_lint(void *lapic, unsigned pin, bool level);
 void lapic_lint_all(void *set, unsigned pin, bool level);
 
-/* What firmware leaves behind (virtual wire mode): APIC on, LINT0 = ExtINT on the boot processor, LINT1 = NMI. */
+/* What firmware leaves behind (virtual wire mode): APIC on, LINT0 = ExtINT on the boot processor,
+ * LINT1 = NMI. */
 void lapic_virtual_wire(struct lapic *lapic);
 
-/* The CPU takes an interrupt: returns its vector, now in service, LAPIC_EXTINT if the 8259 is to be asked, or -1 for none. */
+/* The CPU takes an interrupt: returns its vector, now in service, LAPIC_EXTINT if the 8259 is to be
+ * asked, or -1 for none. */
 int lapic_ack(struct lapic *lapic);
 
 /* IA32_APIC_BASE, IA32_TSC_DEADLINE and the x2APIC range. */
@@ -114,7 +129,8 @@ void lapic_tsc_changed(struct lapic *lapic);
 /* Between lapic.c and lapic_bus.c. */
 void lapic_receive(struct lapic *lapic, const struct apic_msg *msg);
 bool lapic_matches(const struct lapic *lapic, const struct apic_msg *msg);
-bool lapic_is_enabled(const struct lapic *lapic); /* by hardware and software: takes fixed interrupts */
+/* by hardware and software: takes fixed interrupts */
+bool lapic_is_enabled(const struct lapic *lapic);
 u32 lapic_processor_priority(const struct lapic *lapic);
 u32 lapic_mmio_read(struct lapic *lapic, u32 offset);
 void lapic_mmio_write(struct lapic *lapic, u32 offset, u32 value);

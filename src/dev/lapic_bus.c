@@ -1,11 +1,12 @@
-/* What connects the local APICs: message routing (SDM 3A 10.6.2), the MMIO page, message-signalled interrupts. */
+/* What connects the local APICs: message routing (SDM 3A 10.6.2), the MMIO page, message-signalled
+ * interrupts. */
 #include "dev/lapic.h"
 
 #include "base/bits.h"
 #include "base/trace.h"
 
-/* Of the APICs addressed, the one whose processor has the lowest priority (10.6.2.4). Equals share by vector, so that the choice
- * depends on nothing but the state. */
+/* Of the APICs addressed, the one whose processor has the lowest priority (10.6.2.4). Equals share
+ * by vector, so that the choice depends on nothing but the state. */
 static struct lapic *lowest_priority(struct lapic_set *set, const struct apic_msg *msg)
 {
 	struct lapic *equals[LAPIC_MAX];
@@ -58,7 +59,8 @@ void lapic_msi(struct lapic_set *set, u64 addr, u32 data)
 	};
 
 	trace(APIC, "msi %llx %x", (unsigned long long)addr, data);
-	/* Redirection hint: the lowest priority of those addressed. The de-assert of a level message carries nothing. */
+	/* Redirection hint: the lowest priority of those addressed. The de-assert of a level
+	 * message carries nothing. */
 	if ((addr & 8) && msg.mode == APIC_FIXED)
 		msg.mode = APIC_LOWEST;
 	if (msg.level && !(data & 0x4000))
@@ -74,8 +76,8 @@ void lapic_lint_all(void *opaque, unsigned pin, bool level)
 		lapic_lint(set->cpus[i], pin, level);
 }
 
-/* Registers are 32 bits wide, each at the start of 16 bytes (10.4.1). Reads may pick bytes out of them; what else is done is
- * undefined there, and ignored here. */
+/* Registers are 32 bits wide, each at the start of 16 bytes (10.4.1). Reads may pick bytes out of
+ * them; what else is done is undefined there, and ignored here. */
 static u64 page_read(void *opaque, u64 offset, unsigned size)
 {
 	struct lapic_set *set = opaque;

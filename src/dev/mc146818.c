@@ -1,73 +1,85 @@
-/* MC146818A. Nothing ticks by itself: time and flags are computed from the guest clock when looked at, and a timer runs only while
- * an enabled interrupt is ahead. Names are those of the data sheet. */
+/* MC146818A. Nothing ticks by itself: time and flags are computed from the guest clock when looked
+ * at, and a timer runs only while an enabled interrupt is ahead. Names are the data sheet's. */
 #include "dev/mc146818.h"
 
 #include "base/bits.h"
 #include "base/trace.h"
 
 #define NS ((i64)CLOCK_NS_PER_S)
+/* either side of 1970: all that the bytes can say, and more */
+#define SECONDS_MAX (10000 * 366 * 86400ll)
 
 enum {
-	R_SECONDS = 0, R_SECONDS_ALARM, R_MINUTES, R_MINUTES_ALARM, R_HOURS, R_HOURS_ALARM, R_WEEKDAY, R_DAY, R_MONTH, R_YEAR,
-	R_A, R_B, R_C, R_D,
-	R_EQUIPMENT = 0x14, R_BASE_LOW = 0x15, R_EXT_LOW = 0x17, R_SUM_FIRST = 0x10, R_SUM_LAST = 0x2d, R_SUM_HIGH = 0x2e,
-	R_EXT_FOUND_LOW = 0x30, R_CENTURY = 0x32, R_ABOVE_16M_LOW = 0x34, R_ABOVE_4G_LOW = 0x5b,
+	R_SECONDS = 0,
+	R_SECONDS_ALARM,
+	R_MINUTES,
+	R_MINUTES_ALARM,
+	R_HOURS,
+	R_HOURS_ALARM,
+	R_WEEKDAY,
+	R_DAY,
+	R_MONTH,
+	R_YEAR,
+	R_A,
+	R_B,
+	R_C,
+	R_D,
+	R_EQUIPMENT = 0x14,
+	R_BASE_LOW = 0x15,
+	R_EXT_LOW = 0x17,
+	R_SUM_FIRST = 0x10,
+	R_SUM_LAST = 0x2d,
+	R_SUM_HIGH = 0x2e,
+	R_EXT_FOUND_LOW = 0x30,
+	R_CENTURY = 0x32,
+	R_ABOVE_16M_LOW = 0x34,
+	R_ABOVE_4G_LOW = 0x5b,
 };
 
-#define A_UIP 0x80
-#define A_DV 0x70
+#define A_UIP    0x80
+#define A_DV     0x70
 #define A_DV_RUN 0x20 /* 32.768 kHz crystal */
-#define A_RS 0x0f
+#define A_RS     0x0f
 
-#define B_SET 0x80
-#define B_PIE 0x40
-#define B_AIE 0x20
-#define B_UIE 0x10
+#define B_SET    0x80
+#define B_PIE    0x40
+#define B_AIE    0x20
+#define B_UIE    0x10
 #define B_BINARY 0x04
-#define B_24H 0x02
+#define B_24H    0x02
 
 #define C_IRQF 0x80
-#define C_PF 0x40
-#define C_AF 0x20
-#define C_UF 0x10
+#define C_PF   0x40
+#define C_AF   0x20
+#define C_UF   0x10
 
 #define D_VRT 0x80
 
-#define HOUR_PM 0x80
+#define HOUR_PM   0x80
 #define ALARM_ANY 0xc0
 
-/* Update in progress: from 244 us before the update, which itself takes 1984 us (table 6). The bytes change at its end. */
+/* Update in progress: from 244 us before the update, which itself takes 1984 us (table 6). The
+ * bytes change at its end. */
 #define UIP_NS ((244 + 1984) * 1000)
 
 static const struct state_field mc146818_rows[] = {
-	STATE_ROW(struct mc146818_regs, index),
-	STATE_ARRAY(struct mc146818_regs, cmos),
-	STATE_ROW(struct mc146818_regs, seconds),
-	STATE_ROW(struct mc146818_regs, base_ns),
+	STATE_ROW(struct mc146818_regs, index),    STATE_ARRAY(struct mc146818_regs, cmos),
+	STATE_ROW(struct mc146818_regs, seconds),  STATE_ROW(struct mc146818_regs, base_ns),
 	STATE_ROW(struct mc146818_regs, flags_ns),
 };
 static STATE_DESC(mc146818_state, struct mc146818_regs, "mc146818", mc146818_rows);
 
-static i64 rtc_now(const struct mc146818 *rtc)
-{
-	return (i64)clock_now(rtc->dev.platform->clock);
-}
+static i64 rtc_now(const struct mc146818 *rtc) { return (i64)clock_now(rtc->dev.platform->clock); }
 
 /* Division that rounds towards minus infinity, and what is left. */
-static i64 floor_div(i64 a, i64 b)
-{
-	return a / b - (a % b < 0);
-}
+static i64 floor_div(i64 a, i64 b) { return a / b - (a % b < 0); }
 
-static i64 floor_mod(i64 a, i64 b)
-{
-	return a - floor_div(a, b) * b;
-}
+static i64 floor_mod(i64 a, i64 b) { return a - floor_div(a, b) * b; }
 
 /* --- Calendar ------------------------------------------------------------------------------- */
 
-/* Days from 1970-01-01 to a date of the proleptic Gregorian calendar; month is 1..12. Years start in March here, so that the leap day
- * comes last. */
+/* Days from 1970-01-01 to a date of the proleptic Gregorian calendar; month is 1..12. Years start
+ * in March here, so that the leap day comes last. */
 static i64 days_from_date(i64 year, unsigned month, unsigned day)
 {
 	i64 y = year - (month <= 2);
@@ -147,7 +159,8 @@ static void time_to_bytes(struct mc146818_regs *r, i64 seconds)
 	r->cmos[R_MONTH] = to_byte(r, date.month);
 	r->cmos[R_YEAR] = to_byte(r, (unsigned)floor_mod(date.year, 100));
 	/* The firmware's byte, not the chip's: always BCD. */
-	r->cmos[R_CENTURY] = (u8)(date.year / 1000 % 10 << 4 | date.year / 100 % 10);
+	date.year = floor_mod(date.year, 10000);
+	r->cmos[R_CENTURY] = (u8)(date.year / 1000 << 4 | date.year / 100 % 10);
 }
 
 /* Bytes out of range give some time or other; the chip does not check either. */
@@ -156,7 +169,8 @@ static i64 time_from_bytes(const struct mc146818_regs *r)
 	unsigned century = (r->cmos[R_CENTURY] >> 4) * 10u + (r->cmos[R_CENTURY] & 15);
 	unsigned month = from_byte(r, r->cmos[R_MONTH]);
 	i64 year = century * 100 + from_byte(r, r->cmos[R_YEAR]);
-	i64 days = days_from_date(year, month < 1 ? 1 : MIN(month, 12), from_byte(r, r->cmos[R_DAY]));
+	i64 days =
+		days_from_date(year, month < 1 ? 1 : MIN(month, 12), from_byte(r, r->cmos[R_DAY]));
 
 	return days * 86400 + hour_from_byte(r, r->cmos[R_HOURS]) * 3600ll +
 	       from_byte(r, r->cmos[R_MINUTES]) * 60ll + from_byte(r, r->cmos[R_SECONDS]);
@@ -181,7 +195,8 @@ static void time_from_now(struct mc146818 *rtc)
 
 /* --- Interrupts ----------------------------------------------------------------------------- */
 
-/* Nanoseconds between periodic interrupts as a fraction with the denominator 32768, or 0 for none (table 5). */
+/* Nanoseconds between periodic interrupts as a fraction with the denominator 32768, or 0 for none
+ * (table 5). */
 static u64 periodic_ticks(const struct mc146818_regs *r)
 {
 	unsigned rs = r->cmos[R_A] & A_RS;
@@ -191,7 +206,8 @@ static u64 periodic_ticks(const struct mc146818_regs *r)
 	return 1u << (rs < 3 ? rs + 6 : rs - 1);
 }
 
-/* Periods completed at time ns, counted from base_ns: the divider chain that makes the seconds makes them too. */
+/* Periods completed at time ns, counted from base_ns: the divider chain that makes the seconds
+ * makes them too. */
 static i64 periods_at(const struct mc146818_regs *r, i64 ns)
 {
 	i64 from_base = ns - r->base_ns, second = floor_div(from_base, NS);
@@ -225,8 +241,9 @@ static bool alarm_possible(const struct mc146818_regs *r)
 	return second && minute && hour;
 }
 
-/* Seconds from the time `from` to the first at or after it that matches the alarm bytes; -1 if none does. Goes hour by hour to the
- * hour, then minute by minute, then second by second: a few hundred steps at most. */
+/* Seconds from the time `from` to the first at or after it that matches the alarm bytes; -1 if none
+ * does. Goes hour by hour to the hour, then minute by minute, then second by second: a few hundred
+ * steps at most. */
 static i64 alarm_distance(const struct mc146818_regs *r, i64 from)
 {
 	i64 distance = 0;
@@ -340,7 +357,8 @@ static void write_b(struct mc146818 *rtc, u8 value)
 	/* SET also clears UIE. */
 	if (value & B_SET)
 		value &= (u8)~B_UIE;
-	/* The bytes are kept, not converted, when the format changes (register B, DM and 24/12): the time must be set anew then. */
+	/* The bytes are kept, not converted, when the format changes (register B, DM and 24/12):
+	 * the time must be set anew then. */
 	time_to_now(rtc);
 	r->cmos[R_B] = value;
 	time_from_now(rtc);
@@ -355,10 +373,7 @@ static u8 read_c(struct mc146818 *rtc)
 	return value;
 }
 
-static bool is_time(unsigned index)
-{
-	return index <= R_YEAR || index == R_CENTURY;
-}
+static bool is_time(unsigned index) { return index <= R_YEAR || index == R_CENTURY; }
 
 static u64 mc146818_read(void *dev, u64 offset, unsigned size)
 {
@@ -446,9 +461,17 @@ static void mc146818_reset(struct device *dev)
 	rtc_update(rtc);
 }
 
+/* Times that no clock can have come to are brought to ones that can. */
 static void mc146818_loaded(struct device *dev)
 {
-	rtc_update(container_of(dev, struct mc146818, dev));
+	struct mc146818 *rtc = container_of(dev, struct mc146818, dev);
+	struct mc146818_regs *r = &rtc->regs;
+	i64 now = rtc_now(rtc);
+
+	r->seconds = MAX(-SECONDS_MAX, MIN(SECONDS_MAX, r->seconds));
+	r->base_ns = MAX(-NS, MIN(now, r->base_ns));
+	r->flags_ns = MAX(r->base_ns, MIN(now, r->flags_ns));
+	rtc_update(rtc);
 }
 
 static int mc146818_init(struct device *dev)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#define S 1000000000ull
+#define S  1000000000ull
 #define MS 1000000ull
 
 struct fixture {
@@ -58,8 +58,8 @@ static void assert_time(struct fixture *f, const char *expected)
 {
 	char text[64];
 
-	snprintf(text, sizeof(text), "%02x%02x-%02x-%02x %02x:%02x:%02x day %x", get(f, 0x32), get(f, 9), get(f, 8),
-		 get(f, 7), get(f, 4), get(f, 2), get(f, 0), get(f, 6));
+	snprintf(text, sizeof(text), "%02x%02x-%02x-%02x %02x:%02x:%02x day %x", get(f, 0x32),
+		 get(f, 9), get(f, 8), get(f, 7), get(f, 4), get(f, 2), get(f, 0), get(f, 6));
 	assert_string_equal(text, expected);
 }
 
@@ -81,7 +81,7 @@ static void formats(void **state)
 	struct fixture *f = *state;
 
 	board_run_to(&f->board, 45 * 60 * S); /* 13:19:56 */
-	put(f, 0x0b, 0x80 | 0x00); /* 12 h, BCD; the bytes stay until written */
+	put(f, 0x0b, 0x80 | 0x00);            /* 12 h, BCD; the bytes stay until written */
 	put(f, 4, 0x81);
 	put(f, 0x0b, 0x00);
 	assert_int_equal(get(f, 4), 0x81);
@@ -104,8 +104,9 @@ static void formats(void **state)
 
 static void twelve_hours(void **state)
 {
-	static const u8 shown[24] = { 0x12, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x10, 0x11,
-				      0x92, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x90, 0x91 };
+	static const u8 shown[24] = { 0x12, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07,
+				      0x08, 0x09, 0x10, 0x11, 0x92, 0x81, 0x82, 0x83,
+				      0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x90, 0x91 };
 	struct fixture *f = *state;
 
 	put(f, 0x0b, 0x80);
@@ -135,7 +136,8 @@ static void calendar(void **state)
 
 		f->rtc.regs.seconds = t;
 		gmtime_r(&t, &tm);
-		assert_int_equal(get(f, 0x32), ((tm.tm_year + 1900) / 1000 << 4) + (tm.tm_year + 1900) / 100 % 10);
+		assert_int_equal(get(f, 0x32), ((tm.tm_year + 1900) / 1000 << 4) +
+						       (tm.tm_year + 1900) / 100 % 10);
 		assert_int_equal(get(f, 9), tm.tm_year % 100);
 		assert_int_equal(get(f, 8), tm.tm_mon + 1);
 		assert_int_equal(get(f, 7), tm.tm_mday);
@@ -234,8 +236,8 @@ static void flags_without_interrupts(void **state)
 /* Table 5: rates at 32.768 kHz. */
 static void periodic_rates(void **state)
 {
-	static const unsigned hz[16] = { 0,    256,  128, 8192, 4096, 2048, 1024, 512,
-					 256,  128,  64,  32,	16,   8,    4,	  2 };
+	static const unsigned hz[16] = { 0,   256, 128, 8192, 4096, 2048, 1024, 512,
+					 256, 128, 64,  32,   16,   8,    4,    2 };
 	struct fixture *f = *state;
 
 	for (u8 rs = 0; rs < 16; rs++) {
@@ -398,26 +400,62 @@ static void state_survives(void **state)
 	assert_true(f->irq8.level);
 }
 
+static void bytes_written_while_it_runs(void **state)
+{
+	struct fixture *f = *state;
+
+	board_run_to(&f->board, 100 * S);
+	put(f, 9, 0x24); /* the others are as of now, not of the last look */
+	assert_time(f, "2024-08-21 12:36:36 day 4");
+	put(f, 0, 0x59);
+	board_run(&f->board, 1 * S);
+	assert_time(f, "2024-08-21 12:37:00 day 4");
+}
+
+static void reset_clears_the_flags(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 0x0b, 0x12);
+	board_run_to(&f->board, 2 * S);
+	assert_true(f->irq8.level);
+	mc146818_type.reset(&f->rtc.dev);
+	assert_false(f->irq8.level);
+	assert_int_equal(get(f, 0x0c), 0x00);
+	/* Enabling an interrupt does not bring back what happened before. */
+	put(f, 0x0b, 0x12);
+	assert_false(f->irq8.level);
+}
+
+static void alarm_sleeps_until_it_is_due(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 5, 0x14);
+	put(f, 3, 0x00);
+	put(f, 1, 0x00);
+	put(f, 0x0a, 0x20);
+	put(f, 0x0b, 0x22);
+	/* From 12:34:56. */
+	assert_int_equal(clock_next(&f->board.clock), (85 * 60 + 4) * S);
+	put(f, 0x0b, 0x02);
+	assert_int_equal(clock_next(&f->board.clock), CLOCK_NEVER);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(shows_the_wall_clock),
-		TEST(formats),
-		TEST(twelve_hours),
-		TEST(calendar),
-		TEST(set_freezes_the_bytes),
-		TEST(update_in_progress),
-		TEST(update_interrupt),
-		TEST(flags_without_interrupts),
-		TEST(periodic_rates),
-		TEST(alarm_interrupt),
-		TEST(alarm_wildcards),
-		TEST(alarm_flag_of_a_long_sleep),
-		TEST(memory_sizes),
-		TEST(memory_is_kept),
-		TEST(nonsense_is_survived),
+		TEST(shows_the_wall_clock),   TEST(formats),
+		TEST(twelve_hours),           TEST(calendar),
+		TEST(set_freezes_the_bytes),  TEST(update_in_progress),
+		TEST(update_interrupt),       TEST(flags_without_interrupts),
+		TEST(periodic_rates),         TEST(alarm_interrupt),
+		TEST(alarm_wildcards),        TEST(alarm_flag_of_a_long_sleep),
+		TEST(memory_sizes),           TEST(memory_is_kept),
+		TEST(nonsense_is_survived),   TEST(bytes_written_while_it_runs),
+		TEST(reset_clears_the_flags), TEST(alarm_sleeps_until_it_is_due),
 		TEST(state_survives),
 	};
 

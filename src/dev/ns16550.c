@@ -1,6 +1,7 @@
-/* 16550A UART. Sent bytes reach the backend at once, so that the transmitter is always empty; receiving is limited by the
- * FIFO alone. Line format and divisor are kept, and set the time of the character timeout, but not the pace: the backend carries
- * whole bytes. Section numbers are those of the PC16550D data sheet. */
+/* 16550A UART. Sent bytes reach the backend at once, so that the transmitter is always empty;
+ * receiving is limited by the FIFO alone. Line format and divisor are kept, and set the time of the
+ * character timeout, but not the pace: the backend carries whole bytes. Section numbers are those
+ * of the PC16550D data sheet. */
 #include "dev/ns16550.h"
 
 #include "base/bits.h"
@@ -12,35 +13,35 @@
 enum { RBR = 0, IER = 1, IIR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCR = 7 };
 enum { THR = RBR, DLL = RBR, DLM = IER, FCR = IIR };
 
-#define IER_RDA 0x01 /* received data available, and character timeout */
-#define IER_THRE 0x02
-#define IER_RLS 0x04 /* receiver line status */
+#define IER_RDA   0x01 /* received data available, and character timeout */
+#define IER_THRE  0x02
+#define IER_RLS   0x04 /* receiver line status */
 #define IER_MODEM 0x08
 
-#define IIR_NONE 0x01
-#define IIR_RLS 0x06
-#define IIR_RDA 0x04
+#define IIR_NONE    0x01
+#define IIR_RLS     0x06
+#define IIR_RDA     0x04
 #define IIR_TIMEOUT 0x0c
-#define IIR_THRE 0x02
-#define IIR_MODEM 0x00
-#define IIR_FIFO 0xc0
+#define IIR_THRE    0x02
+#define IIR_MODEM   0x00
+#define IIR_FIFO    0xc0
 
-#define FCR_ENABLE 0x01
+#define FCR_ENABLE   0x01
 #define FCR_RX_RESET 0x02
 #define FCR_TX_RESET 0x04
 
-#define LCR_STOP 0x04
+#define LCR_STOP   0x04
 #define LCR_PARITY 0x08
-#define LCR_DLAB 0x80
+#define LCR_DLAB   0x80
 
-#define MCR_DTR 0x01
-#define MCR_RTS 0x02
+#define MCR_DTR  0x01
+#define MCR_RTS  0x02
 #define MCR_OUT1 0x04
 #define MCR_OUT2 0x08
 #define MCR_LOOP 0x10
 
-#define LSR_DR 0x01
-#define LSR_OE 0x02
+#define LSR_DR   0x01
+#define LSR_OE   0x02
 #define LSR_THRE 0x20
 #define LSR_TEMT 0x40
 
@@ -48,10 +49,10 @@ enum { THR = RBR, DLL = RBR, DLM = IER, FCR = IIR };
 #define MSR_DDSR 0x02
 #define MSR_TERI 0x04
 #define MSR_DDCD 0x08
-#define MSR_CTS 0x10
-#define MSR_DSR 0x20
-#define MSR_RI 0x40
-#define MSR_DCD 0x80
+#define MSR_CTS  0x10
+#define MSR_DSR  0x20
+#define MSR_RI   0x40
+#define MSR_DCD  0x80
 
 static const struct state_field ns16550_rows[] = {
 	STATE_ROW(struct ns16550_regs, ier),
@@ -71,10 +72,7 @@ static const struct state_field ns16550_rows[] = {
 };
 static STATE_DESC(ns16550_state, struct ns16550_regs, "ns16550", ns16550_rows);
 
-static bool fifo_mode(const struct ns16550_regs *r)
-{
-	return r->fcr & FCR_ENABLE;
-}
+static bool fifo_mode(const struct ns16550_regs *r) { return r->fcr & FCR_ENABLE; }
 
 static unsigned rx_capacity(const struct ns16550_regs *r)
 {
@@ -105,8 +103,8 @@ static u8 uart_source(const struct ns16550_regs *r)
 	return IIR_NONE;
 }
 
-/* On a PC, OUT2 connects the interrupt to the bus. In loopback the pin does not say what MCR says; chip sets since the
- * Super-I/O have the interrupt enabled then, and so has this one. */
+/* On a PC, OUT2 connects the interrupt to the bus. In loopback the pin does not say what MCR says;
+ * chip sets since the Super-I/O have the interrupt enabled then, and so has this one. */
 static void uart_update(struct ns16550 *uart)
 {
 	const struct ns16550_regs *r = &uart->regs;
@@ -117,8 +115,8 @@ static void uart_update(struct ns16550 *uart)
 /* Four character times (8.6.2): start, data, parity and stop bits. */
 static u64 timeout_ns(const struct ns16550_regs *r)
 {
-	unsigned bits = 1 + 5 + (r->lcr & 3) + (r->lcr & LCR_PARITY ? 1 : 0) +
-			(r->lcr & LCR_STOP ? 2 : 1);
+	unsigned bits =
+		1 + 5 + (r->lcr & 3) + (r->lcr & LCR_PARITY ? 1 : 0) + (r->lcr & LCR_STOP ? 2 : 1);
 
 	return clock_ticks_to_ns(4ull * bits * 16 * MAX(r->divisor, 1), UART_CLOCK_HZ);
 }
@@ -151,7 +149,8 @@ static void rx_clear(struct ns16550_regs *r)
 	r->rx_count = 0;
 }
 
-/* A character arrives when there is no room: in FIFO mode it is lost, else it takes the place of the unread one (8.3, OE). */
+/* A character arrives when there is no room: in FIFO mode it is lost, else it takes the place of
+ * the unread one (8.3, OE). */
 static void rx_push(struct ns16550_regs *r, u8 byte)
 {
 	if (r->rx_count >= rx_capacity(r)) {
@@ -210,7 +209,8 @@ static void uart_transmit(struct ns16550 *uart, u8 byte)
 {
 	struct ns16550_regs *r = &uart->regs;
 
-	/* The interrupt goes away with the write and comes back when the byte has left: the line shows both edges. */
+	/* The interrupt goes away with the write and comes back when the byte has left: the line
+	 * shows both edges. */
 	r->thre_pending = 0;
 	uart_update(uart);
 	if (r->mcr & MCR_LOOP) {
@@ -222,7 +222,8 @@ static void uart_transmit(struct ns16550 *uart, u8 byte)
 	r->thre_pending = 1;
 }
 
-/* Modem inputs: a backend counts as a connected, ready modem; in loopback they are the outputs (8.7). */
+/* Modem inputs: a backend counts as a connected, ready modem; in loopback they are the outputs
+ * (8.7). */
 static u8 modem_inputs(const struct ns16550_regs *r)
 {
 	if (!(r->mcr & MCR_LOOP))
@@ -260,7 +261,7 @@ static void write_fcr(struct ns16550 *uart, u8 value)
 	struct ns16550_regs *r = &uart->regs;
 	bool toggled = (value ^ r->fcr) & FCR_ENABLE;
 
-	/* Changing the mode clears both FIFOs; the other bits count only together with bit 0 (8.4). */
+	/* Changing the mode clears both FIFOs; the other bits count only with bit 0 (8.4). */
 	if (toggled || (value & FCR_ENABLE && value & FCR_RX_RESET)) {
 		rx_clear(r);
 		timeout_restart(uart);
@@ -362,7 +363,8 @@ static u64 ns16550_read(void *dev, u64 offset, unsigned size)
 
 static const struct bus_ops ns16550_ops = { ns16550_read, ns16550_write, 1 };
 
-/* Master reset (table I). The scratch, divisor and receive registers keep their values on the chip; here they are cleared. */
+/* Master reset (table I). The scratch, divisor and receive registers keep their values on the chip;
+ * here they are cleared. */
 static void ns16550_reset(struct device *dev)
 {
 	struct ns16550 *uart = container_of(dev, struct ns16550, dev);

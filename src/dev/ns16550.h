@@ -9,9 +9,9 @@
 
 struct ns16550_regs {
 	u8 ier, fcr, lcr, mcr, scr;
-	u8 lsr; /* OE only; the other bits follow from the FIFO */
-	u8 msr; /* as read */
-	u8 thre_pending; /* the THR-empty interrupt has been raised and not yet acknowledged */
+	u8 lsr;             /* OE only; the other bits follow from the FIFO */
+	u8 msr;             /* as read */
+	u8 thre_pending;    /* the THR-empty interrupt has been raised and not yet acknowledged */
 	u8 timeout_pending; /* character timeout indication */
 	u16 divisor;
 	u8 rx[NS16550_FIFO]; /* ring; without FIFO mode it holds at most one */
@@ -33,8 +33,8 @@ struct ns16550 {
 
 extern const struct device_type ns16550_type;
 
-/* Bytes from the line. Returns how many were taken: as many as there is room for. If that is not all, backend.can_receive is
- * called once there is room. With the device lock held. */
+/* Bytes from the line. Returns how many were taken: as many as there is room for. If that is not
+ * all, backend.can_receive is called once there is room. With the device lock held. */
 size_t ns16550_receive(struct ns16550 *uart, const u8 *buf, size_t n);
 
 #endif

@@ -4,16 +4,16 @@
 #include <string.h>
 
 #define PORT 0x3f8
-#define RBR (PORT + 0)
-#define THR (PORT + 0)
-#define IER (PORT + 1)
-#define IIR (PORT + 2)
-#define FCR (PORT + 2)
-#define LCR (PORT + 3)
-#define MCR (PORT + 4)
-#define LSR (PORT + 5)
-#define MSR (PORT + 6)
-#define SCR (PORT + 7)
+#define RBR  (PORT + 0)
+#define THR  (PORT + 0)
+#define IER  (PORT + 1)
+#define IIR  (PORT + 2)
+#define FCR  (PORT + 2)
+#define LCR  (PORT + 3)
+#define MCR  (PORT + 4)
+#define LSR  (PORT + 5)
+#define MSR  (PORT + 6)
+#define SCR  (PORT + 7)
 
 struct fixture {
 	struct test_board board;
@@ -33,10 +33,7 @@ static void sink(void *opaque, const u8 *buf, size_t n)
 	f->count += n;
 }
 
-static void wanted(void *opaque)
-{
-	((struct fixture *)opaque)->wanted++;
-}
+static void wanted(void *opaque) { ((struct fixture *)opaque)->wanted++; }
 
 static int setup(void **state)
 {
@@ -345,6 +342,78 @@ static void state_survives(void **state)
 	assert_int_equal(in8(b, SCR), 0x42);
 }
 
+/* Start, 5..8 data bits, parity, 1 or 2 stop bits, each 16 * divisor clocks. */
+static void timeout_counts_the_line_format(void **state)
+{
+	static const struct {
+		u8 lcr;
+		unsigned bits;
+	} rows[] = {
+		{ 0x00, 7 }, { 0x01, 8 }, { 0x02, 9 }, { 0x03, 10 }, { 0x07, 11 }, { 0x0f, 12 }
+	};
+	struct fixture *f = *state;
+	struct test_board *b = &f->board;
+
+	out8(b, IER, 0x01);
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		u64 ns = 4ull * rows[i].bits * 16 * 0x0102 * 1000000000 / 1843200;
+
+		out8(b, LCR, 0x80);
+		out8(b, PORT, 0x02);
+		out8(b, PORT + 1, 0x01);
+		out8(b, LCR, rows[i].lcr);
+		out8(b, FCR, 0xc3);
+		feed(f, "a");
+		board_run(b, ns - 10);
+		assert_int_equal(in8(b, IIR), 0xc1);
+		board_run(b, 20);
+		assert_int_equal(in8(b, IIR), 0xcc);
+	}
+}
+
+static void modem_status_interrupts(void **state)
+{
+	struct fixture *f = *state;
+	struct test_board *b = &f->board;
+
+	/* Each change alone raises it: DTR, RTS, OUT1 falling, OUT2, through the loopback. */
+	out8(b, MCR, 0x14);
+	in8(b, MSR);
+	out8(b, IER, 0x08);
+	assert_false(f->irq.level);
+	for (unsigned i = 0; i < 4; i++) {
+		out8(b, MCR, (u8)(0x14 ^ 1u << i));
+		assert_true(f->irq.level);
+		assert_int_equal(in8(b, IIR), 0x00);
+		assert_int_equal(in8(b, MSR) & 0x0f, i < 2 ? 2u >> i : 1u << i);
+		assert_false(f->irq.level);
+		out8(b, MCR, 0x14);
+		in8(b, MSR);
+	}
+	/* Changes add up until they are read. */
+	out8(b, MCR, 0x15);
+	out8(b, MCR, 0x17);
+	assert_int_equal(in8(b, MSR) & 0x0f, 0x03);
+}
+
+static void reset_forgets_everything(void **state)
+{
+	struct fixture *f = *state;
+	struct test_board *b = &f->board;
+
+	out8(b, MCR, 0x08);
+	out8(b, IER, 0x0f);
+	out8(b, FCR, 0xc1);
+	feed(f, "abc");
+	ns16550_type.reset(&f->uart.dev);
+	assert_false(f->irq.level);
+	after_reset(state);
+	out8(b, IER, 0x01);
+	out8(b, MCR, 0x08);
+	board_run(b, 1000000000);
+	assert_false(f->irq.level);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -364,6 +433,9 @@ int main(void)
 		TEST(loopback),
 		TEST(overrun),
 		TEST(interrupt_priorities),
+		TEST(timeout_counts_the_line_format),
+		TEST(modem_status_interrupts),
+		TEST(reset_forgets_everything),
 		TEST(state_survives),
 	};
 

@@ -12,7 +12,6 @@ void pci_func_init(struct pci_func *f, const char *name, u16 vendor, u16 device,
 	f->name = name;
 	memset(f->initial, 0, sizeof(f->initial));
 	memset(f->writable, 0, sizeof(f->writable));
-	memset(f->write_1_clear, 0, sizeof(f->write_1_clear));
 	memset(f->bars, 0, sizeof(f->bars));
 	f->cap_last = 0;
 	f->cap_end = 0x40;
@@ -185,7 +184,7 @@ void pci_func_reset(struct pci_func *f)
 void pci_func_loaded(struct pci_func *f)
 {
 	for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++) {
-		u8 kept = f->writable[i] | f->write_1_clear[i];
+		u8 kept = f->writable[i];
 
 		f->regs->config[i] = (u8)((f->regs->config[i] & kept) | (f->initial[i] & ~kept));
 	}
@@ -222,7 +221,6 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, u32 
 		u8 byte = (u8)(value >> (8 * i)), mask = f->writable[offset + i];
 
 		*reg = (u8)((*reg & ~mask) | (byte & mask));
-		*reg &= (u8)~(byte & f->write_1_clear[offset + i]);
 	}
 	end = offset + size;
 	if (offset < PCI_BAR0 + 4 * PCI_BARS && end > PCI_COMMAND)

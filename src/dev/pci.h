@@ -77,9 +77,8 @@ struct pci_func {
 	struct pci_regs *regs;
 	const char *name;
 	u8 devfn;
-	u8 initial[PCI_CONFIG_SIZE];      /* configuration space after reset */
-	u8 writable[PCI_CONFIG_SIZE];     /* bits that the guest may write */
-	u8 write_1_clear[PCI_CONFIG_SIZE]; /* bits that a written one clears */
+	u8 initial[PCI_CONFIG_SIZE];  /* configuration space after reset */
+	u8 writable[PCI_CONFIG_SIZE]; /* bits that the guest may write */
 	struct pci_bar bars[PCI_BARS];
 	u8 cap_last, cap_end; /* last capability; first free byte */
 	u8 msix_cap;          /* 0: none */

@@ -311,6 +311,8 @@ static void msix(void **state)
 	bus_write(mmio, 0xd0000ff8, 0xff, 8);
 	bus_write(mmio, 0xd0000030, 0xff, 4);
 	bus_write(mmio, 0xd000001c, 1, 1);
+	bus_write(mmio, 0xd000001d, 1, 4);
+	assert_int_equal(bus_read(mmio, 0xd000001c, 4), 0);
 	assert_int_equal(f->msis, 2);
 	/* INTx is silent while MSI-X is on. */
 	pci_intx_set(&f->card[0].func, true);

@@ -2,7 +2,7 @@
 #include "dev/port92.h"
 
 #define P92_RESET 0x01
-#define P92_A20 0x02
+#define P92_A20   0x02
 
 static const struct state_field port92_rows[] = {
 	STATE_ROW(struct port92_regs, value),

@@ -1,5 +1,6 @@
-/* PS/2 keyboard and mouse, the devices behind the keyboard controller (IBM PS/2 Hardware Interface Technical Reference, "Keyboards" and
- * "Mouse", 1990). Each takes bytes from the controller and queues bytes for it. */
+/* PS/2 keyboard and mouse, the devices behind the keyboard controller (IBM PS/2 Hardware Interface
+ * Technical Reference, "Keyboards" and "Mouse", 1990). Each takes bytes from the controller and
+ * queues bytes for it. */
 #ifndef DEV_PS2_H
 #define DEV_PS2_H
 
@@ -17,8 +18,8 @@ struct ps2_kbd {
 	u8 scan_set; /* 1 or 2 */
 	u8 leds, rate;
 	u8 scanning; /* keys are reported */
-	u8 expect; /* command whose parameter byte comes next, or 0 */
-	u8 last; /* byte sent last, for Resend */
+	u8 expect;   /* command whose parameter byte comes next, or 0 */
+	u8 last;     /* byte sent last, for Resend */
 };
 
 struct ps2_mouse {
@@ -39,7 +40,7 @@ void ps2_kbd_reset(struct ps2_kbd *kbd);
 void ps2_kbd_write(struct ps2_kbd *kbd, u8 byte);
 /* A key moves; code is its set 1 make code, 0xe0xx for those with the prefix. */
 void ps2_kbd_key(struct ps2_kbd *kbd, u16 code, bool down);
-/* A byte of scan set 2 as the controller translates it to set 1; the prefix 0xf0 is the caller's. */
+/* A byte of scan set 2 as the controller translates it to set 1; 0xf0 is left to the caller. */
 u8 ps2_translate(u8 byte);
 
 void ps2_mouse_reset(struct ps2_mouse *mouse);

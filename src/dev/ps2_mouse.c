@@ -3,15 +3,28 @@
 
 #include "base/bits.h"
 
-#define ACK 0xfa
+#define ACK    0xfa
 #define RESEND 0xfe
 #define BAT_OK 0xaa
-#define ID 0x00
+#define ID     0x00
 
 enum {
-	CMD_SCALE_1 = 0xe6, CMD_SCALE_2 = 0xe7, CMD_RESOLUTION = 0xe8, CMD_STATUS = 0xe9, CMD_STREAM = 0xea, CMD_READ_DATA = 0xeb,
-	CMD_RESET_WRAP = 0xec, CMD_WRAP = 0xee, CMD_REMOTE = 0xf0, CMD_READ_ID = 0xf2, CMD_RATE = 0xf3, CMD_ENABLE = 0xf4,
-	CMD_DISABLE = 0xf5, CMD_DEFAULT = 0xf6, CMD_RESEND = 0xfe, CMD_RESET = 0xff,
+	CMD_SCALE_1 = 0xe6,
+	CMD_SCALE_2 = 0xe7,
+	CMD_RESOLUTION = 0xe8,
+	CMD_STATUS = 0xe9,
+	CMD_STREAM = 0xea,
+	CMD_READ_DATA = 0xeb,
+	CMD_RESET_WRAP = 0xec,
+	CMD_WRAP = 0xee,
+	CMD_REMOTE = 0xf0,
+	CMD_READ_ID = 0xf2,
+	CMD_RATE = 0xf3,
+	CMD_ENABLE = 0xf4,
+	CMD_DISABLE = 0xf5,
+	CMD_DEFAULT = 0xf6,
+	CMD_RESEND = 0xfe,
+	CMD_RESET = 0xff,
 };
 
 static void answer(struct ps2_mouse *m, const u8 *bytes, unsigned n)
@@ -21,10 +34,7 @@ static void answer(struct ps2_mouse *m, const u8 *bytes, unsigned n)
 	m->last = bytes[n - 1];
 }
 
-static void answer1(struct ps2_mouse *m, u8 byte)
-{
-	answer(m, &byte, 1);
-}
+static void answer1(struct ps2_mouse *m, u8 byte) { answer(m, &byte, 1); }
 
 void ps2_mouse_reset(struct ps2_mouse *m)
 {
@@ -72,9 +82,9 @@ void ps2_mouse_move(struct ps2_mouse *m, int dx, int dy, u8 buttons)
 static void send_status(struct ps2_mouse *m)
 {
 	/* Left is bit 2, middle bit 1, right bit 0 here. */
-	u8 buttons = (u8)((m->buttons & 1) << 2 | (m->buttons >> 2 & 1) << 1 | (m->buttons >> 1 & 1));
-	u8 status[4] = { ACK,
-			 (u8)(m->remote << 6 | m->reporting << 5 | m->scaling << 4 | buttons),
+	u8 buttons =
+		(u8)((m->buttons & 1) << 2 | (m->buttons >> 2 & 1) << 1 | (m->buttons >> 1 & 1));
+	u8 status[4] = { ACK, (u8)(m->remote << 6 | m->reporting << 5 | m->scaling << 4 | buttons),
 			 m->resolution, m->rate };
 
 	answer(m, status, sizeof(status));

@@ -477,6 +477,8 @@ gpa_t acpi_build(struct mem *mem, const struct acpi_board *board)
 	u32 tables[2], rsdt, xsdt, facs, dsdt;
 	u8 *rsdp;
 
+	if (board->cpus == 0 || board->cpus > 254)
+		return 0;
 	b.used = 0;
 	b.overflow = false;
 	rsdp = reserve(&b, RSDP_SIZE, 16);

@@ -23,7 +23,7 @@ struct acpi_board {
 	bool vga;
 };
 
-/* Writes the tables to guest RAM. Returns the address of the RSDP, or 0 if they do not fit. */
+/* Writes the tables to guest RAM. Returns the address of the RSDP, or 0 if the board has more than tables can tell. */
 gpa_t acpi_build(struct mem *mem, const struct acpi_board *board);
 
 #endif

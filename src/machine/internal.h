@@ -62,6 +62,7 @@ struct machine {
 	/* The run. */
 	struct vcpu *current; /* whose turn it is */
 	struct vcpu *crashed;
+	u32 halted_attention[VM_MAX_VCPUS]; /* attention bits that each CPU could do nothing with when it halted */
 	enum machine_end end;
 	int exit_code;
 	bool paused, reset_wanted;

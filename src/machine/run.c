@@ -39,6 +39,15 @@ static void machine_stopped_for_debug(struct machine *m, struct vcpu *v)
 		m->on_debug(m->debug_opaque, v);
 }
 
+/* True if something has come up for a CPU since it halted: from a timer, or from a CPU whose turn was later. */
+static bool any_woken(const struct machine *m)
+{
+	for (unsigned n = 0; n < m->vm.nvcpus; n++)
+		if (atomic_load(&m->vm.vcpus[n]->attention) & ~m->halted_attention[n])
+			return true;
+	return false;
+}
+
 /* Runs each CPU once. Returns true if all of them are halted with nothing to do. */
 static bool run_round(struct machine *m)
 {
@@ -50,6 +59,7 @@ static bool run_round(struct machine *m)
 		m->current = v;
 		switch (m->vm.engine->run(v, slice_insns(m))) {
 		case STOP_HALT:
+			m->halted_attention[n] = atomic_load(&v->attention);
 			break;
 		case STOP_SHUTDOWN:
 			trace(RUN, "cpu%u: triple fault", n);
@@ -67,7 +77,7 @@ static bool run_round(struct machine *m)
 		}
 		clock_run(&m->clock);
 	}
-	return idle;
+	return idle && !any_woken(m);
 }
 
 /* Nothing runs until a timer or a host event. */

@@ -115,9 +115,10 @@ static struct {
 	bool amd;
 	u8 family, model, stepping;
 	u32 words[CW_COUNT]; /* the host's */
-	struct xsave_layout layout;
 	struct cpuid_model models[ARRAY_LEN(rows)];
 } host = { .once = PTHREAD_ONCE_INIT };
+
+struct xsave_layout cpuid_layout;
 
 /* --- The host ------------------------------------------------------------------------------- */
 
@@ -137,10 +138,10 @@ static void host_read_layout(void)
 	memset(image, 0, sizeof(image));
 	__asm__ volatile("fxsave64 %0" : "+m"(image));
 	memcpy(&mask, image + 28, sizeof(mask));
-	host.layout.mxcsr_mask = mask ? mask : 0xffbf;
-	host.layout.offset[1] = 160;
-	host.layout.size[0] = 160;
-	host.layout.size[1] = 256;
+	cpuid_layout.mxcsr_mask = mask ? mask : 0xffbf;
+	cpuid_layout.offset[1] = 160;
+	cpuid_layout.size[0] = 160;
+	cpuid_layout.size[1] = 256;
 	if (!(host.words[CW_1_ECX] & BIT(27)))
 		return;
 	__asm__ volatile("xgetbv" : "=a"(xcr0) : "c"(0) : "edx");
@@ -153,12 +154,12 @@ static void host_read_layout(void)
 		/* A layout that does not fit our area is not carried. */
 		if (r[0] == 0 || (u64)r[0] + r[1] > X86_XSAVE_SIZE)
 			continue;
-		host.layout.size[c] = r[0];
-		host.layout.offset[c] = r[1];
+		cpuid_layout.size[c] = r[0];
+		cpuid_layout.offset[c] = r[1];
 	}
-	host.layout.avx = host.layout.size[2] == 256 && host.layout.offset[2] == 576;
-	host.layout.avx512 = host.layout.avx && host.layout.size[5] == 64 &&
-			     host.layout.size[6] == 512 && host.layout.size[7] == 1024;
+	cpuid_layout.avx = cpuid_layout.size[2] == 256 && cpuid_layout.offset[2] == 576;
+	cpuid_layout.avx512 = cpuid_layout.avx && cpuid_layout.size[5] == 64 &&
+			     cpuid_layout.size[6] == 512 && cpuid_layout.size[7] == 1024;
 }
 
 static void host_read_words(void)
@@ -228,12 +229,12 @@ static void model_prune(struct cpuid_model *m)
 	};
 	static const u16 needs_xsave[] = { CPUID_AVX, CPUID_XSAVEOPT, CPUID_XSAVEC, CPUID_XGETBV1,
 					   CPUID_XSAVES };
-	bool avx512 = host.layout.avx512;
+	bool avx512 = cpuid_layout.avx512;
 
 	if (!cpuid_model_bit(m, CPUID_XSAVE))
 		for (unsigned k = 0; k < ARRAY_LEN(needs_xsave); k++)
 			model_drop(m, needs_xsave[k]);
-	if (!host.layout.avx)
+	if (!cpuid_layout.avx)
 		model_drop(m, CPUID_AVX);
 	if (!cpuid_model_bit(m, CPUID_AVX))
 		for (unsigned k = 0; k < ARRAY_LEN(needs_avx); k++)
@@ -298,20 +299,14 @@ static void host_read(void)
 		model_build(&host.models[k], &rows[k]);
 }
 
-static void host_once(void)
+void cpuid_init(void)
 {
 	pthread_once(&host.once, host_read);
 }
 
-const struct xsave_layout *xsave_layout(void)
-{
-	host_once();
-	return &host.layout;
-}
-
 const struct cpuid_model *cpuid_model_find(const char *name)
 {
-	host_once();
+	cpuid_init();
 	for (unsigned k = 0; k < ARRAY_LEN(rows); k++)
 		if (strcmp(rows[k].name, name) == 0)
 			return &host.models[k];

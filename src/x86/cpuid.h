@@ -154,7 +154,16 @@ struct xsave_layout {
 	bool avx, avx512; /* the host has YMM; ZMM and opmask registers */
 };
 
-const struct xsave_layout *xsave_layout(void);
+/* Filled by cpuid_init, constant from then on. */
+extern struct xsave_layout cpuid_layout;
+
+/* Reads what the host is, once. cpuid_model_find and thunk_cache_new do it, so that it is done wherever a vCPU exists. Any thread. */
+void cpuid_init(void);
+
+static inline const struct xsave_layout *xsave_layout(void)
+{
+	return &cpuid_layout;
+}
 
 /* The model's feature bit; id is an enum cpuid_id. */
 static inline bool cpuid_model_bit(const struct cpuid_model *model, unsigned id)

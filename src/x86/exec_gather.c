@@ -89,6 +89,12 @@ void exec_host_masked(struct vcpu *v, const struct x86_insn *i)
 		u64 linear = x86_ea(v, i) + (i->seg < FS && x86_64bit(&v->cpu) ? 0 : v->cpu.seg[i->seg].base);
 
 		mem = room + (linear & 63);
+		/* The operand's alignment comes before its pages; with no element selected the processor may not care. */
+		if (linear & t->align_mask) {
+			fault = host_run(v, t, mem);
+			if (fault)
+				host_fault(v, fault);
+		}
 		if (store)
 			probe_selected(v, i, t, elements);
 		else
@@ -156,7 +162,7 @@ static u64 vsib_offset(struct vcpu *v, const struct x86_insn *i, const struct vs
 	u64 index = le_load(fpu_vector_at(&v->cpu, i->index, n * g->index_size), g->index_size);
 
 	if (g->index_size == 4)
-		index = (u64)(i64)(i32)index;
+		index = (u64)(i64)(i32)index; /* always signed */
 	return x86_slot(&v->cpu, i->base) + (index << i->scale) + (u64)i->disp;
 }
 
@@ -196,13 +202,12 @@ static void exec_gather_avx2(struct vcpu *v, const struct x86_insn *i)
 	for (unsigned n = 0; n < g.count; n++) {
 		u8 *m = fpu_vector_at(cpu, mask, n * g.element_size);
 
-		if (!(m[g.element_size - 1] & 0x80))
-			continue;
-		le_store(fpu_vector_at(cpu, to, n * g.element_size), vsib_read(v, i, &g, n), g.element_size);
+		if (m[g.element_size - 1] & 0x80)
+			le_store(fpu_vector_at(cpu, to, n * g.element_size), vsib_read(v, i, &g, n), g.element_size);
 		memset(m, 0, g.element_size);
 	}
 	clear_above(cpu, mask, 0);
-	clear_above(cpu, to, data < 16 ? data : MAX(16u, data));
+	clear_above(cpu, to, data);
 }
 
 /* AVX-512: operands destination, opmask, memory. */
@@ -304,6 +309,8 @@ static void store_bytes(struct vcpu *v, const struct x86_insn *i, const u8 *data
 {
 	u64 off = x86_ea(v, i);
 
+	/* The address must be a legal one even if nothing is written. */
+	x86_operand(v, i, count, ACC_WRITE);
 	for (unsigned n = 0; n < count; n++)
 		if (mask[n] & 0x80)
 			x86_probe(v, element_address(v, i, off + n, 1, ACC_WRITE), 1, ACC_WRITE);
@@ -327,18 +334,14 @@ static void exec_maskmovq(struct vcpu *v, const struct x86_insn *i)
 {
 	const struct x86_operand *source = &i->op[i->nops - 2], *mask = &i->op[i->nops - 1];
 	struct x86_cpu *cpu = &v->cpu;
-	unsigned top;
 
 	if (!cpuid_bit(v->vm, i->sel))
 		x86_raise_ud(v);
 	fpu_check_gate(v, GATE_MMX);
 	fpu_check_pending(v);
-	/* MM k is physical register k, which is ST(k - TOP) until TOP becomes 0. */
-	top = fpu_get16(cpu, FX_FSW) >> FSW_TOP_SHIFT & 7u;
-	store_bytes(v, i, cpu->xsave + FX_ST + 16 * ((source->reg - top) & 7), cpu->xsave + FX_ST + 16 * ((mask->reg - top) & 7),
-		    8);
-	fpu_clear_top(cpu);
+	fpu_turn(cpu, 0);
 	fpu_enter_mmx(cpu, 0);
+	store_bytes(v, i, cpu->xsave + FX_ST + 16 * source->reg, cpu->xsave + FX_ST + 16 * mask->reg, 8);
 }
 
 /* --- Binding ------------------------------------------------------------------------------------- */

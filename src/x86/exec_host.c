@@ -108,18 +108,22 @@ static void exec_host_mmx(struct vcpu *v, const struct x86_insn *i)
 	const struct thunk *t = thunk_of(v, i);
 	struct x86_cpu *cpu = &v->cpu;
 	struct operand op = {.mem = NULL};
+	unsigned top;
 	u32 fault;
 
 	fpu_check_gate(v, t->gate);
 	fpu_check_pending(v);
 	if (t->size != 0)
 		operand_begin(v, i, t, &op);
-	/* The registers are in MMX order from here on, also if the instruction then raises #XM. */
-	fpu_clear_top(cpu);
+	top = fpu_top(cpu);
+	fpu_turn(cpu, 0);
 	fault = host_run(v, t, op.mem);
 	if (unlikely(fault)) {
+		/* MMX state is entered also where the instruction then raises #XM, not before #GP. */
 		if ((fault & 0xff) == EXC_XM)
 			fpu_enter_mmx(cpu, 0);
+		else
+			fpu_turn(cpu, top);
 		host_fault(v, fault);
 	}
 	if (t->size != 0)

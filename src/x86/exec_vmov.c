@@ -106,12 +106,13 @@ static void sse_low_load(struct vcpu *v, const struct x86_insn *i)
 	set_low(&v->cpu, i->op[0].reg, x86_read(v, address(v, i, size, false, false), size));
 }
 
-static void sse_low_store(struct vcpu *v, const struct x86_insn *i)
+/* Also the VEX and EVEX forms. */
+static void vec_low_store(struct vcpu *v, const struct x86_insn *i)
 {
 	unsigned size = i->op[0].size;
 
 	begin(v, i);
-	x86_write(v, address(v, i, size, true, false), le_load(xmm(&v->cpu, i->op[1].reg), size), size);
+	x86_write(v, address(v, i, size, true, false), le_load(fpu_vector_at(&v->cpu, i->op[1].reg, 0), size), size);
 }
 
 static void sse_low_copy(struct vcpu *v, const struct x86_insn *i)
@@ -128,11 +129,11 @@ static void sse_from_gpr(struct vcpu *v, const struct x86_insn *i)
 	set_low(&v->cpu, i->op[0].reg, i->op[1].size == 8 ? value : (u32)value);
 }
 
-/* Also the VEX form. */
+/* Also the VEX and EVEX forms. */
 static void vec_to_gpr(struct vcpu *v, const struct x86_insn *i)
 {
 	begin(v, i);
-	v->cpu.gpr[i->op[0].reg] = le_load(xmm(&v->cpu, i->op[1].reg), i->op[0].size);
+	v->cpu.gpr[i->op[0].reg] = le_load(fpu_vector_at(&v->cpu, i->op[1].reg, 0), i->op[0].size);
 }
 
 /* MOVLPS, MOVLPD, MOVHPS, MOVHPD: one half, the other stays. */
@@ -161,14 +162,32 @@ static void sse_upper_store(struct vcpu *v, const struct x86_insn *i)
 
 /* --- VEX and EVEX: the register is written to its full length ----------------------------------- */
 
+/* Copies of a known size are moves; any other is a call. */
+static inline void copy(void *to, const void *from, unsigned size)
+{
+	if (size == 16)
+		memcpy(to, from, 16);
+	else if (size == 32)
+		memcpy(to, from, 32);
+	else
+		memcpy(to, from, 64);
+}
+
 static inline void vload(struct vcpu *v, const struct x86_insn *i, bool aligned)
 {
 	unsigned size = i->op[1].size;
 	u8 value[64] = {0};
+	const u8 *from;
+	gva_t a;
 
 	if (!begin_mem(v, i))
 		return;
-	host_load(v, address(v, i, size, false, aligned), value, size);
+	a = address(v, i, size, false, aligned);
+	from = host_direct(v, a, size, false);
+	if (likely(from != NULL))
+		copy(value, from, size);
+	else
+		x86_read_bytes(v, a, value, size);
 	fpu_set_vector(&v->cpu, i->op[0].reg, value, size);
 }
 
@@ -185,12 +204,18 @@ static void vec_load_aligned(struct vcpu *v, const struct x86_insn *i)
 static inline void vstore(struct vcpu *v, const struct x86_insn *i, bool aligned)
 {
 	unsigned size = i->op[0].size;
-	u8 value[64];
+	u8 value[64], *to;
+	gva_t a;
 
 	if (!begin_mem(v, i))
 		return;
 	fpu_get_vector(&v->cpu, i->op[1].reg, value, size);
-	host_store(v, address(v, i, size, true, aligned), value, size);
+	a = address(v, i, size, true, aligned);
+	to = host_direct(v, a, size, true);
+	if (likely(to != NULL))
+		copy(to, value, size);
+	else
+		x86_write_bytes(v, a, value, size);
 }
 
 static void vec_store(struct vcpu *v, const struct x86_insn *i)
@@ -305,7 +330,7 @@ static x86_exec_fn *bind_low(const struct x86_insn *i, bool vex)
 	if (kinds(i, OPK_VEC, OPK_MEM))
 		return vex ? vec_low_load : sse_low_load;
 	if (kinds(i, OPK_MEM, OPK_VEC))
-		return sse_low_store;
+		return vec_low_store;
 	if (kinds(i, OPK_VEC, OPK_GPR))
 		return vex ? vec_from_gpr : sse_from_gpr;
 	if (kinds(i, OPK_GPR, OPK_VEC))
@@ -334,7 +359,7 @@ static x86_exec_fn *bind_shape(const struct x86_insn *i, const struct move *m)
 	case LOWER:
 		if (kinds(i, OPK_VEC, OPK_MEM))
 			return sse_lower_load;
-		return kinds(i, OPK_MEM, OPK_VEC) ? sse_low_store : NULL;
+		return kinds(i, OPK_MEM, OPK_VEC) ? vec_low_store : NULL;
 	case UPPER:
 		if (kinds(i, OPK_VEC, OPK_MEM))
 			return sse_upper_load;

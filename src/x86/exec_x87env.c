@@ -95,7 +95,7 @@ static void exec_emms(struct vcpu *v, const struct x86_insn *i)
 	check_feature(v, CPUID_MMX);
 	fpu_check_gate(v, GATE_MMX);
 	fpu_check_pending(v);
-	fpu_clear_top(&v->cpu);
+	fpu_turn(&v->cpu, 0);
 	v->cpu.xsave[FX_FTW] = 0;
 	fpu_use(&v->cpu, XC_X87);
 }
@@ -133,7 +133,7 @@ static void exec_stmxcsr(struct vcpu *v, const struct x86_insn *i)
 /* Two bits per physical register (SDM 1 8.1.7): 0 valid, 1 zero, 2 special, 3 empty. */
 static u16 full_tags(const struct x86_cpu *cpu)
 {
-	unsigned top = fpu_get16(cpu, FX_FSW) >> FSW_TOP_SHIFT & 7u, tags = 0;
+	unsigned top = fpu_top(cpu), tags = 0;
 
 	for (unsigned k = 0; k < 8; k++) {
 		const u8 *st = cpu->xsave + FX_ST + 16 * ((k - top) & 7);
@@ -209,6 +209,7 @@ static void load_env(struct vcpu *v, unsigned opsize, const u8 *from)
 
 	for (unsigned k = 0; k < 7; k++)
 		w[k] = (u32)le_load(from + k * (opsize == 2 ? 2 : 4), opsize == 2 ? 2 : 4);
+	fpu_turn(cpu, w[1] >> FSW_TOP_SHIFT & 7);
 	fpu_set16(cpu, FX_FCW, fcw_legal(w[0]));
 	set_fsw(cpu, w[1]);
 	cpu->xsave[FX_FTW] = abridged_tags(w[2]);

@@ -44,6 +44,7 @@ void x86_fpu_reset(struct x86_cpu *cpu)
 
 void x86_fpu_finit(struct x86_cpu *cpu)
 {
+	fpu_turn(cpu, 0);
 	memset(cpu->xsave, 0, FX_MXCSR);
 	fpu_set16(cpu, FX_FCW, 0x37f);
 	fpu_set32(cpu, FX_FCS, 0); /* FDS too */
@@ -62,17 +63,17 @@ u16 fpu_fsw_derive(u16 fcw, u16 fsw)
 	return (u16)(fsw & ~fcw & FSW_EXC ? cut | FSW_ES | FSW_B : cut);
 }
 
-void fpu_clear_top(struct x86_cpu *cpu)
+void fpu_turn(struct x86_cpu *cpu, unsigned top)
 {
-	unsigned fsw = fpu_get16(cpu, FX_FSW), top = fsw >> FSW_TOP_SHIFT & 7;
+	unsigned by = (fpu_top(cpu) - top) & 7, fsw = fpu_get16(cpu, FX_FSW) & ~(7u << FSW_TOP_SHIFT);
 	u8 old[8][16];
 
-	if (top == 0)
+	if (by == 0)
 		return;
 	memcpy(old, cpu->xsave + FX_ST, sizeof(old));
 	for (unsigned k = 0; k < 8; k++)
-		memcpy(cpu->xsave + FX_ST + 16 * ((k + top) & 7), old[k], 16);
-	fpu_set16(cpu, FX_FSW, fsw & ~(7u << FSW_TOP_SHIFT));
+		memcpy(cpu->xsave + FX_ST + 16 * ((k + by) & 7), old[k], 16);
+	fpu_set16(cpu, FX_FSW, fsw | top << FSW_TOP_SHIFT);
 }
 
 u32 fpu_mxcsr_mask(const struct vcpu *v)

@@ -122,8 +122,8 @@ static inline void fpu_set_mask(struct x86_cpu *cpu, unsigned k, u64 value)
 void fpu_get_vector(const struct x86_cpu *cpu, unsigned n, u8 *to, unsigned size);
 /* Writes a register to its full length, as VEX and EVEX instructions of `size` bytes do: from holds 64 bytes, zeros from size on. */
 void fpu_set_vector(struct x86_cpu *cpu, unsigned n, const u8 *from, unsigned size);
-/* What every MMX instruction but EMMS does (SDM 1 9.6.2): TOP 0 (the caller has turned the registers already), all tags valid, ones in
- * the exponents of the registers in `written`. */
+/* What every MMX instruction but EMMS does (SDM 1 9.6.2): TOP 0 (the caller has called fpu_turn), all tags valid, ones in the
+ * exponents of the registers in `written`. */
 void fpu_enter_mmx(struct x86_cpu *cpu, unsigned written);
 
 /* After RESET (SDM 3A table 10-1): everything in its initial state, FCW 0040h, tags "zero". INIT changes none of it. */
@@ -134,8 +134,13 @@ void x86_fpu_finit(struct x86_cpu *cpu);
 u64 x86_xinuse(const struct x86_cpu *cpu);
 /* FSW with ES and B as FCW makes them. */
 u16 fpu_fsw_derive(u16 fcw, u16 fsw);
-/* Physical register k becomes ST(k): what an MMX instruction does to TOP. Tags are left alone. */
-void fpu_clear_top(struct x86_cpu *cpu);
+static inline unsigned fpu_top(const struct x86_cpu *cpu)
+{
+	return fpu_get16(cpu, FX_FSW) >> FSW_TOP_SHIFT & 7u;
+}
+
+/* Sets TOP and keeps the physical registers: the image, which is in stack order, turns. Tags are left alone. */
+void fpu_turn(struct x86_cpu *cpu, unsigned top);
 /* Bits that MXCSR of this guest may have. */
 u32 fpu_mxcsr_mask(const struct vcpu *v);
 

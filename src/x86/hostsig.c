@@ -29,7 +29,6 @@ static struct {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous[ARRAY_LEN(signals)];
-static bool installed;
 static _Thread_local void *alt_stack;
 static _Thread_local size_t alt_size;
 
@@ -84,35 +83,34 @@ static void handle(int sig, siginfo_t *info, void *context)
 	g[REG_EFL] &= ~(greg_t)(EFLAGS_AC | EFLAGS_DF);
 }
 
+/* Takes each signal whose handler is not ours: for the first time, or again if somebody has taken it since. */
 static int install(void)
 {
-	struct sigaction action;
+	struct sigaction action, now;
 
 	memset(&action, 0, sizeof(action));
 	action.sa_sigaction = handle;
 	action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
 	sigemptyset(&action.sa_mask);
 	for (unsigned k = 0; k < ARRAY_LEN(signals); k++) {
-		if (sigaction(signals[k], &action, &previous[k]) != 0) {
-			int error = errno;
-
-			while (k-- > 0)
-				sigaction(signals[k], &previous[k], NULL);
-			return -error;
-		}
+		if (sigaction(signals[k], NULL, &now) != 0)
+			return -errno;
+		if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == handle)
+			continue;
+		previous[k] = now;
+		if (sigaction(signals[k], &action, NULL) != 0)
+			return -errno;
 	}
-	installed = true;
 	return 0;
 }
 
 int hostsig_add(const struct hostsig_range *range)
 {
-	int error = 0;
 	unsigned k = 0;
+	int error;
 
 	pthread_mutex_lock(&lock);
-	if (!installed)
-		error = install();
+	error = install();
 	while (error == 0 && k < RANGES && atomic_load(&slots[k].begin) != 0)
 		k++;
 	if (error == 0 && k == RANGES)

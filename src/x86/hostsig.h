@@ -17,7 +17,7 @@ struct hostsig_range {
 
 #define HOSTSIG_FAULT 0x100u
 
-/* Installs the handlers on first use. -ENOSPC if too many ranges exist, -errno. Any thread. */
+/* Installs the handlers where they are not. -ENOSPC if too many ranges exist, -errno. Any thread. */
 int hostsig_add(const struct hostsig_range *range) must_check;
 /* No thread may be executing in the range. */
 void hostsig_remove(uintptr_t begin);

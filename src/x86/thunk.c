@@ -36,13 +36,14 @@ static uintptr_t constant_address(const struct thunk_cache *cache)
 	return (uintptr_t)cache->rx + HOST_MXCSR_OFFSET;
 }
 
-/* The start of the arena: the host's MXCSR, and the two exits of faults. */
+/* The start of the arena: the host's MXCSR and FCW, and the two exits of faults. */
 static bool write_fixed(struct thunk_cache *cache)
 {
-	u32 mxcsr = MXCSR_INIT, at = FIXED_CODE;
+	u32 mxcsr = MXCSR_INIT, fcw = 0x37f, at = FIXED_CODE;
 	struct hostsig_range range = {.begin = (uintptr_t)cache->rx, .end = (uintptr_t)cache->rx + THUNK_ARENA};
 
 	memcpy(cache->rw + HOST_MXCSR_OFFSET, &mxcsr, sizeof(mxcsr));
+	memcpy(cache->rw + HOST_MXCSR_OFFSET + THUNK_FCW_OFFSET, &fcw, sizeof(fcw));
 	range.exit = (uintptr_t)cache->rx + at;
 	at += thunk_emit_exit(cache->rw + at, range.exit, constant_address(cache), false);
 	range.exit_simd = (uintptr_t)cache->rx + at;
@@ -57,6 +58,7 @@ struct thunk_cache *thunk_cache_new(void)
 
 	if (cache == NULL)
 		return NULL;
+	cpuid_init();
 	if (!map_arena(cache) || !write_fixed(cache)) {
 		thunk_cache_free(cache);
 		return NULL;

@@ -107,9 +107,10 @@ bool thunk_plan(struct thunk_plan *p, const struct x86_zydis *z) must_check;
 /* Re-encodes the instruction for 64-bit mode with renamed registers and memory at [RSI], and checks it by decoding. bsx: the
  * F3 prefix of TZCNT or LZCNT is dropped. */
 bool thunk_encode(struct thunk_plan *p, const struct x86_zydis *z, const u8 *bytes, bool bsx) must_check;
-/* Writes the whole thunk. `constant` is the address in the arena of the host's MXCSR as seen from the code's own address `at`. Returns
- * its bytes, at most THUNK_MAX. */
+/* Writes the whole thunk. `at` is the address it will run at, `constant` that of the host's MXCSR, which the
+ * host's FCW follows. Returns its bytes, at most THUNK_MAX. */
 #define THUNK_MAX 1024u
+#define THUNK_FCW_OFFSET 4u
 unsigned thunk_emit(const struct thunk_plan *p, u8 *out, uintptr_t at, uintptr_t constant);
 /* The exit of faults: restores the host's state; simd: saves MXCSR for the guest first. */
 unsigned thunk_emit_exit(u8 *out, uintptr_t at, uintptr_t constant, bool simd);

@@ -153,10 +153,27 @@ static void store_vector(struct out *o, const struct thunk_plan *p, unsigned n)
 	}
 }
 
+static void put_rip(struct out *o, uintptr_t target)
+{
+	put32(o, (u32)(target - (o->at + (uintptr_t)(o->p - o->begin) + 4)));
+}
+
 static void load_mxcsr_constant(struct out *o, uintptr_t constant)
 {
 	put_bytes(o, "\x0f\xae\x15", 3); /* ldmxcsr [rip + disp] */
-	put32(o, (u32)(constant - (o->at + (uintptr_t)(o->p - o->begin) + 4)));
+	put_rip(o, constant);
+}
+
+/* Leaves the host's x87 unit empty with its own control word. FNINIT would do, but takes four times as long; it is needed while an
+ * exception is pending, for EMMS and FLDCW wait. */
+static void clean_x87(struct out *o, uintptr_t constant)
+{
+	put_bytes(o, "\xf6", 1); /* test byte [FSW], ES */
+	put_state(o, 0, OFF_XSAVE + FX_FSW);
+	put(o, FSW_ES);
+	put_bytes(o, "\x74\x04\xdb\xe3\xeb\x08", 6); /* jz +4; fninit; jmp +8 */
+	put_bytes(o, "\x0f\x77\xd9\x2d", 4); /* emms; fldcw [rip + disp] */
+	put_rip(o, constant + THUNK_FCW_OFFSET);
 }
 
 static void emit_loads(struct out *o, const struct thunk_plan *p)
@@ -226,7 +243,7 @@ static void emit_stores(struct out *o, const struct thunk_plan *p, uintptr_t con
 	if (p->t.flags & THUNK_X87) {
 		put_bytes(o, "\x48\x0f\xae", 3); /* fxsave64 */
 		put_state(o, 0, OFF_XSAVE);
-		put_bytes(o, "\xdb\xe3", 2); /* fninit */
+		clean_x87(o, constant);
 	}
 	if (p->mxcsr || (p->t.flags & THUNK_X87))
 		load_mxcsr_constant(o, constant);
@@ -353,7 +370,7 @@ static void encode_legacy(struct out *o, const struct fields *f, const struct x8
 		if (z->raw.prefixes[k].type == ZYDIS_PREFIX_TYPE_MANDATORY && z->raw.prefixes[k].value != 0x66)
 			put(o, z->raw.prefixes[k].value);
 	if (f->has_modrm) {
-		rex |= f->w << 3 | (f->reg >> 3 & 1u) << 2;
+		rex |= (unsigned)f->w << 3 | (f->reg >> 3 & 1u) << 2;
 		if (!f->memory)
 			rex |= f->rm >> 3 & 1u;
 	}

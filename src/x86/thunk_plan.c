@@ -183,15 +183,23 @@ static void plan_alignment(struct thunk *t, const ZydisDecodedInstruction *z)
 		break;
 	case ZYDIS_EXCEPTION_CLASS_SSE2: t->align_mask = t->size == 16 ? 15 : 0; break;
 	case ZYDIS_EXCEPTION_CLASS_SSE4:
-		if (t->size == 16 && !unaligned_class4(z->mnemonic))
+		/* For SHA the manuals ask for alignment; processors that do not are right too, and the host decides. */
+		if (t->size == 16 && !unaligned_class4(z->mnemonic) && z->meta.isa_set != ZYDIS_ISA_SET_SHA)
 			t->align_mask = 15;
 		break;
-	default: break;
+	default:
+		/* These have no class of their own (SDM 2A table 23-4). */
+		if (z->mnemonic == ZYDIS_MNEMONIC_CVTPD2PI || z->mnemonic == ZYDIS_MNEMONIC_CVTTPD2PI)
+			t->align_mask = 15;
 	}
 }
 
 static bool suppresses_faults(const ZydisDecodedInstruction *z)
 {
+	/* Elements of the mask and of memory differ: class E4NF, not E4 as Zydis says. */
+	if (z->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEQB || z->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB ||
+	    z->mnemonic == ZYDIS_MNEMONIC_VCVTNE2PS2BF16 || z->mnemonic == ZYDIS_MNEMONIC_VDBPSADBW)
+		return false;
 	switch (z->meta.exception_class) {
 	case ZYDIS_EXCEPTION_CLASS_E1:
 	case ZYDIS_EXCEPTION_CLASS_E2:
@@ -301,7 +309,8 @@ static bool plan_register(struct thunk_plan *p, const ZydisDecodedInstruction *z
 	case ZYDIS_REGCLASS_FLAGS:
 		/* Flags that the instruction leaves alone or undefined keep their values as on the hardware. */
 		p->flags_load = true;
-		p->flags_store |= writes;
+		/* Zydis has the flags of ADCX and ADOX as read only. */
+		p->flags_store |= writes || z->meta.isa_set == ZYDIS_ISA_SET_ADOX_ADCX;
 		return true;
 	case ZYDIS_REGCLASS_X87: return true;
 	default: return p->t.flags & THUNK_X87; /* status, control and tag words of x87 */
@@ -340,8 +349,9 @@ static u8 mask_lanes(const ZydisDecodedInstruction *z, const ZydisDecodedOperand
 {
 	unsigned lanes = t->elements;
 
-	if (z->meta.exception_class == ZYDIS_EXCEPTION_CLASS_E3 || z->meta.exception_class == ZYDIS_EXCEPTION_CLASS_E10)
-		return 1; /* scalar: bit 0 alone */
+	/* Scalar: bit 0 alone. Some vector conversions are in class E3 too. */
+	if (t->elements == 1 && z->avx.broadcast.mode == ZYDIS_BROADCAST_MODE_INVALID)
+		return 1;
 	if (z->avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID) {
 		lanes = z->avx.vector_length / 8u / t->element_size;
 		/* A widening conversion has fewer elements; a compare's destination is a mask and does not count. */

@@ -11,7 +11,7 @@
 #define L1 4
 #define GD 0x2000
 /* R/W and LEN fields of breakpoint n: SDM 3B 17.2.4. */
-#define RW(n, v) ((u32)(v) << (16 + 4 * (n)))
+#define RW(n, v)  ((u32)(v) << (16 + 4 * (n)))
 #define LEN(n, v) ((u32)(v) << (18 + 4 * (n)))
 enum { EXECUTE, WRITE, IO, ACCESS };
 
@@ -68,8 +68,7 @@ static void single_step(void)
 	PROBE3(here, .eflags = FL_TF | 2);
 	rule("SDM 3B 17.3.1.4 a jump traps at its target", debug(here + 3, BS));
 	PROBE3(CODE("pushfd\n nop"), .eflags = FL_TF | 2);
-	rule("SDM 2B PUSHF under TF stores TF set",
-	     t.vector == DB && (*mem32(t.esp) & FL_TF));
+	rule("SDM 2B PUSHF under TF stores TF set", t.vector == DB && (*mem32(t.esp) & FL_TF));
 	PROBEV(CODE_16("nop"), .eflags = FL_VM | FL_IOPL(3) | FL_TF | 2);
 	rule("SDM 3B 17.3.1.4 TF works in virtual-8086 mode",
 	     t.vector == DB && (t.eflags & FL_VM) && (t.dr6 & BS));
@@ -145,7 +144,8 @@ static void data_breakpoints(void)
 	     !hits(WRITE, 0, 0, load1, 0) && done());
 	rule("SDM 3B 17.2.4 a read/write breakpoint sees reads", hits(ACCESS, 0, 0, load1, 0));
 	rule("SDM 3B 17.2.4 a read/write breakpoint sees writes", hits(ACCESS, 0, 0, store1, 0));
-	rule("SDM 3B 17.2.4 a read-modify-write hits a write breakpoint", hits(WRITE, 3, 0, add, 0));
+	rule("SDM 3B 17.2.4 a read-modify-write hits a write breakpoint",
+	     hits(WRITE, 3, 0, add, 0));
 	rule("SDM 3B 17.2.5 length 1: the byte before and the byte behind do not hit",
 	     !hits(WRITE, 0, 0, store1, (u32)-1) && !hits(WRITE, 0, 0, store1, 1));
 	rule("SDM 3B 17.2.5 length 2: both bytes hit, the third does not",
@@ -190,7 +190,8 @@ static void data_breakpoints(void)
 
 static void io_breakpoints(void)
 {
-	u32 out = CODE("out 0x80, al\n nop"), in = CODE("in al, 0x80\n nop"), out2 = CODE("out 0x7f, ax");
+	u32 out = CODE("out 0x80, al\n nop"), in = CODE("in al, 0x80\n nop"),
+	    out2 = CODE("out 0x7f, ax");
 
 	cr4_set(CR4_DE);
 	dr2_set(0x80);
@@ -217,7 +218,8 @@ static void io_breakpoints(void)
 
 static void registers(void)
 {
-	u32 read = CODE("mov eax, dr0\n nop"), dr4 = CODE("mov eax, dr4"), dr5 = CODE("mov dr5, eax");
+	u32 read = CODE("mov eax, dr0\n nop"), dr4 = CODE("mov eax, dr4"),
+	    dr5 = CODE("mov dr5, eax");
 
 	dr7_set(GD);
 	PROBE(read);

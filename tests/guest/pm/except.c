@@ -58,7 +58,7 @@ static void undefined(void)
 	rule("SDM 2B MOV to a segment register that does not exist: #UD", fault(UD, 0));
 	PROBE3(CODE(".byte 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,"
 		    "0x66, 0x66, 0x90"));
-	rule("SDM 2A 2.3.11 an instruction of 15 bytes executes", done());
+	rule("SDM 3A 6.15 (13) an instruction of 15 bytes executes", done());
 	PROBE3(CODE(".byte 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,"
 		    "0x66, 0x66, 0x66, 0x90"));
 	rule("SDM 3A 6.15 (13) an instruction longer than 15 bytes: #GP(0)", fault_e(GP, 0, 0));
@@ -199,12 +199,11 @@ static void double_faults(void)
 static void resume_flag(void)
 {
 	PROBE3(CODE("hlt"));
-	rule("SDM 3B 17.3.1.1 a fault saves EFLAGS with RF set", fault_e(GP, 0, 0) &&
-	     t.eflags == (FL_RF | 2));
+	rule("SDM 3B 17.3.1.1 a fault saves EFLAGS with RF set",
+	     fault_e(GP, 0, 0) && t.eflags == (FL_RF | 2));
 	idt_set(0x40, stub_gate(0x40, 3));
 	PROBE3(CODE("int 0x40"));
-	rule("SDM 3B 17.3.1.1 INT n saves EFLAGS with RF clear",
-	     fault(0x40, 2) && t.eflags == 2);
+	rule("SDM 3B 17.3.1.1 INT n saves EFLAGS with RF clear", fault(0x40, 2) && t.eflags == 2);
 	PROBE3(CODE("int3"));
 	rule("SDM 3B 17.3.1.1 INT3 saves EFLAGS with RF clear", fault(BP, 1) && t.eflags == 2);
 	PROBE3(CODE("nop\n hlt"), .eflags = FL_RF | 2);

@@ -21,10 +21,7 @@ static u32 far(u32 selector, u32 offset)
 }
 
 /* Code that ends the probe at once, as the target of a transfer. */
-static u32 target(void)
-{
-	return CODE("");
-}
+static u32 target(void) { return CODE(""); }
 
 static void segments(void)
 {
@@ -243,8 +240,7 @@ static void inner_stacks(void)
 	call_with_ss1(0);
 	rule("SDM 2A CALL: null SS in the TSS: #TS(0)", fault_e(TS, 0, 0) && t.cs == UCS);
 	call_with_ss1(GDT_ENTRIES * 8 + 1);
-	rule("SDM 2A CALL: SS in the TSS beyond the GDT: #TS(SS)",
-	     fault_e(TS, GDT_ENTRIES * 8, 0));
+	rule("SDM 2A CALL: SS in the TSS beyond the GDT: #TS(SS)", fault_e(TS, GDT_ENTRIES * 8, 0));
 	call_with_ss1(DS1 & ~3u);
 	rule("SDM 2A CALL: RPL of SS in the TSS unlike the new CPL: #TS(SS)",
 	     fault_e(TS, DS1 & ~3u, 0));

@@ -7,10 +7,7 @@
 #define V 0x40 /* a vector of the rules' own */
 
 /* Code that ends the probe at once, as a handler: what it found is then below the INT3's frame. */
-static u32 handler(void)
-{
-	return CODE("");
-}
+static u32 handler(void) { return CODE(""); }
 
 #define INT3_GATE (P | DPL(3) | INT32)
 
@@ -53,8 +50,7 @@ static void flags(void)
 	     done() && t.cs == CS1 && t.ss == DS1 && t.esp == TOP(stack1) - 20);
 	idt_set(V, gate(KCS + 3, handler(), P | DPL(3) | INT32, 0));
 	PROBE3(CODE("int 0x40"));
-	rule("SDM 3A 6.12.1 the RPL of the gate's selector does not matter",
-	     done() && t.cs == KCS);
+	rule("SDM 3A 6.12.1 the RPL of the gate's selector does not matter", done() && t.cs == KCS);
 }
 
 static void gate_faults(void)
@@ -77,8 +73,7 @@ static void gate_faults(void)
 	PROBE3(ud2);
 	rule("SDM 3A 6.12.1.1 an exception ignores the gate's DPL", fault(UD, 0));
 	PROBE3(CODE("int1"));
-	rule("SDM 2A INT1 ignores the gate's DPL; the saved EIP lies behind it",
-	     fault(DB, 1));
+	rule("SDM 2A INT1 ignores the gate's DPL; the saved EIP lies behind it", fault(DB, 1));
 	idt_set(V, gate(KCS, handler(), DPL(3) | INT32, 0));
 	PROBE3(code);
 	rule("SDM 3A 6.15 INT n through a gate not present: #NP(vector * 8 + IDT)",
@@ -113,8 +108,7 @@ static void gate_faults(void)
 	rule("SDM 2A INT: the gate names a data segment: #GP(selector)", fault_e(GP, KDS, 0));
 	idt_set(V, gate(UCS, handler(), INT3_GATE, 0));
 	PROBE(code);
-	rule("SDM 3A 6.12.1.1 a handler of DPL > CPL: #GP(selector)",
-	     fault_e(GP, UCS & ~3u, 0));
+	rule("SDM 3A 6.12.1.1 a handler of DPL > CPL: #GP(selector)", fault_e(GP, UCS & ~3u, 0));
 	idt_set(V, gate(GDT_ENTRIES * 8, handler(), INT3_GATE, 0));
 	PROBE3(code);
 	rule("SDM 2A INT: the gate's selector lies beyond the GDT: #GP(selector)",
@@ -173,7 +167,7 @@ static void gates16(void)
 	seg_set(T(2), desc(LOW, 0xffff, P | CODE_XR, D));
 	idt_set(V, gate(T(2), handler() - LOW, P | DPL(3) | INT16, 0));
 	PROBE3(CODE("int 0x40"), .eflags = FL_IF | FL_CF | 2);
-	rule("SDM 3B 21.7 a 16-bit interrupt gate pushes SS, SP, FLAGS, CS, IP as words",
+	rule("SDM 3B 21.4 a 16-bit interrupt gate pushes SS, SP, FLAGS, CS, IP as words",
 	     done() && t.cs == T(2) && t.esp == (u32)(top - 5) && top[-1] == UDS &&
 		     top[-2] == (u16)TOP(user_stack) && top[-3] == (FL_IF | FL_CF | 2) &&
 		     top[-4] == UCS && !(t.eflags & FL_IF));
@@ -181,8 +175,7 @@ static void gates16(void)
 	idt_set(GP, gate(T(2), handler() - LOW, P | INT16, 0));
 	PROBE3(CODE("mov fs, eax"), .eax = KDS);
 	rule("SDM 3A 6.13 a 16-bit gate pushes the error code as a word",
-	     done() && t.cs == T(2) && t.esp == (u32)(top - 6) && top[-6] == KDS &&
-		     top[-4] == UCS);
+	     done() && t.cs == T(2) && t.esp == (u32)(top - 6) && top[-6] == KDS && top[-4] == UCS);
 	seg_set(T(2), desc(LOW, 0xffff, P | CODE_XR, D));
 	idt_set(V, gate(T(2), handler() - LOW, P | DPL(3) | TRAP16, 0));
 	PROBE3(CODE("int 0x40"), .eflags = FL_IF | 2);
@@ -255,8 +248,7 @@ static void irets(void)
 	     iret_fault(code, GP, KCS));
 	seg_set(T(3), desc(0, 0xfffff, P | DPL(3) | CONF_XR, G | D));
 	iret(code, handler(), T(3), 2, 0, 0);
-	rule("SDM 2A IRET: conforming CS of DPL > RPL: #GP(selector)",
-	     iret_fault(code, GP, T(3)));
+	rule("SDM 2A IRET: conforming CS of DPL > RPL: #GP(selector)", iret_fault(code, GP, T(3)));
 	iret(code, handler(), CCS + 3, 2, esp3, UDS);
 	rule("SDM 2A IRET: conforming CS of DPL < RPL returns to the RPL's level",
 	     done() && t.cs == CCS + 3 && t.ss == UDS);
@@ -273,7 +265,8 @@ static void irets(void)
 	rule("SDM 2A IRET: SS DPL unlike CS RPL: #GP(SS)", iret_fault(code, GP, KDS));
 	seg_set(T(3), desc(0, 0xfffff, DPL(3) | DATA_RW, G | D));
 	iret(code, handler(), UCS, 2, esp3, T(3) + 3);
-	rule("SDM 3A 6.15 (interrupt 12) IRET to an outer level, SS not present: #SS(SS)", iret_fault(code, SS, T(3)));
+	rule("SDM 3A 6.15 (interrupt 12) IRET to an outer level, SS not present: #SS(SS)",
+	     iret_fault(code, SS, T(3)));
 	seg_set(T(3), desc(0, 0xfff, P | CODE_XR, D));
 	iret(code, 0x1000, T(3), 2, 0, 0);
 	rule("SDM 2A IRET: EIP beyond the code limit: #GP(0)", iret_fault(code, GP, 0));

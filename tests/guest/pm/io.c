@@ -20,7 +20,8 @@ void test_main(void)
 {
 	static const u16 p81[] = { 0x81 }, p83[] = { 0x83 }, p88[] = { 0x88 }, p80[] = { 0x80 };
 	static struct tss16 old;
-	u32 out8 = CODE("out 0x80, al"), out16 = CODE("out 0x80, ax"), out32 = CODE("out 0x80, eax");
+	u32 out8 = CODE("out 0x80, al"), out16 = CODE("out 0x80, ax"),
+	    out32 = CODE("out 0x80, eax");
 	u32 v86 = CODE_16("out 0x80, al"), out16_87 = CODE("mov dx, 0x87\n out dx, ax");
 
 	PROBE3(out8, .eflags = FL_IOPL(3) | 2);

@@ -47,6 +47,18 @@ static bool arm(void)
 	return true;
 }
 
+/* Run a loop with IF set until the timer interrupts it, count timer ticks in. */
+static void interrupt_loop(u32 loop, u8 count)
+{
+	reset();
+	tap_outb(0x20, 0x20);
+	tap_outb(0x43, 0x30);
+	tap_outb(0x40, count);
+	tap_outb(0x40, 0);
+	tap_outb(0x21, 0xfe);
+	PROBE(loop, .eax = KDS, .ebx = PAGES, .eflags = FL_IF | 2);
+}
+
 /*
  * A sequence of shadows holds interrupts off once only, so the interrupt has to arrive with IF set.
  * Interrupt the loop many times: the saved EIP is never the given offset.
@@ -56,14 +68,24 @@ static bool never_at(u32 loop, u32 offset)
 	bool holds = true;
 
 	for (u8 i = 0; i < 60 && holds; i++) {
-		reset();
-		tap_outb(0x20, 0x20);
-		tap_outb(0x43, 0x30);
-		tap_outb(0x40, 100 + i);
-		tap_outb(0x40, 0);
-		tap_outb(0x21, 0xfe);
-		PROBE(loop, .eax = KDS, .eflags = FL_IF | 2);
+		interrupt_loop(loop, 100 + i);
 		holds = t.vector == IRQ0 && t.eip != loop + offset;
+	}
+	return holds;
+}
+
+/* RF is saved set between two iterations of REP STOS, and only there. */
+static bool resume_in_string(void)
+{
+	u32 loop = CODE("1: mov ecx, 0x8000\n mov edi, ebx\n rep stosb\n jmp 1b");
+	bool holds = true;
+
+	for (u8 i = 0; i < 60 && holds; i++) {
+		bool between;
+
+		interrupt_loop(loop, 100 + i);
+		between = t.eip == loop + 7 && t.ecx != 0x8000;
+		holds = t.vector == IRQ0 && !(t.eflags & FL_RF) == !between;
 	}
 	return holds;
 }
@@ -104,6 +126,8 @@ static void shadows(void)
 	     never_at(CODE("1: mov ss, eax\n inc ecx\n jmp 1b"), 2));
 	rule("SDM 3A 6.8.3 no interrupt comes between POP SS and the next instruction",
 	     never_at(CODE("1: push eax\n pop ss\n inc ecx\n jmp 1b"), 2));
+	rule("SDM 3B 17.3.1.1 an interrupt between two iterations of REP STOS saves RF set",
+	     resume_in_string());
 	stack_pointer[0] = TOP(probe_stack);
 	stack_pointer[1] = KDS;
 	arm();
@@ -143,7 +167,6 @@ static void nmi(void)
 	u32 handler = CODE("inc edi\n cmp edi, 3\n jae 2f\n mov dword ptr [ebx], 0x4400\n"
 			   "mov ecx, 1000\n1: loop 1b\n mov edx, edi\n inc esi\n iretd\n2:");
 	u32 code = CODE("mov dword ptr [ebx], 0x4400\n mov ecx, 1000\n1: loop 1b\n nop");
-	u32 masked = CODE("mov dword ptr [ebx], 0x4400\n mov ecx, 1000\n1: loop 1b\n nop");
 	u32 id = *mem32(APIC + 0x20) & 0xff000000;
 
 	if (!(cpuid_1_edx & 0x200)) {
@@ -152,7 +175,7 @@ static void nmi(void)
 	}
 	*mem32(APIC + 0xf0) |= 0x1ff;
 	*mem32(APIC + 0x310) = id;
-	PROBE(masked, .ebx = APIC + 0x300);
+	PROBE(code, .ebx = APIC + 0x300);
 	rule("SDM 3A 6.7 an NMI comes with IF clear, through vector 2, without an error code",
 	     t.vector == NMI && !t.has_error && !(t.eflags & FL_IF));
 	/* The probe ended without IRET: let go of the NMI block. */

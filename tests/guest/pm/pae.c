@@ -8,15 +8,15 @@ enum { PTE_P = 1, RW = 2, US = 4, A = 32, DIRTY = 64, PS = 128 };
 enum { E_P = 1, E_W = 2, E_U = 4, E_RSVD = 8, E_I = 16 };
 #define XD (1ull << 63)
 
-#define PDPT PAGES /* 32 bytes */
-#define PD0 (PAGES + 0x1000)
-#define PD1 (PAGES + 0x2000)
-#define PT (PAGES + 0x3000)
-#define FRAME (PAGES + 0x100000)
+#define PDPT   PAGES /* 32 bytes */
+#define PD0    (PAGES + 0x1000)
+#define PD1    (PAGES + 0x2000)
+#define PT     (PAGES + 0x3000)
+#define FRAME  (PAGES + 0x100000)
 #define WINDOW 0x40000000u
 
 #define IA32_EFER 0xc0000080
-#define EFER_NXE 0x800
+#define EFER_NXE  0x800
 
 static volatile u64 *const pdpt = (u64 *)PDPT, *const pd0 = (u64 *)PD0, *const pd1 = (u64 *)PD1,
 			   *const pt = (u64 *)PT;
@@ -48,10 +48,7 @@ static void paging_on(bool nx)
 	cr0_set(CR0_PG | CR0_PE | CR0_ET | CR0_NE);
 }
 
-static bool page_fault(u32 error, u32 address)
-{
-	return fault_e(PF, error, 0) && t.cr2 == address;
-}
+static bool page_fault(u32 error, u32 address) { return fault_e(PF, error, 0) && t.cr2 == address; }
 
 static void translation(void)
 {
@@ -176,7 +173,8 @@ static void execute_disable(void)
 
 static void pdptes(void)
 {
-	u32 mov_cr3 = CODE("mov cr3, eax"), mov_cr0 = CODE("mov cr0, eax"), read = CODE("mov eax, [ebx]");
+	u32 mov_cr3 = CODE("mov cr3, eax"), mov_cr0 = CODE("mov cr0, eax"),
+	    read = CODE("mov eax, [ebx]");
 	u32 enable = CR0_PG | CR0_PE | CR0_ET | CR0_NE;
 
 	prepare();

@@ -11,11 +11,11 @@ enum { PTE_P = 1, RW = 2, US = 4, PWT = 8, PCD = 16, A = 32, DIRTY = 64, PS = 12
 /* Page-fault error code: SDM 3A figure 4-12. */
 enum { E_P = 1, E_W = 2, E_U = 4, E_RSVD = 8, E_I = 16 };
 
-#define PD PAGES
-#define PT (PAGES + 0x1000)
-#define FRAME (PAGES + 0x100000)
+#define PD     PAGES
+#define PT     (PAGES + 0x1000)
+#define FRAME  (PAGES + 0x100000)
 #define WINDOW 0x40000000u
-#define PDE (WINDOW >> 22)
+#define PDE    (WINDOW >> 22)
 
 static volatile u32 *const pd = (u32 *)PD, *const pt = (u32 *)PT;
 
@@ -43,21 +43,12 @@ static void paging_on(u32 cr0_bits, u32 cr4_bits)
 	cr0_set(CR0_PG | CR0_PE | CR0_ET | CR0_NE | cr0_bits);
 }
 
-static u32 read_code(void)
-{
-	return CODE("mov eax, [ebx]");
-}
+static u32 read_code(void) { return CODE("mov eax, [ebx]"); }
 
-static u32 write_code(void)
-{
-	return CODE("mov [ebx], eax");
-}
+static u32 write_code(void) { return CODE("mov [ebx], eax"); }
 
 /* The last probe's page fault at its first instruction. */
-static bool page_fault(u32 error, u32 address)
-{
-	return fault_e(PF, error, 0) && t.cr2 == address;
-}
+static bool page_fault(u32 error, u32 address) { return fault_e(PF, error, 0) && t.cr2 == address; }
 
 static void translation(void)
 {
@@ -114,27 +105,28 @@ static void rights(void)
 		u8 error; /* 0: allowed */
 	} rows[] = {
 		{ "SDM 3A 4.6.1 user read of a user page", RW | US, US, true, false, false, 0 },
-		{ "SDM 3A 4.6.1 user write of a read-only page: error 7", RW | US, US, true, true, false,
-		  7 },
-		{ "SDM 3A 4.6.1 user write, read-only in the directory: error 7", US, RW | US, true, true,
+		{ "SDM 3A 4.6.1 user write of a read-only page: error 7", RW | US, US, true, true,
 		  false, 7 },
-		{ "SDM 3A 4.6.1 user read of a supervisor page: error 5", RW | US, RW, true, false, false,
-		  5 },
+		{ "SDM 3A 4.6.1 user write, read-only in the directory: error 7", US, RW | US, true,
+		  true, false, 7 },
+		{ "SDM 3A 4.6.1 user read of a supervisor page: error 5", RW | US, RW, true, false,
+		  false, 5 },
 		{ "SDM 3A 4.6.1 user read, supervisor in the directory: error 5", RW, RW | US, true,
 		  false, false, 5 },
-		{ "SDM 3A 4.6.1 user write of a supervisor page: error 7", RW | US, RW, true, true, false,
-		  7 },
-		{ "SDM 3A 4.6.1 supervisor write of a read-only user page, WP clear", RW | US, US, false,
-		  true, false, 0 },
-		{ "SDM 3A 4.6.1 supervisor write of a read-only user page, WP set: error 3", RW | US, US,
-		  false, true, true, 3 },
+		{ "SDM 3A 4.6.1 user write of a supervisor page: error 7", RW | US, RW, true, true,
+		  false, 7 },
+		{ "SDM 3A 4.6.1 supervisor write of a read-only user page, WP clear", RW | US, US,
+		  false, true, false, 0 },
+		{ "SDM 3A 4.6.1 supervisor write of a read-only user page, WP set: error 3",
+		  RW | US, US, false, true, true, 3 },
 		{ "SDM 3A 4.6.1 supervisor write of a read-only supervisor page, WP set: error 3",
 		  RW | US, 0, false, true, true, 3 },
-		{ "SDM 3A 4.6.1 supervisor write of a read-only supervisor page, WP clear", RW | US, 0,
-		  false, true, false, 0 },
+		{ "SDM 3A 4.6.1 supervisor write of a read-only supervisor page, WP clear", RW | US,
+		  0, false, true, false, 0 },
 		{ "SDM 3A 4.6.1 supervisor write, read-only in the directory, WP set: error 3", US,
 		  RW | US, false, true, true, 3 },
-		{ "SDM 3A 4.6.1 supervisor read of a supervisor page", RW, 0, false, false, true, 0 },
+		{ "SDM 3A 4.6.1 supervisor read of a supervisor page", RW, 0, false, false, true,
+		  0 },
 	};
 
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -147,7 +139,8 @@ static void rights(void)
 			PROBE3(code, .ebx = WINDOW + 0x2000);
 		else
 			PROBE(code, .ebx = WINDOW + 0x2000);
-		rule(rows[i].name, rows[i].error ? page_fault(rows[i].error, WINDOW + 0x2000) : done());
+		rule(rows[i].name,
+		     rows[i].error ? page_fault(rows[i].error, WINDOW + 0x2000) : done());
 	}
 	paging_on(0, 0);
 	pt[2] = (FRAME + 0x2000) | PTE_P | RW;
@@ -168,6 +161,32 @@ static void rights(void)
 	PROBE3(CODE("mov fs, eax"), .eax = L(1));
 	rule("SDM 3A 4.7 a descriptor table page not present: a supervisor access, error 0",
 	     page_fault(0, WINDOW + 0x3008));
+}
+
+/* The LDT in the window: a descriptor that the rules' page rights apply to. */
+static void ldt_in_window(u64 descriptor, bool writable)
+{
+	paging_on(CR0_WP, 0);
+	*(volatile u64 *)(FRAME + 0x3008) = descriptor;
+	pt[3] = (FRAME + 0x3000) | PTE_P | (writable ? RW : 0);
+	seg_set(SEL_LDT, desc(WINDOW + 0x3000, 0xff, P | LDT, 0));
+	__asm__ volatile("lldt %w0" : : "r"(SEL_LDT));
+	PROBE3(CODE("mov fs, eax"), .eax = L(1) + 3);
+}
+
+static void descriptor_pages(void)
+{
+	u64 data = desc(0, 0xfffff, P | DPL(3) | DATA_RW, G | D);
+
+	ldt_in_window(data, true);
+	rule("SDM 3A 3.4.5.1 setting the accessed bit of a descriptor dirties its page",
+	     done() && (pt[3] & DIRTY) && (*mem8(FRAME + 0x300d) & ACCESSED));
+	ldt_in_window(data, false);
+	rule("SDM 3A 4.6.1 setting the accessed bit in a read-only page with WP: error W | P",
+	     fault_e(PF, E_W | E_P, 0) && (t.cr2 & ~7u) == WINDOW + 0x3008);
+	ldt_in_window(data | (u64)ACCESSED << 40, false);
+	rule("SDM 3A 4.6.1 a descriptor that is accessed already is not written",
+	     done() && t.fs == L(1) + 3);
 }
 
 static void accessed_dirty(void)
@@ -260,6 +279,32 @@ static void stacks(void)
 	rule("SDM 3A 6.15 (14) a pop that faults leaves register and ESP unchanged",
 	     page_fault(E_U, WINDOW + 0x1000) && t.eax == 77 && t.esp == WINDOW + 0x1000);
 	paging_on(0, 0);
+	pt[1] = 0;
+	PROBE3(CODE("pushad"), .esp = WINDOW + 0x2010);
+	rule("SDM 2B PUSHAD that faults half way leaves ESP unchanged",
+	     fault_e(PF, E_U | E_W, 0) && (t.cr2 & ~0xfffu) == WINDOW + 0x1000 &&
+		     t.esp == WINDOW + 0x2010);
+	paging_on(0, 0);
+	pt[2] = 0;
+	PROBE3(CODE("popad"), .esp = WINDOW + 0x1ff0, .edi = 1, .esi = 2, .ebp = 3, .ebx = 4);
+	rule("SDM 2B POPAD that faults half way leaves ESP and the remaining registers unchanged",
+	     page_fault(E_U, WINDOW + 0x2000) && t.esp == WINDOW + 0x1ff0 && t.ebx == 4);
+	paging_on(0, 0);
+	pt[1] = 0;
+	PROBE3(CODE("enter 0x100, 0"), .esp = WINDOW + 0x2000, .ebp = 3);
+	rule("SDM 2A ENTER that faults leaves ESP and EBP unchanged",
+	     page_fault(E_U | E_W, WINDOW + 0x1ffc) && t.esp == WINDOW + 0x2000 && t.ebp == 3);
+	paging_on(0, 0);
+	pt[1] = (FRAME + 0x1000) | PTE_P | US;
+	PROBE3(CODE("xchg [ebx], eax"), .ebx = WINDOW + 0x1000, .eax = 3);
+	rule("SDM 3A 4.7 XCHG with a read-only page is a write: error 7, register unchanged",
+	     page_fault(7, WINDOW + 0x1000) && t.eax == 3);
+	paging_on(0, 0);
+	pt[1] = (FRAME + 0x1000) | PTE_P | US;
+	PROBE3(CODE("add [ebx], eax"), .ebx = WINDOW + 0x1000, .eax = 3, .eflags = FL_CF | 2);
+	rule("SDM 3A 6.5 ADD to a read-only page: error 7, flags unchanged",
+	     page_fault(7, WINDOW + 0x1000) && t.eflags == (FL_CF | FL_RF | 2));
+	paging_on(0, 0);
 	pt[2] = 0;
 	PROBE3(CODE("rep movsb"), .esi = WINDOW, .edi = WINDOW + 0x1ff0, .ecx = 0x20);
 	rule("SDM 3A 6.15 (14) REP MOVS that faults has done the iterations before",
@@ -274,8 +319,7 @@ static void stacks(void)
 	idt_set(PF, gate(CS1, CODE(""), P | DPL(3) | INT32, 0));
 	tss.esp1 = WINDOW + 0x9000;
 	PROBE3(read_code(), .ebx = WINDOW + 0x9000);
-	rule("SDM 3A 6.15 (8) #PF during delivery of #PF: #DF(0)",
-	     t.vector == DF && t.error == 0);
+	rule("SDM 3A 6.15 (8) #PF during delivery of #PF: #DF(0)", t.vector == DF && t.error == 0);
 	paging_on(0, 0);
 	idt_set(GP, gate(CS1, CODE(""), P | DPL(3) | INT32, 0));
 	tss.esp1 = WINDOW + 0x9000;
@@ -322,7 +366,8 @@ static void tlb(void)
 	paging_on(0, CR4_PGE);
 	pt[1] |= GLOBAL;
 	PROBE(stale, .ebx = WINDOW + 0x1000, .edx = (u32)&pt[1]);
-	rule("SDM 3A 4.10.4.1 INVLPG drops a global page", t.vector == PF && t.cr2 == WINDOW + 0x1000);
+	rule("SDM 3A 4.10.4.1 INVLPG drops a global page",
+	     t.vector == PF && t.cr2 == WINDOW + 0x1000);
 	paging_on(0, CR4_PGE);
 	pt[1] |= GLOBAL;
 	PROBE(global_flush, .ebx = WINDOW + 0x1000, .edx = (u32)&pt[1]);
@@ -340,10 +385,10 @@ static void tlb(void)
 	rule("SDM 3A 4.10.4.3 an entry that becomes present needs no invalidation",
 	     done() && t.ecx == 0xf00d0001);
 	paging_on(0, 0);
-	PROBE(CODE("mov [edx], esi\n mov cr0, eax\n mov ecx, [edi]"), .edx = LOW_DATA, .esi = 0xcafe,
-	      .edi = LOW_DATA, .eax = CR0_PE | CR0_ET | CR0_NE);
-	rule("SDM 3A 4.1.1 clearing CR0.PG ends translation", done() && t.ecx == 0xcafe &&
-	     !(t.cr0 & CR0_PG));
+	PROBE(CODE("mov [edx], esi\n mov cr0, eax\n mov ecx, [edi]"), .edx = LOW_DATA,
+	      .esi = 0xcafe, .edi = LOW_DATA, .eax = CR0_PE | CR0_ET | CR0_NE);
+	rule("SDM 3A 4.1.1 clearing CR0.PG ends translation",
+	     done() && t.ecx == 0xcafe && !(t.cr0 & CR0_PG));
 }
 
 static void smep_smap(void)
@@ -377,6 +422,7 @@ void test_main(void)
 {
 	translation();
 	rights();
+	descriptor_pages();
 	accessed_dirty();
 	reserved();
 	no_pse();

@@ -7,20 +7,28 @@
 static void level0(void)
 {
 	static const char *const names[] = {
-		"SDM 3A 5.9 HLT at CPL 3: #GP(0)",	   "SDM 3A 5.9 LGDT at CPL 3: #GP(0)",
-		"SDM 3A 5.9 LIDT at CPL 3: #GP(0)",	   "SDM 3A 5.9 LLDT at CPL 3: #GP(0)",
-		"SDM 3A 5.9 LTR at CPL 3: #GP(0)",	   "SDM 3A 5.9 MOV to CR0 at CPL 3: #GP(0)",
-		"SDM 3A 5.9 MOV from CR3 at CPL 3: #GP(0)", "SDM 3A 5.9 MOV to DR7 at CPL 3: #GP(0)",
-		"SDM 3A 5.9 MOV from DR0 at CPL 3: #GP(0)", "SDM 3A 5.9 CLTS at CPL 3: #GP(0)",
-		"SDM 3A 5.9 LMSW at CPL 3: #GP(0)",	   "SDM 3A 5.9 INVLPG at CPL 3: #GP(0)",
-		"SDM 3A 5.9 INVD at CPL 3: #GP(0)",	   "SDM 3A 5.9 WBINVD at CPL 3: #GP(0)",
-		"SDM 3A 5.9 RDMSR at CPL 3: #GP(0)",	   "SDM 3A 5.9 WRMSR at CPL 3: #GP(0)",
+		"SDM 3A 5.9 HLT at CPL 3: #GP(0)",
+		"SDM 3A 5.9 LGDT at CPL 3: #GP(0)",
+		"SDM 3A 5.9 LIDT at CPL 3: #GP(0)",
+		"SDM 3A 5.9 LLDT at CPL 3: #GP(0)",
+		"SDM 3A 5.9 LTR at CPL 3: #GP(0)",
+		"SDM 3A 5.9 MOV to CR0 at CPL 3: #GP(0)",
+		"SDM 3A 5.9 MOV from CR3 at CPL 3: #GP(0)",
+		"SDM 3A 5.9 MOV to DR7 at CPL 3: #GP(0)",
+		"SDM 3A 5.9 MOV from DR0 at CPL 3: #GP(0)",
+		"SDM 3A 5.9 CLTS at CPL 3: #GP(0)",
+		"SDM 3A 5.9 LMSW at CPL 3: #GP(0)",
+		"SDM 3A 5.9 INVLPG at CPL 3: #GP(0)",
+		"SDM 3A 5.9 INVD at CPL 3: #GP(0)",
+		"SDM 3A 5.9 WBINVD at CPL 3: #GP(0)",
+		"SDM 3A 5.9 RDMSR at CPL 3: #GP(0)",
+		"SDM 3A 5.9 WRMSR at CPL 3: #GP(0)",
 	};
-	u32 codes[] = { CODE("hlt"),	      CODE("lgdt [ebx]"),   CODE("lidt [ebx]"),
-			CODE("lldt ax"),      CODE("ltr ax"),	    CODE("mov cr0, eax"),
+	u32 codes[] = { CODE("hlt"),          CODE("lgdt [ebx]"),   CODE("lidt [ebx]"),
+			CODE("lldt ax"),      CODE("ltr ax"),       CODE("mov cr0, eax"),
 			CODE("mov eax, cr3"), CODE("mov dr7, eax"), CODE("mov eax, dr0"),
-			CODE("clts"),	      CODE("lmsw ax"),	    CODE("invlpg [ebx]"),
-			CODE("invd"),	      CODE("wbinvd"),	    CODE("rdmsr"),
+			CODE("clts"),         CODE("lmsw ax"),      CODE("invlpg [ebx]"),
+			CODE("invd"),         CODE("wbinvd"),       CODE("rdmsr"),
 			CODE("wrmsr") };
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -105,9 +113,9 @@ static void control(void)
 	PROBE(CODE("rdmsr"), .ecx = 0x12345678);
 	rule("SDM 2B RDMSR of an MSR that does not exist: #GP(0)", fault_e(GP, 0, 0));
 	PROBE(CODE("wrmsr"), .ecx = 0x12345678);
-	rule("SDM 2C WRMSR of an MSR that does not exist: #GP(0)", fault_e(GP, 0, 0));
+	rule("SDM 2D WRMSR of an MSR that does not exist: #GP(0)", fault_e(GP, 0, 0));
 	PROBE(CODE("wrmsr"), .ecx = 0xc0000080, .eax = 0x80000000);
-	rule("SDM 2C WRMSR of a reserved bit of IA32_EFER: #GP(0)", fault_e(GP, 0, 0));
+	rule("SDM 2D WRMSR of a reserved bit of IA32_EFER: #GP(0)", fault_e(GP, 0, 0));
 }
 
 static void lldt(void)
@@ -204,25 +212,29 @@ static void verify(void)
 		u8 access;
 		bool read, write;
 	} rows[] = {
-		{ "SDM 2B VERR/VERW of a read-only data segment", P | DPL(3) | DATA_R, true, false },
-		{ "SDM 2B VERR/VERW of a writable data segment", P | DPL(3) | DATA_RW, true, true },
-		{ "SDM 2B VERR/VERW of an execute-only segment", P | DPL(3) | CODE_X, false, false },
-		{ "SDM 2B VERR/VERW of a readable code segment", P | DPL(3) | CODE_XR, true, false },
-		{ "SDM 2B VERR/VERW of data with DPL < CPL", P | DPL(2) | DATA_RW, false, false },
-		{ "SDM 2B VERR/VERW of conforming readable code with DPL < CPL", P | CONF_XR, true,
+		{ "SDM 2C VERR/VERW of a read-only data segment", P | DPL(3) | DATA_R, true,
 		  false },
-		{ "SDM 2B VERR/VERW of a TSS", P | DPL(3) | TSS32, false, false },
+		{ "SDM 2C VERR/VERW of a writable data segment", P | DPL(3) | DATA_RW, true, true },
+		{ "SDM 2C VERR/VERW of an execute-only segment", P | DPL(3) | CODE_X, false,
+		  false },
+		{ "SDM 2C VERR/VERW of a readable code segment", P | DPL(3) | CODE_XR, true,
+		  false },
+		{ "SDM 2C VERR/VERW of data with DPL < CPL", P | DPL(2) | DATA_RW, false, false },
+		{ "SDM 2C VERR/VERW of conforming readable code with DPL < CPL", P | CONF_XR, true,
+		  false },
+		{ "SDM 2C VERR/VERW of a TSS", P | DPL(3) | TSS32, false, false },
 	};
 	u32 verr = CODE("verr ax"), verw = CODE("verw ax");
 
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		seg_set(T(3), desc(0, 0xfffff, rows[i].access, G | D));
-		rule(rows[i].name, zf3(verr, T(3)) == rows[i].read &&
-					   zf3(verw, T(3)) == rows[i].write);
+		rule(rows[i].name,
+		     zf3(verr, T(3)) == rows[i].read && zf3(verw, T(3)) == rows[i].write);
 	}
-	rule("SDM 2B VERR of null clears ZF", !zf3(verr, 0) && done());
+	rule("SDM 2C VERR of null clears ZF", !zf3(verr, 0) && done());
 	PROBE3(CODE("arpl ax, cx"), .eax = 0x10, .ecx = 3);
-	rule("SDM 2A ARPL raises the RPL and sets ZF", done() && t.eax == 0x13 && (t.eflags & FL_ZF));
+	rule("SDM 2A ARPL raises the RPL and sets ZF",
+	     done() && t.eax == 0x13 && (t.eflags & FL_ZF));
 	PROBE3(CODE("arpl ax, cx"), .eax = 0x12, .ecx = 1, .eflags = FL_ZF | 2);
 	rule("SDM 2A ARPL with a higher RPL clears ZF and changes nothing",
 	     done() && t.eax == 0x12 && !(t.eflags & FL_ZF));

@@ -22,20 +22,42 @@ static void real_probe(const struct regs *r, u32 data)
 	memset(&t, 0, sizeof(t));
 	real_enter(data);
 	frame = (u16 *)((u32)real_ss * 16 + real_sp);
-	t = (struct trap){ .vector = real_vector, .eax = real_saved[7], .ecx = real_saved[6],
-			   .edx = real_saved[5], .ebx = real_saved[4], .ebp = real_saved[2],
-			   .esi = real_saved[1], .edi = real_saved[0], .h_eflags = real_saved[8],
-			   .eip = frame[0], .cs = frame[1], .eflags = frame[2], .h_ss = real_ss,
-			   .ss = real_ss, .h_esp = real_sp, .esp = (u16)(real_sp + 6),
-			   .gs = segs[0], .fs = segs[1], .es = segs[2], .ds = segs[3],
-			   .h_cs = LOW_SEG, .cr0 = cr0_get(), .dr6 = dr6_get() };
+	t = (struct trap){ .vector = real_vector,
+			   .eax = real_saved[7],
+			   .ecx = real_saved[6],
+			   .edx = real_saved[5],
+			   .ebx = real_saved[4],
+			   .ebp = real_saved[2],
+			   .esi = real_saved[1],
+			   .edi = real_saved[0],
+			   .h_eflags = real_saved[8],
+			   .eip = frame[0],
+			   .cs = frame[1],
+			   .eflags = frame[2],
+			   .h_ss = real_ss,
+			   .ss = real_ss,
+			   .h_esp = real_sp,
+			   .esp = (u16)(real_sp + 6),
+			   .gs = segs[0],
+			   .fs = segs[1],
+			   .es = segs[2],
+			   .ds = segs[3],
+			   .h_cs = LOW_SEG,
+			   .cr0 = cr0_get(),
+			   .dr6 = dr6_get() };
 	dr7_set(0x400);
 }
 
-#define REAL_WITH(code, data, ...) \
-	real_probe(&(struct regs){ .eip = (code) - LOW, .eflags = 2, .cs = LOW_SEG, \
-				   .ss = LOW_STACK >> 4, .esp = 0x8000, .ds = LOW_DATA >> 4, \
-				   .es = LOW_DATA >> 4, __VA_ARGS__ }, data)
+#define REAL_WITH(code, data, ...)                       \
+	real_probe(&(struct regs){ .eip = (code)-LOW,    \
+				   .eflags = 2,          \
+				   .cs = LOW_SEG,        \
+				   .ss = LOW_STACK >> 4, \
+				   .esp = 0x8000,        \
+				   .ds = LOW_DATA >> 4,  \
+				   .es = LOW_DATA >> 4,  \
+				   __VA_ARGS__ },        \
+		   data)
 #define REAL(code, ...) REAL_WITH(code, DS16, __VA_ARGS__)
 
 /* The probe at code ended by this vector, offset bytes in. */
@@ -45,10 +67,7 @@ static bool at(unsigned vector, u32 code, u32 offset)
 }
 
 /* Ended by the INT3 behind the code. */
-static bool ended(void)
-{
-	return t.vector == BP && *mem32(t.cs * 16 + t.eip) == 0x656e6f64;
-}
+static bool ended(void) { return t.vector == BP && *mem32(t.cs * 16 + t.eip) == 0x656e6f64; }
 
 static void interrupts(void)
 {
@@ -73,8 +92,8 @@ static void interrupts(void)
 	*mem16(LOW_DATA) = 0x3ff;
 	*mem32(LOW_DATA + 2) = LOW_DATA + 0x1000;
 	for (unsigned v = 0; v < 256; v++)
-		*mem32(LOW_DATA + 0x1000 + 4 * v) =
-			(u32)LOW_SEG << 16 | (u16)((u32)real_stubs + 8 * 0x55 - LOW);
+		*mem32(LOW_DATA + 0x1000 + 4 * v) = (u32)LOW_SEG << 16 |
+						    (u16)((u32)real_stubs + 8 * 0x55 - LOW);
 	REAL(lidt);
 	rule("SDM 3B 20.1.4 the vector table may be moved by LIDT", at(0x55, lidt, 5));
 	REAL(iret, .ebx = CODE_16("nop") - LOW);
@@ -89,13 +108,13 @@ static void interrupts(void)
 static void exceptions(void)
 {
 	static const char *const ud[] = {
-		"SDM 3B 20.1.3 LLDT in real mode: #UD", "SDM 3B 20.1.3 LTR in real mode: #UD",
-		"SDM 3B 20.1.3 SLDT in real mode: #UD", "SDM 3B 20.1.3 STR in real mode: #UD",
-		"SDM 3B 20.1.3 LAR in real mode: #UD",	"SDM 3B 20.1.3 VERW in real mode: #UD",
-		"SDM 3B 20.1.3 ARPL in real mode: #UD",
+		"SDM 2A LLDT in real mode: #UD", "SDM 2A LTR in real mode: #UD",
+		"SDM 2B SLDT in real mode: #UD", "SDM 2B STR in real mode: #UD",
+		"SDM 2A LAR in real mode: #UD",  "SDM 2C VERW in real mode: #UD",
+		"SDM 2A ARPL in real mode: #UD",
 	};
-	u32 codes[] = { CODE_16("lldt ax"),	CODE_16("ltr ax"),  CODE_16("sldt ax"),
-			CODE_16("str ax"),	CODE_16("lar ax, bx"), CODE_16("verw ax"),
+	u32 codes[] = { CODE_16("lldt ax"),    CODE_16("ltr ax"),     CODE_16("sldt ax"),
+			CODE_16("str ax"),     CODE_16("lar ax, bx"), CODE_16("verw ax"),
 			CODE_16("arpl ax, bx") };
 	u32 div = CODE_16("nop\n div cl"), step = CODE_16("nop\n nop");
 
@@ -104,7 +123,7 @@ static void exceptions(void)
 		rule(ud[i], at(UD, codes[i], 0));
 	}
 	REAL(div, .ecx = 0);
-	rule("SDM 3B 22.18 the IP saved by #DE is that of the DIV", at(DE, div, 1));
+	rule("SDM 3A 6.15 (0) the IP saved by #DE is that of the DIV", at(DE, div, 1));
 	REAL(step, .eflags = FL_TF | 2);
 	rule("SDM 3B 20.1.4 TF: #DB through vector 1 after the instruction", at(DB, step, 1));
 	REAL(CODE_16("smsw ax\n mov ecx, cr0\n clts"));
@@ -121,24 +140,24 @@ static void limits(void)
 	REAL(byte, .ebx = 0xffff);
 	rule("SDM 3B 20.1.1 a byte at offset 0xffff", ended());
 	REAL(word, .ebx = 0xffff);
-	rule("SDM 3B 22.32.1 a word at offset 0xffff: #GP", at(GP, word, 0));
+	rule("SDM 3B 22 (segment wraparound) a word at offset 0xffff: #GP", at(GP, word, 0));
 	REAL(stack, .ebx = 0xffff);
-	rule("SDM 3B 22.32.1 a word at offset 0xffff of SS: #SS", at(SS, stack, 0));
+	rule("SDM 3B 22 (segment wraparound) a word at offset 0xffff of SS: #SS", at(SS, stack, 0));
 	REAL(bp, .ebp = 0xffff);
-	rule("SDM 3B 22.32.1 a word at BP 0xffff: #SS", at(SS, bp, 0));
+	rule("SDM 3B 22 (segment wraparound) a word at BP 0xffff: #SS", at(SS, bp, 0));
 	REAL(wide, .ebx = 0x10000);
 	rule("SDM 3B 20.1.1 a 32-bit offset above 0xffff: #GP", at(GP, wide, 0));
 	REAL(wide, .ebx = 0xfff0);
 	rule("SDM 3B 20.1.3 a 32-bit offset within 64 KiB", ended());
 	REAL(jump, .ebx = 0x10000);
 	rule("SDM 2A JMP: a 32-bit near target above 0xffff: #GP at the jump", at(GP, jump, 1));
-	REAL(CODE_16("push ax"), .esp = 6);
-	rule("SDM 3B 20.1.1 a push at SP 6", ended() && t.esp == 4);
+	REAL(CODE_16("push ax"), .esp = 0);
+	rule("SDM 1 6.2.3 a push at SP 0 wraps to 0xfffe", ended() && t.esp == 0xfffe);
 	cross = 0x1fffe; /* offset 0xfffe of LOW_SEG */
 	*mem8(cross) = 0xb8;
 	*mem8(cross + 1) = 0x34;
 	REAL(cross);
-	rule("SDM 3B 22.32.1 an instruction across offset 0xffff: #GP at its IP",
+	rule("SDM 3B 22 (segment wraparound) an instruction across offset 0xffff: #GP at its IP",
 	     at(GP, cross, 0));
 }
 
@@ -146,9 +165,16 @@ static void addresses(void)
 {
 	u32 load = CODE_16("mov ds, cx\n mov ax, [bx]"), big = CODE_16("mov eax, [ebx]");
 	u32 big_load = CODE_16("mov ds, cx\n mov eax, [ebx]");
+	/* The keyboard controller's output port and port 0x92 gate A20 together: close both. */
 	u32 a20 = CODE_16("in al, 0x92\n and al, 0xfc\n out 0x92, al\n"
+			  "1: in al, 0x64\n test al, 2\n jnz 1b\n mov al, 0xd1\n out 0x64, al\n"
+			  "2: in al, 0x64\n test al, 2\n jnz 2b\n mov al, 0xdd\n out 0x60, al\n"
+			  "3: in al, 0x64\n test al, 2\n jnz 3b\n"
 			  "mov cx, 0xffff\n mov ds, cx\n mov esi, [0x10]\n"
-			  "or al, 2\n out 0x92, al\n mov edi, [0x10]\n"
+			  "mov al, 0xd1\n out 0x64, al\n"
+			  "4: in al, 0x64\n test al, 2\n jnz 4b\n mov al, 0xdf\n out 0x60, al\n"
+			  "5: in al, 0x64\n test al, 2\n jnz 5b\n"
+			  "in al, 0x92\n and al, 0xfe\n or al, 2\n out 0x92, al\n mov edi, [0x10]\n"
 			  "xor cx, cx\n mov ds, cx\n mov ebx, [0]");
 
 	*mem16(LOW_DATA + 0x1230) = 0xbead;

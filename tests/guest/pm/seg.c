@@ -70,7 +70,8 @@ static void load_types(void)
 		{ "SDM 3A 5.4 a read-only data segment loads into DS", DATA_R, true },
 		{ "SDM 3A 5.4 an execute-only segment into DS: #GP(selector)", CODE_X, false },
 		{ "SDM 3A 5.4 a readable code segment loads into DS", CODE_XR, true },
-		{ "SDM 3A 5.4 a conforming execute-only segment into DS: #GP(selector)", CONF_X, false },
+		{ "SDM 3A 5.4 a conforming execute-only segment into DS: #GP(selector)", CONF_X,
+		  false },
 		{ "SDM 3A 5.4 a TSS into DS: #GP(selector)", TSS32, false },
 		{ "SDM 3A 5.4 an LDT into DS: #GP(selector)", LDT, false },
 		{ "SDM 3A 5.4 a call gate into DS: #GP(selector)", CALL32, false },
@@ -101,8 +102,8 @@ static bool load_matrix(unsigned cpl)
 		seg_set(T(2), DATA32(DATA_RW | DPL(dpl)));
 		PROBE_WITH(CODE("mov ds, eax"), KCS + 17 * cpl, KDS + 17 * cpl, TOP(user_stack),
 			   UDS, .eax = T(2) + rpl);
-		holds = dpl >= cpl && dpl >= rpl ? done() && t.ds == T(2) + rpl :
-						   fault_e(GP, T(2), 0);
+		holds = dpl >= cpl && dpl >= rpl ? done() && t.ds == T(2) + rpl
+						 : fault_e(GP, T(2), 0);
 	}
 	return holds;
 }
@@ -143,9 +144,9 @@ static void load_present(void)
 	static u32 pointer[2] = { 0x1234, T(3) };
 
 	for (unsigned i = 0; i < 7; i++) {
-		u32 codes[] = { CODE("mov es, eax"), CODE("mov fs, eax"),
+		u32 codes[] = { CODE("mov es, eax"),       CODE("mov fs, eax"),
 				CODE("push eax\n pop gs"), CODE("lds edx, [ebx]"),
-				CODE("mov ss, eax"), CODE("push eax\n pop ss"),
+				CODE("mov ss, eax"),       CODE("push eax\n pop ss"),
 				CODE("lss esp, [ebx]") };
 		bool pop = i == 2 || i == 5;
 
@@ -209,35 +210,39 @@ static void limits(void)
 		{ "SDM 3A 5.3 byte at the limit", 0x123, D, DATA_RW, 1, 0x123, true },
 		{ "SDM 3A 5.3 byte past the limit: #GP(0)", 0x123, D, DATA_RW, 1, 0x124, false },
 		{ "SDM 3A 5.3 word that ends at the limit", 0x123, D, DATA_RW, 2, 0x122, true },
-		{ "SDM 3A 5.3 word that crosses the limit: #GP(0)", 0x123, D, DATA_RW, 2, 0x123, false },
+		{ "SDM 3A 5.3 word that crosses the limit: #GP(0)", 0x123, D, DATA_RW, 2, 0x123,
+		  false },
 		{ "SDM 3A 5.3 dword that ends at the limit", 0x123, D, DATA_RW, 4, 0x120, true },
 		{ "SDM 3A 5.3 dword one byte past: #GP(0)", 0x123, D, DATA_RW, 4, 0x121, false },
 		{ "SDM 3A 5.3 dword three bytes past: #GP(0)", 0x123, D, DATA_RW, 4, 0x123, false },
 		{ "SDM 3A 5.3 G set: limit 0 reaches 0xfff", 0, G | D, DATA_RW, 1, 0xfff, true },
-		{ "SDM 3A 5.3 G set: limit 0 ends at 0xfff: #GP(0)", 0, G | D, DATA_RW, 1, 0x1000, false },
-		{ "SDM 3A 5.3 expand-down: at the limit: #GP(0)", 0xfff, D, DATA_RW_DOWN, 1, 0xfff, false },
-		{ "SDM 3A 5.3 expand-down: above the limit", 0xfff, D, DATA_RW_DOWN, 1, 0x1000, true },
-		{ "SDM 3A 5.3 expand-down: dword starting at the limit: #GP(0)", 0xfff, D, DATA_RW_DOWN,
-		  4, 0xfff, false },
+		{ "SDM 3A 5.3 G set: limit 0 ends at 0xfff: #GP(0)", 0, G | D, DATA_RW, 1, 0x1000,
+		  false },
+		{ "SDM 3A 5.3 expand-down: at the limit: #GP(0)", 0xfff, D, DATA_RW_DOWN, 1, 0xfff,
+		  false },
+		{ "SDM 3A 5.3 expand-down: above the limit", 0xfff, D, DATA_RW_DOWN, 1, 0x1000,
+		  true },
+		{ "SDM 3A 5.3 expand-down: dword starting at the limit: #GP(0)", 0xfff, D,
+		  DATA_RW_DOWN, 4, 0xfff, false },
 		{ "SDM 3A 5.3 expand-down, G set: limit 0 excludes 0xfff: #GP(0)", 0, G | D,
 		  DATA_RW_DOWN, 1, 0xfff, false },
 		{ "SDM 3A 5.3 expand-down, G set: limit 0 admits 0x1000", 0, G | D, DATA_RW_DOWN, 1,
 		  0x1000, true },
-		{ "SDM 3A 5.3 expand-down, B clear: byte at 0xffff", 0xfff, 0, DATA_RW_DOWN, 1, 0xffff,
-		  true },
-		{ "SDM 3A 5.3 expand-down, B clear: byte at 0x10000: #GP(0)", 0xfff, 0, DATA_RW_DOWN, 1,
-		  0x10000, false },
-		{ "SDM 3A 5.3 expand-down, B clear: word at 0xffff: #GP(0)", 0xfff, 0, DATA_RW_DOWN, 2,
-		  0xffff, false },
-		{ "SDM 3A 5.3 expand-down, B set: byte at 0x10000", 0xfff, D, DATA_RW_DOWN, 1, 0x10000,
-		  true },
+		{ "SDM 3A 5.3 expand-down, B clear: byte at 0xffff", 0xfff, 0, DATA_RW_DOWN, 1,
+		  0xffff, true },
+		{ "SDM 3A 5.3 expand-down, B clear: byte at 0x10000: #GP(0)", 0xfff, 0,
+		  DATA_RW_DOWN, 1, 0x10000, false },
+		{ "SDM 3A 5.3 expand-down, B clear: word at 0xffff: #GP(0)", 0xfff, 0, DATA_RW_DOWN,
+		  2, 0xffff, false },
+		{ "SDM 3A 5.3 expand-down, B set: byte at 0x10000", 0xfff, D, DATA_RW_DOWN, 1,
+		  0x10000, true },
 		{ "SDM 3A 5.3 a 16-bit data segment expanding up obeys its limit alone", 0x12fff, 0,
 		  DATA_RW, 1, 0x10000, true },
 	};
 
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		access(desc(LOW_DATA, rows[i].limit, P | rows[i].access, rows[i].flags), rows[i].size,
-		       rows[i].offset);
+		access(desc(LOW_DATA, rows[i].limit, P | rows[i].access, rows[i].flags),
+		       rows[i].size, rows[i].offset);
 		rule(rows[i].name, rows[i].ok ? done() : fault_e(GP, 0, 0));
 	}
 }

@@ -56,10 +56,7 @@ static u32 task(u32 eip)
 	return far(T(0));
 }
 
-static bool busy(u32 sel)
-{
-	return (seg_access(t.gdt_entry[sel / 8]) & 15) == TSS32_BUSY;
-}
+static bool busy(u32 sel) { return (seg_access(t.gdt_entry[sel / 8]) & 15) == TSS32_BUSY; }
 
 static void jumps(void)
 {
@@ -124,7 +121,7 @@ static void busy_bits(void)
 	PROBE(CODE("push 0x4002\n popfd\n iretd"));
 	rule("SDM 2A IRET: NT with a linked TSS not present: #NP(TSS)",
 	     t.vector == NP && t.error == T(0) && t.tr == SEL_TSS);
-	ldt[1] = desc((u32)&second, TSS_LIMIT, P | TSS32_BUSY, 0);
+	seg_set(L(1), desc((u32)&second, TSS_LIMIT, P | TSS32_BUSY, 0));
 	tss.link = L(1);
 	PROBE(CODE("push 0x4002\n popfd\n iretd"));
 	rule("SDM 2A IRET: NT with a link into the LDT: #TS(TSS)",
@@ -235,7 +232,7 @@ static void interrupts(void)
 }
 
 /* Switch to the second task as it stands, and catch vector v in the catcher. */
-static void catch(enum vector v)
+static void catch (enum vector v)
 {
 	task_init(&catcher, CODE("pop eax"));
 	catcher.eflags = 2;
@@ -257,66 +254,66 @@ static void faults(void)
 
 	task(end);
 	second.cs = KDS;
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 7.3 CS of the new task is a data segment: #TS(CS)", caught(KDS));
 	task(end);
 	second.cs = 0;
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 7.3 CS of the new task is null: #TS(0)", caught(0));
 	task(end);
 	second.cs = KCS + 3;
 	second.ss = second.ds = second.es = second.fs = second.gs = UDS;
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 7.3 CS of the new task has DPL unlike its RPL: #TS(CS)", caught(KCS));
 	task(end);
 	seg_set(T(4), desc(0, 0xfffff, CODE_XR, G | D));
 	second.cs = T(4);
-	catch(NP);
+	catch (NP);
 	rule("SDM 3A 7.3 CS of the new task is not present: #NP(CS)", caught(T(4)));
 	task(end);
 	second.ss = 0;
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 7.3 SS of the new task is null: #TS(0)", caught(0));
 	task(end);
 	second.ss = UDS;
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 7.3 SS of the new task has DPL unlike CPL: #TS(SS)", caught(UDS & ~3u));
 	task(end);
 	seg_set(T(4), desc(0, 0xfffff, DATA_RW, G | D));
 	second.ss = T(4);
-	catch(SS);
+	catch (SS);
 	rule("SDM 3A 7.3 SS of the new task is not present: #SS(SS)", caught(T(4)));
 	task(end);
 	second.ds = SEL_NONE;
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 7.3 DS of the new task has a bad type: #TS(DS)", caught(SEL_NONE));
 	task(end);
 	second.es = GDT_ENTRIES * 8;
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 7.3 ES of the new task lies beyond the GDT: #TS(ES)", caught(GDT_ENTRIES * 8));
 	task(end);
 	seg_set(T(4), desc(0, 0xfffff, DATA_RW, G | D));
 	second.fs = T(4);
-	catch(NP);
+	catch (NP);
 	rule("SDM 3A 7.3 FS of the new task is not present: #NP(FS)", caught(T(4)));
 	task(end);
 	second.ldt = T(5);
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 7.3 LDT of the new task is no LDT: #TS(LDT)", caught(T(5)));
 	task(end);
 	seg_set(T(5), desc((u32)ldt, 0x3f, LDT, 0));
 	second.ldt = T(5);
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 6.15 (interrupt 10) LDT of the new task is not present: #TS(LDT)",
 	     caught(T(5)));
 	task(end);
 	second.ldt = L(1);
-	catch(TS);
+	catch (TS);
 	rule("SDM 3A 7.3 LDT selector of the new task has TI set: #TS(LDT)", caught(L(1)));
 	task(end);
 	seg_set(T(4), desc(0, 0xfff, P | CODE_XR, D));
 	second.cs = T(4);
-	catch(GP);
+	catch (GP);
 	rule("SDM 3A 7.3 EIP of the new task lies beyond the code limit: #GP(0)", caught(0));
 }
 
@@ -418,7 +415,8 @@ static void tss_286(void)
 		     (u16)t.edx == 0xb3 && (u16)t.ebx == 0xb4 && (u16)t.ebp == 0xb5 &&
 		     (u16)t.esi == 0xb6 && (u16)t.edi == 0xb7 && t.ss == T(7) &&
 		     (u16)t.esp == 0x4000 && second16.link == SEL_TSS && (t.eflags & FL_NT) &&
-		     tss.esp == TOP(probe_stack) && (t.eflags & FL_CF) && (seg_access(t.gdt_entry[T(0) / 8]) & 15) == TSS16_BUSY);
+		     tss.esp == TOP(probe_stack) && (t.eflags & FL_CF) &&
+		     (seg_access(t.gdt_entry[T(0) / 8]) & 15) == TSS16_BUSY);
 	memset(&second16, 0, sizeof(second16));
 	second16.ldt = SEL_LDT;
 	seg_set(T(0), desc((u32)&second16, sizeof(second16) - 2, P | TSS16, 0));

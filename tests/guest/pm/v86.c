@@ -61,8 +61,8 @@ static void iopl(void)
 		"SDM 3B 20.2.7 IRET with IOPL below 3: #GP(0)",
 		"SDM 3B 20.2.7 PUSHFD with IOPL below 3: #GP(0)",
 	};
-	u32 codes[] = { CODE_16("cli"), CODE_16("sti"), CODE_16("pushfw"), CODE_16("popfw"),
-			CODE_16("iretw"), CODE_16("pushfd") };
+	u32 codes[] = { CODE_16("cli"),   CODE_16("sti"),   CODE_16("pushfw"),
+			CODE_16("popfw"), CODE_16("iretw"), CODE_16("pushfd") };
 
 	for (unsigned i = 0; i < 6; i++) {
 		PROBEV(codes[i], .eflags = VM(2) | FL_IF);
@@ -87,30 +87,26 @@ static void iopl(void)
 static void instructions(void)
 {
 	static const char *const gp[] = {
-		"SDM 3B 20.2.8 LGDT in virtual-8086 mode: #GP(0)",
-		"SDM 3B 20.2.8 LIDT in virtual-8086 mode: #GP(0)",
-		"SDM 3B 20.2.8 MOV from CR0 in virtual-8086 mode: #GP(0)",
-		"SDM 3B 20.2.8 CLTS in virtual-8086 mode: #GP(0)",
-		"SDM 3B 20.2.8 LMSW in virtual-8086 mode: #GP(0)",
-		"SDM 3B 20.2.8 INVLPG in virtual-8086 mode: #GP(0)",
-		"SDM 3B 20.2.8 WBINVD in virtual-8086 mode: #GP(0)",
-		"SDM 3B 20.2.8 RDMSR in virtual-8086 mode: #GP(0)",
+		"SDM 2A LGDT in virtual-8086 mode: #GP(0)",
+		"SDM 2A LIDT in virtual-8086 mode: #GP(0)",
+		"SDM 2B MOV from CR0 in virtual-8086 mode: #GP(0)",
+		"SDM 2A CLTS in virtual-8086 mode: #GP(0)",
+		"SDM 2A LMSW in virtual-8086 mode: #GP(0)",
+		"SDM 2A INVLPG in virtual-8086 mode: #GP(0)",
+		"SDM 2D WBINVD in virtual-8086 mode: #GP(0)",
+		"SDM 2B RDMSR in virtual-8086 mode: #GP(0)",
 	};
 	static const char *const ud[] = {
-		"SDM 3B 20.2.8 LLDT in virtual-8086 mode: #UD",
-		"SDM 3B 20.2.8 LTR in virtual-8086 mode: #UD",
-		"SDM 3B 20.2.8 SLDT in virtual-8086 mode: #UD",
-		"SDM 3B 20.2.8 STR in virtual-8086 mode: #UD",
-		"SDM 3B 20.2.8 LAR in virtual-8086 mode: #UD",
-		"SDM 3B 20.2.8 LSL in virtual-8086 mode: #UD",
-		"SDM 3B 20.2.8 VERR in virtual-8086 mode: #UD",
-		"SDM 3B 20.2.8 ARPL in virtual-8086 mode: #UD",
+		"SDM 2A LLDT in virtual-8086 mode: #UD", "SDM 2A LTR in virtual-8086 mode: #UD",
+		"SDM 2B SLDT in virtual-8086 mode: #UD", "SDM 2B STR in virtual-8086 mode: #UD",
+		"SDM 2A LAR in virtual-8086 mode: #UD",  "SDM 2A LSL in virtual-8086 mode: #UD",
+		"SDM 2C VERR in virtual-8086 mode: #UD", "SDM 2A ARPL in virtual-8086 mode: #UD",
 	};
 	u32 gp_code[] = { CODE_16("lgdt [bx]"), CODE_16("lidt [bx]"), CODE_16("mov eax, cr0"),
-			  CODE_16("clts"), CODE_16("lmsw ax"), CODE_16("invlpg [bx]"),
-			  CODE_16("wbinvd"), CODE_16("rdmsr") };
-	u32 ud_code[] = { CODE_16("lldt ax"), CODE_16("ltr ax"), CODE_16("sldt ax"),
-			  CODE_16("str ax"), CODE_16("lar ax, bx"), CODE_16("lsl ax, bx"),
+			  CODE_16("clts"),      CODE_16("lmsw ax"),   CODE_16("invlpg [bx]"),
+			  CODE_16("wbinvd"),    CODE_16("rdmsr") };
+	u32 ud_code[] = { CODE_16("lldt ax"), CODE_16("ltr ax"),     CODE_16("sldt ax"),
+			  CODE_16("str ax"),  CODE_16("lar ax, bx"), CODE_16("lsl ax, bx"),
 			  CODE_16("verr ax"), CODE_16("arpl ax, bx") };
 
 	for (unsigned i = 0; i < 8; i++) {
@@ -122,7 +118,7 @@ static void instructions(void)
 		rule(ud[i], fault(UD, 0));
 	}
 	PROBEV(CODE_16("smsw ax\n sgdt [bx]\n mov ecx, [bx + 2]"));
-	rule("SDM 3B 20.2.8 SMSW and SGDT execute in virtual-8086 mode",
+	rule("SDM 2B SMSW and SGDT execute in virtual-8086 mode",
 	     done() && (t.eax & CR0_PE) && t.ecx == (u32)gdt);
 }
 

@@ -56,6 +56,9 @@ legacy_exit:
 	movl %eax, %cr0
 	xorl %eax, %eax
 	movl %eax, %cr4
+	andb $~2, gdt + 0xb0 + 5 /* a 16-bit TSS in TR would keep long mode out */
+	movl $0xb0, %eax
+	ltr %ax
 	movl $legacy_stack_top, %esp
 	call long_mode
 	ljmp $0x08, $1f

@@ -61,10 +61,7 @@ void seg_set(u16 sel, u64 descriptor)
 	*(volatile u64 *)&(sel & 4 ? ldt : gdt)[sel >> 3] = descriptor;
 }
 
-u64 seg_get(u16 sel)
-{
-	return *(volatile u64 *)&(sel & 4 ? ldt : gdt)[sel >> 3];
-}
+u64 seg_get(u16 sel) { return *(volatile u64 *)&(sel & 4 ? ldt : gdt)[sel >> 3]; }
 
 void idt_set(unsigned vector, u64 gate_descriptor)
 {
@@ -136,7 +133,8 @@ void trap_decode(void)
 	const u32 *raw = trap_raw;
 	unsigned v = raw[13] & 255;
 	bool coded = v == DF || (v >= TS && v <= PF) || v == AC || v == 21;
-	u32 h_esp = raw[7] + 8 + (coded ? 0 : 4); /* ESP at PUSHA: above it EFLAGS, vector, filler */
+	u32 h_esp =
+		raw[7] + 8 + (coded ? 0 : 4); /* ESP at PUSHA: above it EFLAGS, vector, filler */
 	const u32 *frame = raw + (coded ? 14 : 15);
 
 	if (++depth > 2) {
@@ -146,10 +144,21 @@ void trap_decode(void)
 		tap.failures++;
 		tap_done();
 	}
-	t = (struct trap){ .vector = v, .h_esp = h_esp, .h_ss = trap_ss, .h_cs = trap_cs,
-			   .edi = raw[4], .esi = raw[5], .ebp = raw[6], .ebx = raw[8],
-			   .edx = raw[9], .ecx = raw[10], .eax = raw[11], .h_eflags = raw[12],
-			   .h_ds = (u16)raw[3], .h_es = (u16)raw[2], .h_fs = (u16)raw[1],
+	t = (struct trap){ .vector = v,
+			   .h_esp = h_esp,
+			   .h_ss = trap_ss,
+			   .h_cs = trap_cs,
+			   .edi = raw[4],
+			   .esi = raw[5],
+			   .ebp = raw[6],
+			   .ebx = raw[8],
+			   .edx = raw[9],
+			   .ecx = raw[10],
+			   .eax = raw[11],
+			   .h_eflags = raw[12],
+			   .h_ds = (u16)raw[3],
+			   .h_es = (u16)raw[2],
+			   .h_fs = (u16)raw[1],
 			   .h_gs = (u16)raw[0] };
 	t.cr0 = cr0_get();
 	t.cr2 = cr2_get();
@@ -209,10 +218,7 @@ static u32 linear_eip(void)
 	return (u32)(d >> 16 & 0xffffff) + (u32)(d >> 56 << 24) + t.eip;
 }
 
-bool done(void)
-{
-	return t.vector == BP && *mem32(linear_eip()) == 0x656e6f64; /* "done" */
-}
+bool done(void) { return t.vector == BP && *mem32(linear_eip()) == 0x656e6f64; /* "done" */ }
 
 static void put(const char *label, u32 value)
 {

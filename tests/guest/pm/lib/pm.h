@@ -34,28 +34,63 @@ typedef uint64_t u64;
 enum vector { DE, DB, NMI, BP, OF, BR, UD, NM, DF, TS = 10, NP, SS, GP, PF, MF = 16, AC, MC };
 
 /* Bits of an error code: SDM 3A 6.13. */
-#define EXT 1
-#define IDT_VEC(n) ((n) * 8 + 2)
+#define EXT        1
+#define IDT_VEC(n) ((n)*8 + 2)
 
 /* Access byte of a descriptor: SDM 3A 3.4.5 and 3.5. */
 enum {
 	P = 0x80,
 	ACCESSED = 1,
-	DATA_R = 0x10, DATA_RW = 0x12, DATA_R_DOWN = 0x14, DATA_RW_DOWN = 0x16,
-	CODE_X = 0x18, CODE_XR = 0x1a, CONF_X = 0x1c, CONF_XR = 0x1e,
-	TSS16 = 1, LDT = 2, TSS16_BUSY = 3, CALL16 = 4, TASK = 5, INT16 = 6, TRAP16 = 7,
-	TSS32 = 9, TSS32_BUSY = 11, CALL32 = 12, INT32 = 14, TRAP32 = 15,
+	DATA_R = 0x10,
+	DATA_RW = 0x12,
+	DATA_R_DOWN = 0x14,
+	DATA_RW_DOWN = 0x16,
+	CODE_X = 0x18,
+	CODE_XR = 0x1a,
+	CONF_X = 0x1c,
+	CONF_XR = 0x1e,
+	TSS16 = 1,
+	LDT = 2,
+	TSS16_BUSY = 3,
+	CALL16 = 4,
+	TASK = 5,
+	INT16 = 6,
+	TRAP16 = 7,
+	TSS32 = 9,
+	TSS32_BUSY = 11,
+	CALL32 = 12,
+	INT32 = 14,
+	TRAP32 = 15,
 };
 #define DPL(n) ((n) << 5)
 enum { D = 4, G = 8 }; /* bits 22 and 23 of the second word, as the high nibble's bits */
 
 /* Control register bits. */
 enum {
-	CR0_PE = 1, CR0_MP = 2, CR0_EM = 4, CR0_TS = 8, CR0_ET = 16, CR0_NE = 32,
-	CR0_WP = 0x10000, CR0_AM = 0x40000, CR0_NW = 0x20000000, CR0_CD = 0x40000000,
-	CR4_VME = 1, CR4_PVI = 2, CR4_TSD = 4, CR4_DE = 8, CR4_PSE = 16, CR4_PAE = 32,
-	CR4_MCE = 64, CR4_PGE = 128, CR4_PCE = 256, CR4_OSFXSR = 512, CR4_UMIP = 0x800,
-	CR4_PCIDE = 0x20000, CR4_SMEP = 0x100000, CR4_SMAP = 0x200000,
+	CR0_PE = 1,
+	CR0_MP = 2,
+	CR0_EM = 4,
+	CR0_TS = 8,
+	CR0_ET = 16,
+	CR0_NE = 32,
+	CR0_WP = 0x10000,
+	CR0_AM = 0x40000,
+	CR0_NW = 0x20000000,
+	CR0_CD = 0x40000000,
+	CR4_VME = 1,
+	CR4_PVI = 2,
+	CR4_TSD = 4,
+	CR4_DE = 8,
+	CR4_PSE = 16,
+	CR4_PAE = 32,
+	CR4_MCE = 64,
+	CR4_PGE = 128,
+	CR4_PCE = 256,
+	CR4_OSFXSR = 512,
+	CR4_UMIP = 0x800,
+	CR4_PCIDE = 0x20000,
+	CR4_SMEP = 0x100000,
+	CR4_SMAP = 0x200000,
 };
 #define CR0_PG 0x80000000u
 
@@ -92,7 +127,7 @@ struct tss {
 	u8 redirect[32]; /* only where iobase says so */
 	u8 iomap[8193];
 } __attribute__((packed));
-#define TSS_LIMIT 103
+#define TSS_LIMIT  103
 #define TSS_IOBASE 136 /* offset of iomap */
 
 /* SDM 3A figure 7-10. */
@@ -109,36 +144,45 @@ extern u8 trap_stubs[];
 extern u32 cpuid_1_edx, cpuid_1_ecx, cpuid_7_ebx, cpuid_7_ecx, cpuid_ext_edx;
 
 #define TOP(stack) ((u32)(stack) + sizeof(stack) - 64)
-#define LOW_DATA 0x20000 /* 64 KiB for virtual-8086 and 16-bit data */
-#define LOW_STACK 0x30000 /* and for stacks */
-#define PAGES 0x800000 /* from here on memory is free for page tables and test pages */
+#define LOW_DATA   0x20000  /* 64 KiB for virtual-8086 and 16-bit data */
+#define LOW_STACK  0x30000  /* and for stacks */
+#define PAGES      0x800000 /* from here on memory is free for page tables and test pages */
 
 /* The program under test; yields its linear address, below LOW + 64 KiB. */
-#define CODE_BITS(bits, text) \
-	({ \
-		u32 code_; \
-		__asm__ volatile(".pushsection .low, \"awx\"\n\t.code" #bits \
-				 "\n\t.intel_syntax noprefix\n.Lprobe%=:\n\t" text \
-				 "\n\tint3\n\t.ascii \"done\"\n\t.att_syntax prefix\n\t.code32\n\t" \
-				 ".popsection\n\tmovl $.Lprobe%=, %0" \
-				 : "=r"(code_)); \
-		code_; \
+#define CODE_BITS(bits, text)                                                              \
+	({                                                                                 \
+		u32 code_;                                                                 \
+		__asm__ volatile(                                                          \
+			".pushsection .low, \"awx\"\n\t.code" #bits                        \
+			"\n\t.intel_syntax noprefix\n.Lprobe%=:\n\t" text                  \
+			"\n\tint3\n\t.ascii \"done\"\n\t.att_syntax prefix\n\t.code32\n\t" \
+			".popsection\n\tmovl $.Lprobe%=, %0"                               \
+			: "=r"(code_));                                                    \
+		code_;                                                                     \
 	})
-#define CODE(text) CODE_BITS(32, text)
+#define CODE(text)    CODE_BITS(32, text)
 #define CODE_16(text) CODE_BITS(16, text)
 
 #define PROBE_WITH(code, cs_, ss_, esp_, ds_, ...) \
-	probe(&(struct regs){ .eip = (code), .eflags = 2, .cs = (cs_), .ss = (ss_), .esp = (esp_), \
-			      .ds = (ds_), .es = (ds_), .fs = (ds_), .gs = (ds_), __VA_ARGS__ })
+	probe(&(struct regs){ .eip = (code),       \
+			      .eflags = 2,         \
+			      .cs = (cs_),         \
+			      .ss = (ss_),         \
+			      .esp = (esp_),       \
+			      .ds = (ds_),         \
+			      .es = (ds_),         \
+			      .fs = (ds_),         \
+			      .gs = (ds_),         \
+			      __VA_ARGS__ })
 /* Run at privilege level 0, 1, 2, 3; in virtual-8086 mode; in a 16-bit segment at level 0. */
-#define PROBE(code, ...) PROBE_WITH(code, KCS, KDS, TOP(probe_stack), KDS, __VA_ARGS__)
+#define PROBE(code, ...)  PROBE_WITH(code, KCS, KDS, TOP(probe_stack), KDS, __VA_ARGS__)
 #define PROBE1(code, ...) PROBE_WITH(code, CS1, DS1, TOP(user_stack), DS1, __VA_ARGS__)
 #define PROBE2(code, ...) PROBE_WITH(code, CS2, DS2, TOP(user_stack), DS2, __VA_ARGS__)
 #define PROBE3(code, ...) PROBE_WITH(code, UCS, UDS, TOP(user_stack), UDS, __VA_ARGS__)
-#define PROBEV(code, ...) \
-	PROBE_WITH((code) - LOW, LOW_SEG, LOW_STACK >> 4, 0x8000, LOW_DATA >> 4, \
+#define PROBEV(code, ...)                                                      \
+	PROBE_WITH((code)-LOW, LOW_SEG, LOW_STACK >> 4, 0x8000, LOW_DATA >> 4, \
 		   .eflags = FL_VM | FL_IOPL(3) | 2, __VA_ARGS__)
-#define PROBE16(code, ...) PROBE_WITH((code) - LOW, CS16, KDS, TOP(probe_stack), KDS, __VA_ARGS__)
+#define PROBE16(code, ...) PROBE_WITH((code)-LOW, CS16, KDS, TOP(probe_stack), KDS, __VA_ARGS__)
 
 void probe(const struct regs *r);
 
@@ -160,20 +204,17 @@ u64 gate(u16 sel, u32 offset, unsigned access, unsigned params);
 void seg_set(u16 sel, u64 descriptor);
 u64 seg_get(u16 sel);
 /* The access byte of a descriptor. */
-static inline u8 seg_access(u64 d)
-{
-	return (u8)(d >> 40);
-}
+static inline u8 seg_access(u64 d) { return (u8)(d >> 40); }
 void idt_set(unsigned vector, u64 gate_descriptor);
 /* An interrupt gate to the default stub of vector, with DPL dpl. */
 u64 stub_gate(unsigned vector, unsigned dpl);
 
-#define READ_REG(type, name, insn) \
-	static inline type name(void) \
-	{ \
-		type value_; \
+#define READ_REG(type, name, insn)                                  \
+	static inline type name(void)                               \
+	{                                                           \
+		type value_;                                        \
 		__asm__ volatile(insn : "=r"(value_) : : "memory"); \
-		return value_; \
+		return value_;                                      \
 	}
 READ_REG(u32, cr0_get, "movl %%cr0, %0")
 READ_REG(u32, cr2_get, "movl %%cr2, %0")
@@ -183,10 +224,7 @@ READ_REG(u32, dr6_get, "movl %%dr6, %0")
 READ_REG(u32, dr7_get, "movl %%dr7, %0")
 
 #define WRITE_REG(name, insn) \
-	static inline void name(u32 value) \
-	{ \
-		__asm__ volatile(insn : : "r"(value) : "memory"); \
-	}
+	static inline void name(u32 value) { __asm__ volatile(insn : : "r"(value) : "memory"); }
 WRITE_REG(cr0_set, "movl %0, %%cr0")
 WRITE_REG(cr2_set, "movl %0, %%cr2")
 WRITE_REG(cr3_set, "movl %0, %%cr3")
@@ -220,18 +258,9 @@ void *memset(void *to, int value, size_t size);
 void *memcpy(void *restrict to, const void *restrict from, size_t size);
 
 /* Memory at an address that no object of the image has. */
-static inline volatile u32 *mem32(u32 address)
-{
-	return (volatile u32 *)address;
-}
-static inline volatile u16 *mem16(u32 address)
-{
-	return (volatile u16 *)address;
-}
-static inline volatile u8 *mem8(u32 address)
-{
-	return (volatile u8 *)address;
-}
+static inline volatile u32 *mem32(u32 address) { return (volatile u32 *)address; }
+static inline volatile u16 *mem16(u32 address) { return (volatile u16 *)address; }
+static inline volatile u8 *mem8(u32 address) { return (volatile u8 *)address; }
 
 /* Each image defines this; it returns when its rules are done. */
 void test_main(void);

@@ -73,6 +73,7 @@ from_real:
 real_sp:
 	.word 0
 
+	.balign 8
 	.set vector, 0
 	.globl real_stubs
 real_stubs:

@@ -110,6 +110,7 @@ trap_common:
 	movl %ss, %ebx
 	movl %cs, %ebp
 	larl %ebx, %eax
+	jnz 1f /* the descriptor has changed since; the rules that do so use flat stacks */
 	testl $0x400000, %eax
 	jnz 1f
 	movzwl %si, %esi /* B is clear: the upper half of ESP means nothing */
