@@ -61,8 +61,8 @@ test: build-test
 check: setup-check
 	tools/check
 
-bench: build
-	bench/run --build $(B)
+bench: guests build
+	bench/run
 
 install: build
 	meson install -C $(B) --quiet

@@ -5,12 +5,14 @@
 
 #include "base/bits.h"
 #include "base/log.h"
+#include "control/gdb_regs.h"
 #include "x86/debugger.h"
 #include "x86/mem.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,20 +20,32 @@
 #include <unistd.h>
 
 #define PACKET_MAX 4096
+#define CHUNK_MAX 1024 /* bytes of text or memory in one reply: two digits each */
+#define SEND_TIMEOUT_S 5 /* a debugger that does not read for so long is gone */
+
+enum { SIGNAL_INT = 2, SIGNAL_TRAP = 5, SIGNAL_SEGV = 11 }; /* gdb's numbers */
+enum { KIND_SOFTWARE, KIND_HARDWARE, KIND_COUNT }; /* of breakpoints: to gdb they differ, to Pogo they do not */
 
 struct gdb {
 	struct machine *machine;
 	int listener, fd; /* fd: the debugger, -1 if none */
 	bool wide; /* amd64 register set */
+	const char *architecture;
 	bool no_ack;
+	bool running; /* gdb waits for a stop reply */
+	bool reasons; /* gdb understands which breakpoint it was */
+	bool crashed; /* gdb has seen the triple fault */
 	unsigned cpu; /* that register packets mean */
 	struct debugger dbg[VM_MAX_VCPUS];
-	gva_t breakpoints[DEBUGGER_MAX_BREAKPOINTS];
+	struct {
+		gva_t address;
+		unsigned kind;
+	} breakpoints[DEBUGGER_MAX_BREAKPOINTS];
 	unsigned breakpoint_count;
 	char in[PACKET_MAX];
 	size_t in_len;
-	char out[2 * PACKET_MAX + 64];
-	size_t out_len;
+	char out[1 + 2 * PACKET_MAX + 3]; /* "$", the packet, "#", its sum */
+	size_t out_len; /* with the "$" */
 };
 
 static struct vcpu *gdb_vcpu(struct gdb *g)
@@ -43,6 +57,7 @@ static struct vcpu *gdb_vcpu(struct gdb *g)
 
 /* --- Packets out ---------------------------------------------------------------------------- */
 
+/* On failure the connection is closed, which the reader sees. */
 static void send_raw(struct gdb *g, const char *buf, size_t n)
 {
 	while (n && g->fd >= 0) {
@@ -50,42 +65,58 @@ static void send_raw(struct gdb *g, const char *buf, size_t n)
 
 		if (done < 0 && errno == EINTR)
 			continue;
-		if (done <= 0)
-			return; /* the reader will see the end of the connection */
+		if (done <= 0) {
+			shutdown(g->fd, SHUT_RDWR);
+			return;
+		}
 		buf += done;
 		n -= (size_t)done;
 	}
 }
 
-static void put(struct gdb *g, const char *text)
+static void put_bytes(struct gdb *g, const char *text, size_t n)
 {
-	size_t n = MIN(strlen(text), sizeof(g->out) - g->out_len);
-
+	if (!g->out_len)
+		g->out[g->out_len++] = '$';
+	n = MIN(n, sizeof(g->out) - 3 - g->out_len);
 	memcpy(g->out + g->out_len, text, n);
 	g->out_len += n;
 }
 
+static void put(struct gdb *g, const char *text)
+{
+	put_bytes(g, text, strlen(text));
+}
+
 static void put_hex(struct gdb *g, const void *data, size_t n)
 {
-	char two[3];
+	static const char digits[] = "0123456789abcdef";
 
 	for (size_t k = 0; k < n; k++) {
-		snprintf(two, sizeof(two), "%02x", ((const u8 *)data)[k]);
-		put(g, two);
+		u8 byte = ((const u8 *)data)[k];
+		char two[2] = {digits[byte >> 4], digits[byte & 15]};
+
+		put_bytes(g, two, 2);
 	}
+}
+
+static u8 checksum(const char *buf, size_t n)
+{
+	u8 sum = 0;
+
+	for (size_t k = 0; k < n; k++)
+		sum = (u8)(sum + (u8)buf[k]);
+	return sum;
 }
 
 static void reply(struct gdb *g)
 {
 	char tail[4];
-	u8 sum = 0;
 
-	for (size_t k = 0; k < g->out_len; k++)
-		sum = (u8)(sum + (u8)g->out[k]);
-	send_raw(g, "$", 1);
-	send_raw(g, g->out, g->out_len);
-	snprintf(tail, sizeof(tail), "#%02x", sum);
-	send_raw(g, tail, 3);
+	put(g, "");
+	snprintf(tail, sizeof(tail), "#%02x", checksum(g->out + 1, g->out_len - 1));
+	memcpy(g->out + g->out_len, tail, 3);
+	send_raw(g, g->out, g->out_len + 3);
 	g->out_len = 0;
 }
 
@@ -95,53 +126,29 @@ static void reply_text(struct gdb *g, const char *text)
 	reply(g);
 }
 
-/* --- Registers ------------------------------------------------------------------------------ */
-
-/* GDB's order: rax rbx rcx rdx rsi rdi rbp rsp r8-15, but i386 has eax ecx edx ebx esp ebp esi edi. */
-static const u8 wide_order[16] = {RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP, R8, R9, R10, R11, R12, R13, R14, R15};
-static const u8 narrow_order[8] = {RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI};
-static const u8 segment_order[6] = {CS, SS, DS, ES, FS, GS};
-
-static u64 linear_pc(const struct x86_cpu *cpu)
+static void reply_bool(struct gdb *g, bool good)
 {
-	return x86_64bit(cpu) ? cpu->rip : (u32)(cpu->seg[CS].base + cpu->rip);
+	reply_text(g, good ? "OK" : "E16");
 }
 
-/* Register n of the description: its size in bytes and value; 0 if there is none. */
-static unsigned register_get(const struct gdb *g, const struct x86_cpu *cpu, unsigned n, u64 *value)
-{
-	unsigned gprs = g->wide ? 16 : 8, word = g->wide ? 8 : 4;
+/* --- Packets in: each function takes what it knows from the front of *p ---------------------- */
 
-	if (n < gprs) {
-		*value = cpu->gpr[g->wide ? wide_order[n] : narrow_order[n]];
-		return word;
-	}
-	if (n == gprs) {
-		*value = linear_pc(cpu);
-		return word;
-	}
-	if (n == gprs + 1) {
-		*value = x86_rflags(cpu);
-		return 4;
-	}
-	if (n < gprs + 8) {
-		*value = cpu->seg[segment_order[n - gprs - 2]].sel;
-		return 4;
-	}
-	return 0;
+static bool take(const char **p, char c)
+{
+	if (**p != c)
+		return false;
+	++*p;
+	return true;
 }
 
-/* Segment registers are read-only: GDB writes selectors without meaning a segment load. */
-static void register_set(const struct gdb *g, struct x86_cpu *cpu, unsigned n, u64 value)
+static bool take_word(const char **p, const char *word)
 {
-	unsigned gprs = g->wide ? 16 : 8;
+	size_t n = strlen(word);
 
-	if (n < gprs)
-		cpu->gpr[g->wide ? wide_order[n] : narrow_order[n]] = value;
-	else if (n == gprs)
-		cpu->rip = x86_64bit(cpu) ? value : (u32)(value - cpu->seg[CS].base);
-	else if (n == gprs + 1)
-		x86_set_rflags(cpu, value);
+	if (strncmp(*p, word, n))
+		return false;
+	*p += n;
+	return true;
 }
 
 static int hex_digit(char c)
@@ -152,8 +159,8 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Reads n bytes written as hex digits; false if they are not there. */
-static bool parse_hex(const char **p, void *data, size_t n)
+/* n bytes written as hex digits; false if they are not there. */
+static bool take_hex(const char **p, void *data, size_t n)
 {
 	for (size_t k = 0; k < n; k++, *p += 2) {
 		int high = hex_digit((*p)[0]), low = high < 0 ? -1 : hex_digit((*p)[1]);
@@ -165,67 +172,92 @@ static bool parse_hex(const char **p, void *data, size_t n)
 	return true;
 }
 
-static u64 parse_number(const char **p)
+/* A number in hex; false if there is none. */
+static bool take_number(const char **p, u64 *value)
 {
-	u64 value = 0;
+	const char *start = *p;
 
-	for (; hex_digit(**p) >= 0; ++*p)
-		value = value << 4 | (u64)hex_digit(**p);
-	return value;
+	for (*value = 0; hex_digit(**p) >= 0; ++*p)
+		*value = *value << 4 | (u64)hex_digit(**p);
+	return *p != start;
 }
+
+/* A thread: n + 1 for CPU n. -1 and 0 mean all or any; *cpu is VM_MAX_VCPUS then. False if there is no such thread. */
+static bool take_thread(const struct gdb *g, const char **p, unsigned *cpu)
+{
+	u64 id;
+
+	*cpu = VM_MAX_VCPUS;
+	if (take_word(p, "-1"))
+		return true;
+	if (!take_number(p, &id) || id > machine_vm(g->machine)->nvcpus)
+		return false;
+	if (id)
+		*cpu = (unsigned)id - 1;
+	return true;
+}
+
+/* --- Registers ------------------------------------------------------------------------------ */
 
 static void registers_read(struct gdb *g)
 {
-	u64 value;
+	u8 value[GDB_REG_MAX];
 	unsigned size;
 
-	for (unsigned n = 0; (size = register_get(g, &gdb_vcpu(g)->cpu, n, &value)); n++)
-		put_hex(g, &value, size);
+	for (unsigned n = 0; (size = gdb_reg_get(&gdb_vcpu(g)->cpu, g->wide, n, value)); n++)
+		put_hex(g, value, size);
 	reply(g);
 }
 
+/* All of them, or none. Read-only ones keep their values: gdb writes back what it has read. */
 static void registers_write(struct gdb *g, const char *p)
 {
 	struct vcpu *v = gdb_vcpu(g);
-	u64 value;
+	u8 value[GDB_REG_MAX];
+	const char *check = p;
 	unsigned size;
 
-	for (unsigned n = 0; (size = register_get(g, &v->cpu, n, &value)); n++) {
-		value = 0;
-		if (!parse_hex(&p, &value, size)) {
-			reply_text(g, "E16");
+	for (unsigned n = 0; (size = gdb_reg_get(&v->cpu, g->wide, n, value)); n++)
+		if (!take_hex(&check, value, size)) {
+			reply_bool(g, false);
 			return;
 		}
-		register_set(g, &v->cpu, n, value);
-	}
+	for (unsigned n = 0; (size = gdb_reg_get(&v->cpu, g->wide, n, value)); n++)
+		if (take_hex(&p, value, size))
+			(void)gdb_reg_set(v, g->wide, n, value);
 	x86_mode_changed(v);
-	reply_text(g, "OK");
+	reply_bool(g, true);
 }
 
-static void register_one(struct gdb *g, const char *p, bool write)
+static void register_read(struct gdb *g, const char *p)
+{
+	u8 value[GDB_REG_MAX];
+	unsigned size = 0;
+	u64 n;
+
+	if (take_number(&p, &n) && n < PACKET_MAX)
+		size = gdb_reg_get(&gdb_vcpu(g)->cpu, g->wide, (unsigned)n, value);
+	if (!size) {
+		reply_bool(g, false);
+		return;
+	}
+	put_hex(g, value, size);
+	reply(g);
+}
+
+static void register_write(struct gdb *g, const char *p)
 {
 	struct vcpu *v = gdb_vcpu(g);
-	unsigned n = (unsigned)parse_number(&p);
-	u64 value;
-	unsigned size = register_get(g, &v->cpu, n, &value);
+	u8 value[GDB_REG_MAX];
+	unsigned size = 0;
+	u64 n;
 
-	if (!size) {
-		reply_text(g, "E16");
-		return;
-	}
-	if (!write) {
-		put_hex(g, &value, size);
-		reply(g);
-		return;
-	}
-	value = 0;
-	if (*p++ != '=' || !parse_hex(&p, &value, size)) {
-		reply_text(g, "E16");
-		return;
-	}
-	register_set(g, &v->cpu, n, value);
+	if (take_number(&p, &n) && take(&p, '=') && n < PACKET_MAX)
+		size = gdb_reg_get(&v->cpu, g->wide, (unsigned)n, value);
+	bool good = size && take_hex(&p, value, size) && gdb_reg_set(v, g->wide, (unsigned)n, value);
+
 	x86_mode_changed(v);
-	reply_text(g, "OK");
+	reply_bool(g, good);
 }
 
 /* --- Memory --------------------------------------------------------------------------------- */
@@ -243,146 +275,202 @@ static bool memory_byte(struct gdb *g, gva_t a, u8 *byte, bool write)
 
 static void memory_read(struct gdb *g, const char *p)
 {
-	gva_t a = parse_number(&p);
-	u64 n = *p++ == ',' ? MIN(parse_number(&p), (u64)PACKET_MAX / 2) : 0;
-	u64 done;
+	u64 a, n, done;
+	u8 byte;
 
-	for (done = 0; done < n; done++) {
-		u8 byte;
-
-		if (!memory_byte(g, a + done, &byte, false))
-			break;
-		put_hex(g, &byte, 1);
+	if (!take_number(&p, &a) || !take(&p, ',') || !take_number(&p, &n)) {
+		reply_bool(g, false);
+		return;
 	}
+	n = MIN(n, (u64)CHUNK_MAX);
+	for (done = 0; done < n && memory_byte(g, a + done, &byte, false); done++)
+		put_hex(g, &byte, 1);
 	reply_text(g, n && !done ? "E14" : "");
 }
 
 static void memory_write(struct gdb *g, const char *p)
 {
-	gva_t a = parse_number(&p);
-	u64 n = *p++ == ',' ? parse_number(&p) : 0;
+	u64 a, n;
 	u8 byte;
 
-	if (*p++ != ':') {
-		reply_text(g, "E16");
+	if (!take_number(&p, &a) || !take(&p, ',') || !take_number(&p, &n) || !take(&p, ':') || strlen(p) != 2 * n) {
+		reply_bool(g, false);
 		return;
 	}
 	for (u64 done = 0; done < n; done++)
-		if (!parse_hex(&p, &byte, 1) || !memory_byte(g, a + done, &byte, true)) {
+		if (!take_hex(&p, &byte, 1) || !memory_byte(g, a + done, &byte, true)) {
 			reply_text(g, "E14");
 			return;
 		}
-	reply_text(g, "OK");
+	reply_bool(g, true);
 }
 
 /* --- Running -------------------------------------------------------------------------------- */
 
-static void stop_reply(struct gdb *g, int signal)
+static void stop_reply(struct gdb *g, int signal, const char *reason)
 {
-	char text[32];
+	char text[64];
 
-	snprintf(text, sizeof(text), "T%02xthread:%x;", signal, g->cpu + 1);
+	g->running = false;
+	snprintf(text, sizeof(text), "T%02x%sthread:%x;", signal, reason, g->cpu + 1);
 	reply_text(g, text);
 }
 
-/* Attached debuggers keep ATT_SLOW set; a CPU without breakpoints or step runs at full speed. */
-static void debuggers_update(struct gdb *g, unsigned step_cpu)
+/* What each CPU does until the next stop. */
+enum action { ACTION_NONE, ACTION_RUN, ACTION_STEP };
+
+/* A CPU that neither steps nor has breakpoints to look for runs at full speed. */
+static void resume(struct gdb *g, const u8 action[VM_MAX_VCPUS])
 {
 	struct vm *vm = machine_vm(g->machine);
 
 	for (unsigned n = 0; n < vm->nvcpus; n++) {
 		struct debugger *d = &g->dbg[n];
-		bool step = n == step_cpu;
 
-		*d = (struct debugger){.count = g->breakpoint_count, .step = step, .resuming = true};
-		memcpy(d->breakpoints, g->breakpoints, sizeof(g->breakpoints));
-		vm->vcpus[n]->dbg = step || d->count ? d : NULL;
+		*d = (struct debugger){
+			.count = g->breakpoint_count,
+			.step = action[n] == ACTION_STEP,
+			.held = action[n] == ACTION_NONE,
+			/* A halted CPU goes on in an interrupt handler, not with the instruction at rip. */
+			.resuming = !vm->vcpus[n]->cpu.halted,
+		};
+		for (unsigned k = 0; k < g->breakpoint_count; k++)
+			d->breakpoints[k] = g->breakpoints[k].address;
+		vm->vcpus[n]->dbg = d->step || d->held || d->count ? d : NULL;
 		x86_mode_changed(vm->vcpus[n]);
 	}
-}
-
-static void resume(struct gdb *g, bool step)
-{
-	debuggers_update(g, step ? g->cpu : VM_MAX_VCPUS);
+	g->running = true;
 	machine_pause(g->machine, false);
 }
 
-static void on_debug(void *opaque, struct vcpu *v)
+static void resume_all(struct gdb *g, enum action of_selected)
+{
+	u8 action[VM_MAX_VCPUS];
+
+	memset(action, ACTION_RUN, sizeof(action));
+	action[gdb_vcpu(g)->index] = (u8)of_selected;
+	resume(g, action);
+}
+
+/* vCont;ACTION[:THREAD]... For each thread the first action that names it counts; a thread without one stays where it is. */
+static void resume_listed(struct gdb *g, const char *p)
+{
+	u8 action[VM_MAX_VCPUS] = {ACTION_NONE};
+	bool any = false;
+
+	while (take(&p, ';')) {
+		char kind = *p ? *p++ : 0;
+		unsigned cpu = VM_MAX_VCPUS;
+		u64 signal;
+
+		if ((kind == 'C' || kind == 'S') && !take_number(&p, &signal))
+			kind = 0;
+		if (!kind || !strchr("cCsS", kind) || (take(&p, ':') && !take_thread(g, &p, &cpu))) {
+			reply_bool(g, false);
+			return;
+		}
+		for (unsigned n = 0; n < VM_MAX_VCPUS; n++)
+			if (action[n] == ACTION_NONE && (cpu == VM_MAX_VCPUS || cpu == n))
+				action[n] = kind == 's' || kind == 'S' ? ACTION_STEP : ACTION_RUN;
+		any = true;
+	}
+	if (any && !*p)
+		resume(g, action);
+	else
+		reply_bool(g, false);
+}
+
+/* Why CPU v has stopped, if gdb wants to know: it moves the program counter of a breakpoint that is not declared. */
+static const char *stop_reason(const struct gdb *g, const struct vcpu *v)
+{
+	static const char *const reasons[KIND_COUNT] = {"swbreak:;", "hwbreak:;"};
+	gva_t pc = gdb_pc(&v->cpu);
+
+	if (!g->reasons || g->dbg[v->index].step)
+		return "";
+	for (unsigned n = 0; n < g->breakpoint_count; n++)
+		if (g->breakpoints[n].address == pc)
+			return reasons[g->breakpoints[n].kind];
+	return "";
+}
+
+static bool on_debug(void *opaque, struct vcpu *v, enum stop why)
 {
 	struct gdb *g = opaque;
 
+	if (g->fd < 0 || !g->running || (why == STOP_SHUTDOWN && g->crashed))
+		return false;
 	g->cpu = v->index;
-	stop_reply(g, 5);
+	g->crashed = why == STOP_SHUTDOWN;
+	if (g->crashed)
+		log_info("cpu%u: triple fault; gdb has it", v->index);
+	stop_reply(g, g->crashed ? SIGNAL_SEGV : SIGNAL_TRAP, g->crashed ? "" : stop_reason(g, v));
+	return true;
+}
+
+static unsigned breakpoint_find(const struct gdb *g, gva_t address, unsigned kind)
+{
+	unsigned n = 0;
+
+	while (n < g->breakpoint_count && (g->breakpoints[n].address != address || g->breakpoints[n].kind != kind))
+		n++;
+	return n;
 }
 
 static void breakpoint(struct gdb *g, const char *p, bool insert)
 {
-	unsigned kind = (unsigned)(p[0] - '0');
-	gva_t a;
+	u64 kind, address, size;
 
-	if (kind > 1 || p[1] != ',') { /* watchpoints: the guest's own debug registers are not ours to take */
+	if (!take_number(&p, &kind) || !take(&p, ',') || !take_number(&p, &address) || !take(&p, ',') || !take_number(&p, &size)) {
+		reply_bool(g, false);
+		return;
+	}
+	if (kind >= KIND_COUNT) { /* watchpoints: gdb steps and looks itself */
 		reply_text(g, "");
 		return;
 	}
-	p += 2;
-	a = parse_number(&p);
-	if (insert && g->breakpoint_count == DEBUGGER_MAX_BREAKPOINTS) {
+	unsigned n = breakpoint_find(g, address, (unsigned)kind);
+
+	if (insert && n == DEBUGGER_MAX_BREAKPOINTS) {
 		reply_text(g, "E12");
 		return;
 	}
-	if (insert) {
-		g->breakpoints[g->breakpoint_count++] = a;
-	} else {
-		for (unsigned n = 0; n < g->breakpoint_count; n++)
-			if (g->breakpoints[n] == a) {
-				g->breakpoints[n] = g->breakpoints[--g->breakpoint_count];
-				break;
-			}
+	if (insert && n == g->breakpoint_count) {
+		g->breakpoints[n].address = address;
+		g->breakpoints[n].kind = (unsigned)kind;
+		g->breakpoint_count++;
+	} else if (!insert && n < g->breakpoint_count) {
+		g->breakpoints[n] = g->breakpoints[--g->breakpoint_count];
 	}
-	reply_text(g, "OK");
+	reply_bool(g, true);
 }
 
 /* --- Queries -------------------------------------------------------------------------------- */
 
-static void describe(struct gdb *g, char *xml, size_t size)
-{
-	static const char *const wide[] = {"rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip"};
-	static const char *const narrow[] = {"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eip"};
-	static const char *const rest[] = {"eflags", "cs", "ss", "ds", "es", "fs", "gs"};
-	unsigned count = g->wide ? ARRAY_LEN(wide) : ARRAY_LEN(narrow);
-	size_t n = (size_t)snprintf(xml, size, "<?xml version=\"1.0\"?><target version=\"1.0\"><architecture>%s</architecture><feature name=\"org.gnu.gdb.i386.core\">",
-				    g->wide ? "i386:x86-64" : "i386");
-
-	for (unsigned k = 0; k < count; k++)
-		n += (size_t)snprintf(xml + n, size - n, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"/>", g->wide ? wide[k] : narrow[k],
-				      g->wide ? 64 : 32, k == count - 1 ? "code_ptr" : "int");
-	for (unsigned k = 0; k < ARRAY_LEN(rest); k++)
-		n += (size_t)snprintf(xml + n, size - n, "<reg name=\"%s\" bitsize=\"32\" type=\"int\"/>", rest[k]);
-	for (unsigned k = 0; k < 8; k++)
-		n += (size_t)snprintf(xml + n, size - n, "<reg name=\"st%u\" bitsize=\"80\" type=\"i387_ext\"/>", k);
-	for (unsigned k = 0; k < 8; k++) {
-		static const char *const fp[] = {"fctrl", "fstat", "ftag", "fiseg", "fioff", "foseg", "fooff", "fop"};
-
-		n += (size_t)snprintf(xml + n, size - n, "<reg name=\"%s\" bitsize=\"32\" group=\"float\"/>", fp[k]);
-	}
-	snprintf(xml + n, size - n, "</feature></target>");
-}
-
 static void transfer(struct gdb *g, const char *p)
 {
-	char xml[4096];
+	char *xml = NULL;
+	size_t size = 0;
 	u64 offset, length;
-	size_t size;
+	FILE *f;
 
-	describe(g, xml, sizeof(xml));
-	size = strlen(xml);
-	offset = parse_number(&p);
-	length = *p++ == ',' ? MIN(parse_number(&p), (u64)PACKET_MAX / 2) : 0;
-	offset = MIN(offset, size);
-	length = MIN(length, size - offset);
-	xml[offset + length] = 0;
+	if (!take_number(&p, &offset) || !take(&p, ',') || !take_number(&p, &length)) {
+		reply_bool(g, false);
+		return;
+	}
+	f = open_memstream(&xml, &size);
+	if (!f) {
+		reply_text(g, "E12");
+		return;
+	}
+	gdb_reg_describe(g->wide, g->architecture, f);
+	fclose(f);
+	offset = MIN(offset, (u64)size);
+	length = MIN(MIN(length, (u64)CHUNK_MAX), size - offset);
 	put(g, offset + length == size ? "l" : "m");
-	reply_text(g, xml + offset);
+	put_bytes(g, xml + offset, length);
+	reply(g);
+	free(xml);
 }
 
 static void remote_command(struct gdb *g, const char *p)
@@ -391,7 +479,7 @@ static void remote_command(struct gdb *g, const char *p)
 	size_t size = 0;
 	FILE *f;
 
-	for (size_t n = 0; n < sizeof(command) - 1 && parse_hex(&p, &command[n], 1); n++)
+	for (size_t n = 0; n < sizeof(command) - 1 && take_hex(&p, &command[n], 1); n++)
 		command[n + 1] = 0;
 	f = open_memstream(&text, &size);
 	if (!f) {
@@ -400,60 +488,72 @@ static void remote_command(struct gdb *g, const char *p)
 	}
 	if (!strcmp(command, "reset"))
 		machine_reset(g->machine);
+	else if (!strcmp(command, "report"))
+		machine_report(g->machine, f);
+	else if (!strcmp(command, "stats"))
+		machine_stats(g->machine, f);
 	else if (!machine_dump(g->machine, command, f))
-		fputs("monitor commands: state, config, memmap, bus, cpuid, reset\n", f);
+		fputs("monitor commands: report, state, stats, config, memmap, bus, cpuid, reset (then: maintenance flush register-cache)\n", f);
 	fclose(f);
 	/* Console output, in packets that fit. */
-	for (size_t at = 0; at < size; at += PACKET_MAX / 2) {
+	for (size_t at = 0; at < size; at += CHUNK_MAX) {
 		put(g, "O");
-		put_hex(g, text + at, MIN(size - at, (size_t)PACKET_MAX / 2));
+		put_hex(g, text + at, MIN(size - at, (size_t)CHUNK_MAX));
 		reply(g);
 	}
 	free(text);
-	reply_text(g, "OK");
+	reply_bool(g, true);
 }
 
-static bool starts(const char **p, const char *prefix)
+static void thread_list(struct gdb *g)
 {
-	size_t n = strlen(prefix);
+	char text[16];
 
-	if (strncmp(*p, prefix, n))
-		return false;
-	*p += n;
-	return true;
+	for (unsigned n = 0; n < machine_vm(g->machine)->nvcpus; n++) {
+		snprintf(text, sizeof(text), "%c%x", n ? ',' : 'm', n + 1);
+		put(g, text);
+	}
+	reply(g);
+}
+
+static void thread_info(struct gdb *g, const char *p)
+{
+	char text[64];
+	unsigned n;
+
+	if (!take_thread(g, &p, &n) || n == VM_MAX_VCPUS) {
+		reply_bool(g, false);
+		return;
+	}
+	const struct x86_cpu *cpu = &machine_vm(g->machine)->vcpus[n]->cpu;
+
+	snprintf(text, sizeof(text), "CPU %u%s", n, cpu->wait_sipi ? " (waiting to be started)" : cpu->halted ? " (halted)" : "");
+	put_hex(g, text, strlen(text));
+	reply(g);
 }
 
 static void query(struct gdb *g, const char *p)
 {
-	char text[64];
+	char text[96];
 
-	if (starts(&p, "Supported")) {
-		snprintf(text, sizeof(text), "PacketSize=%x;qXfer:features:read+;QStartNoAckMode+", PACKET_MAX - 16);
+	if (take_word(&p, "Supported")) {
+		g->reasons = strstr(p, "swbreak+");
+		snprintf(text, sizeof(text), "PacketSize=%x;qXfer:features:read+;QStartNoAckMode+;vContSupported+%s", PACKET_MAX - 16,
+			 g->reasons ? ";swbreak+;hwbreak+" : "");
 		reply_text(g, text);
-	} else if (starts(&p, "Xfer:features:read:target.xml:")) {
+	} else if (take_word(&p, "Xfer:features:read:target.xml:")) {
 		transfer(g, p);
-	} else if (starts(&p, "Attached")) {
+	} else if (take_word(&p, "Attached")) {
 		reply_text(g, "1");
-	} else if (starts(&p, "fThreadInfo")) {
-		put(g, "m");
-		for (unsigned n = 0; n < machine_vm(g->machine)->nvcpus; n++) {
-			snprintf(text, sizeof(text), "%s%x", n ? "," : "", n + 1);
-			put(g, text);
-		}
-		reply(g);
-	} else if (starts(&p, "sThreadInfo")) {
+	} else if (take_word(&p, "fThreadInfo")) {
+		thread_list(g);
+	} else if (take_word(&p, "sThreadInfo")) {
 		reply_text(g, "l");
-	} else if (starts(&p, "ThreadExtraInfo,")) {
-		unsigned n = (unsigned)parse_number(&p) - 1;
-
-		bool halted = n < machine_vm(g->machine)->nvcpus && machine_vm(g->machine)->vcpus[n]->cpu.halted;
-
-		snprintf(text, sizeof(text), "CPU %u%s", n, halted ? " (halted)" : "");
-		put_hex(g, text, strlen(text));
-		reply(g);
-	} else if (starts(&p, "Rcmd,")) {
+	} else if (take_word(&p, "ThreadExtraInfo,")) {
+		thread_info(g, p);
+	} else if (take_word(&p, "Rcmd,")) {
 		remote_command(g, p);
-	} else if (*p == 'C') {
+	} else if (!strcmp(p, "C")) {
 		snprintf(text, sizeof(text), "QC%x", g->cpu + 1);
 		reply_text(g, text);
 	} else {
@@ -461,41 +561,29 @@ static void query(struct gdb *g, const char *p)
 	}
 }
 
+/* Hg THREAD, for register and memory packets. Hc is for the resume packets that vCont has replaced. */
 static void select_thread(struct gdb *g, const char *p)
 {
-	unsigned n = (unsigned)parse_number(&p);
+	bool registers = *p == 'g';
+	unsigned cpu;
 
-	if (n > machine_vm(g->machine)->nvcpus) {
-		reply_text(g, "E22");
+	if ((!take(&p, 'g') && !take(&p, 'c')) || !take_thread(g, &p, &cpu)) {
+		reply_bool(g, false);
 		return;
 	}
-	if (n)
-		g->cpu = n - 1;
-	reply_text(g, "OK");
+	if (registers && cpu != VM_MAX_VCPUS)
+		g->cpu = cpu;
+	reply_bool(g, true);
 }
 
-/* vCont;s:1;c - the first action decides; with all-stop one thread steps and the others run. */
-static void vcont(struct gdb *g, const char *p)
+static void multi_letter(struct gdb *g, const char *p)
 {
-	if (starts(&p, "Cont?")) {
+	if (!strcmp(p, "Cont?"))
 		reply_text(g, "vCont;c;C;s;S");
-		return;
-	}
-	if (!starts(&p, "Cont;")) {
+	else if (take_word(&p, "Cont"))
+		resume_listed(g, p);
+	else
 		reply_text(g, "");
-		return;
-	}
-	bool step = *p == 's' || *p == 'S';
-	const char *colon = strchr(p, ':'), *next = strchr(p, ';');
-
-	if (step && colon && (!next || colon < next)) {
-		const char *id = colon + 1;
-		unsigned n = (unsigned)parse_number(&id);
-
-		if (n >= 1 && n <= machine_vm(g->machine)->nvcpus)
-			g->cpu = n - 1;
-	}
-	resume(g, step);
 }
 
 static void detach(struct gdb *g)
@@ -506,7 +594,7 @@ static void detach(struct gdb *g)
 	close(g->fd);
 	g->fd = -1;
 	g->in_len = 0;
-	g->no_ack = false;
+	g->no_ack = g->running = g->reasons = false;
 	g->breakpoint_count = 0;
 	for (unsigned n = 0; n < vm->nvcpus; n++) {
 		vm->vcpus[n]->dbg = NULL;
@@ -515,64 +603,61 @@ static void detach(struct gdb *g)
 	machine_pause(g->machine, false);
 }
 
-static void packet(struct gdb *g, char *p)
+static void packet(struct gdb *g, const char *p)
 {
-	switch (*p) {
+	char kind = *p ? *p++ : 0;
+	unsigned cpu;
+
+	switch (kind) {
 	case '?':
-		stop_reply(g, 5);
+		stop_reply(g, SIGNAL_TRAP, "");
 		break;
 	case 'g':
 		registers_read(g);
 		break;
 	case 'G':
-		registers_write(g, p + 1);
+		registers_write(g, p);
 		break;
 	case 'p':
-		register_one(g, p + 1, false);
+		register_read(g, p);
 		break;
 	case 'P':
-		register_one(g, p + 1, true);
+		register_write(g, p);
 		break;
 	case 'm':
-		memory_read(g, p + 1);
+		memory_read(g, p);
 		break;
 	case 'M':
-		memory_write(g, p + 1);
+		memory_write(g, p);
 		break;
 	case 'c':
-		resume(g, false);
+		resume_all(g, ACTION_RUN);
 		break;
 	case 's':
-		resume(g, true);
+		resume_all(g, ACTION_STEP);
 		break;
 	case 'v':
-		vcont(g, p + 1);
+		multi_letter(g, p);
 		break;
 	case 'Z':
-		breakpoint(g, p + 1, true);
-		break;
 	case 'z':
-		breakpoint(g, p + 1, false);
+		breakpoint(g, p, kind == 'Z');
 		break;
 	case 'H':
-		select_thread(g, p + 2);
+		select_thread(g, p);
 		break;
 	case 'T':
-		reply_text(g, "OK");
+		reply_bool(g, take_thread(g, &p, &cpu));
 		break;
 	case 'q':
-		query(g, p + 1);
+		query(g, p);
 		break;
 	case 'Q':
-		if (!strcmp(p, "QStartNoAckMode")) {
-			reply_text(g, "OK");
-			g->no_ack = true;
-		} else {
-			reply_text(g, "");
-		}
+		reply_text(g, strcmp(p, "StartNoAckMode") ? "" : "OK");
+		g->no_ack |= !strcmp(p, "StartNoAckMode");
 		break;
 	case 'D':
-		reply_text(g, "OK");
+		reply_bool(g, true);
 		detach(g);
 		break;
 	case 'k':
@@ -585,6 +670,19 @@ static void packet(struct gdb *g, char *p)
 	}
 }
 
+/* A whole packet, "$" excluded, and the two digits of its sum. */
+static void receive(struct gdb *g, char *text, size_t n, const char *sum)
+{
+	u8 expected;
+	bool good = memchr(text, 0, n) == NULL && take_hex(&sum, &expected, 1) && expected == checksum(text, n);
+
+	if (!g->no_ack)
+		send_raw(g, good ? "+" : "-", 1);
+	text[n] = 0;
+	if (good)
+		packet(g, text);
+}
+
 /* Takes one packet or interrupt from the front of the input; false if there is no whole one. */
 static bool take_packet(struct gdb *g)
 {
@@ -594,17 +692,15 @@ static bool take_packet(struct gdb *g)
 		return false;
 	if (g->in[0] == 3) {
 		machine_pause(g->machine, true);
-		stop_reply(g, 2);
+		if (g->running)
+			stop_reply(g, SIGNAL_INT, "");
 	} else if (g->in[0] == '$') {
 		char *end = memchr(g->in, '#', g->in_len);
 
 		if (!end || end + 2 >= g->in + g->in_len)
 			return false;
 		used = (size_t)(end - g->in) + 3;
-		*end = 0;
-		if (!g->no_ack)
-			send_raw(g, "+", 1);
-		packet(g, g->in + 1);
+		receive(g, g->in + 1, used - 4, end + 1);
 		if (g->fd < 0)
 			return false;
 	}
@@ -628,10 +724,20 @@ static void on_data(void *arg, short revents)
 		;
 }
 
+/* The set and the machine name that gdb takes its idea of the target from. */
+static void choose_registers(struct gdb *g)
+{
+	const struct x86_cpu *cpu = &machine_vm(g->machine)->vcpus[0]->cpu;
+
+	g->wide = x86_long(cpu);
+	g->architecture = g->wide ? "i386:x86-64" : x86_code_bits(cpu) == 16 ? "i8086" : "i386";
+}
+
 static void on_connect(void *arg, short revents)
 {
 	struct gdb *g = arg;
-	int fd = accept4(g->listener, NULL, NULL, SOCK_CLOEXEC);
+	int fd = accept4(g->listener, NULL, NULL, SOCK_CLOEXEC), one = 1;
+	struct timeval patience = {.tv_sec = SEND_TIMEOUT_S};
 
 	(void)revents;
 	if (fd < 0)
@@ -640,9 +746,11 @@ static void on_connect(void *arg, short revents)
 		close(fd);
 		return;
 	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	g->fd = fd;
 	g->cpu = 0;
-	g->wide = x86_long(&gdb_vcpu(g)->cpu);
+	choose_registers(g);
 	machine_pause(g->machine, true);
 }
 
@@ -659,7 +767,7 @@ static int listen_on(const char *address, char *err, size_t errlen)
 		snprintf(err, errlen, "--gdb %s: not an address; write for example --gdb :1234", address);
 		return -1;
 	}
-	fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) || listen(fd, 1)) {
@@ -670,6 +778,17 @@ static int listen_on(const char *address, char *err, size_t errlen)
 	}
 	freeaddrinfo(list);
 	return fd;
+}
+
+/* The port that was taken, which the user may have left to the system (port 0). */
+static unsigned port_of(int fd)
+{
+	struct sockaddr_storage a;
+	socklen_t len = sizeof(a);
+
+	if (getsockname(fd, (struct sockaddr *)&a, &len))
+		return 0;
+	return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
 }
 
 struct gdb *gdb_new(struct machine *m, const char *address, char *err, size_t errlen)
@@ -683,22 +802,36 @@ struct gdb *gdb_new(struct machine *m, const char *address, char *err, size_t er
 	g->machine = m;
 	g->fd = -1;
 	g->listener = listen_on(address, err, errlen);
-	if (g->listener < 0 || loop_add(machine_loop(m), g->listener, POLLIN, on_connect, g)) {
-		free(g);
-		return NULL;
+	if (g->listener < 0)
+		goto fail;
+	if (loop_add(machine_loop(m), g->listener, POLLIN, on_connect, g)) {
+		snprintf(err, errlen, "--gdb %s: too many files are being watched", address);
+		close(g->listener);
+		goto fail;
 	}
 	machine_on_debug(m, on_debug, g);
 	machine_pause(m, true);
-	log_info("waiting for gdb: target remote %s", address);
+	log_info("waiting for gdb: target remote :%u", port_of(g->listener));
 	return g;
+fail:
+	free(g);
+	return NULL;
 }
 
-void gdb_free(struct gdb *g)
+void gdb_free(struct gdb *g, int code)
 {
+	char text[8];
+
 	if (!g)
 		return;
-	if (g->fd >= 0)
+	if (g->fd >= 0) {
+		if (g->running) {
+			snprintf(text, sizeof(text), "W%02x", (u8)code);
+			reply_text(g, text);
+		}
 		detach(g);
+	}
+	machine_on_debug(g->machine, NULL, NULL);
 	loop_remove(machine_loop(g->machine), g->listener);
 	close(g->listener);
 	free(g);

@@ -183,7 +183,7 @@ static int run_machine(struct run_config *cfg)
 		machine_stats(m, stderr);
 out:
 	signalled = NULL;
-	gdb_free(gdb);
+	gdb_free(gdb, code);
 	machine_free(m);
 	return code;
 }

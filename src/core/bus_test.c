@@ -1,3 +1,4 @@
+#include "base/bits.h"
 #include "base/test.h"
 #include "core/bus.h"
 
@@ -27,7 +28,7 @@ static u64 probe_read(void *dev, u64 offset, unsigned size)
 	probe_log(dev, offset, 0, size);
 	for (unsigned i = 0; i < size; i++)
 		value |= (offset + i + 0x10) << (8 * i);
-	return value | ~0ull << 8 * (size - 1) << 8; /* rubbish above the access */
+	return value | ~bits_mask(8 * size); /* rubbish above the access */
 }
 
 static void probe_write(void *dev, u64 offset, u64 value, unsigned size)

@@ -219,7 +219,8 @@ static void describe(struct acpi_pm *pm)
 {
 	struct pci_func *f = &pm->func;
 
-	pci_func_init(f, pm->dev.name, 0x8086, 0x7113, 0x068000, 0x02);
+	/* Revision 3: systems work around a fault in the timer of earlier ones. */
+	pci_func_init(f, pm->dev.name, 0x8086, 0x7113, 0x068000, 0x03);
 	le_store(f->initial + PCI_STATUS, 0x0280, 2);
 	le_store(f->writable + PCI_COMMAND, PCI_COMMAND_IO, 2);
 	le_store(f->initial + ACPI_PM_PMBA, 1, 4); /* I/O space */

@@ -572,6 +572,34 @@ static void whole_periods_passed_at_once_rise(void **state)
 	assert_int_equal(f->irq0.rises, 1);
 }
 
+static void latched_bytes_belong_together(void **state)
+{
+	struct fixture *f = *state;
+	u8 low;
+
+	program(f, 0, 0x04, 0x1300);
+	ticks(f, 1);
+	out8(&f->board, 0x43, 0x00);
+	low = in8(&f->board, 0x40);
+	ticks(f, 0x200);
+	assert_int_equal(low, 0x00);
+	assert_int_equal(in8(&f->board, 0x40), 0x13);
+}
+
+static void one_shot_counts_past_its_end_in_one_leap(void **state)
+{
+	struct fixture *f = *state;
+	static const u8 modes[] = { 0x00, 0x08 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		program(f, 0, modes[i], 100);
+		f->tick += 1 + 100 + 50;
+		clock_skip(&f->board.clock, clock_ticks_to_ns(f->tick, I8254_HZ));
+		assert_int_equal(count(f, 0), 0x10000 - 50);
+		assert_true(out(f, 0));
+	}
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -605,6 +633,8 @@ int main(void)
 		TEST(trigger_without_a_count),
 		TEST(strobe_is_short),
 		TEST(whole_periods_passed_at_once_rise),
+		TEST(latched_bytes_belong_together),
+		TEST(one_shot_counts_past_its_end_in_one_leap),
 		TEST(state_survives),
 	};
 

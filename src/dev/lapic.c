@@ -526,20 +526,16 @@ static void write_eoi(struct lapic *a)
 		a->set->eoi(a->set->opaque, (u8)vector);
 }
 
-static void send_to(struct lapic *a, const struct apic_msg *msg, unsigned shorthand)
+/* shorthand: 1 self, 2 all, 3 all but self. */
+static void send_by_shorthand(struct lapic *a, struct apic_msg *msg, unsigned shorthand)
 {
-	switch (shorthand) {
-	case 0: lapic_deliver(a->set, msg); break;
-	case 1: lapic_receive(a, msg); break;
-	default:
-		for (unsigned i = 0; i < a->set->count; i++) {
-			struct lapic *to = a->set->cpus[i];
-
-			if (hw_enabled(to) && (shorthand == 2 || to != a))
-				lapic_receive(to, msg);
-		}
-		break;
+	if (shorthand == 1) {
+		lapic_receive(a, msg);
+		return;
 	}
+	msg->dest = UINT32_MAX;
+	msg->wide = true;
+	lapic_send(a->set, msg, shorthand == 3 ? a : NULL);
 }
 
 /* An interprocessor interrupt (10.6.1). Level-triggered ones do not exist: only INIT looks at the
@@ -567,7 +563,10 @@ static void send_ipi(struct lapic *a)
 	/* Reserved for IPIs: ExtINT. To oneself by shorthand: only fixed (table 10-3). */
 	if (msg.mode == APIC_EXTINT || (!fixed && (shorthand == 1 || shorthand == 2)))
 		return;
-	send_to(a, &msg, shorthand);
+	if (shorthand)
+		send_by_shorthand(a, &msg, shorthand);
+	else
+		lapic_deliver(a->set, &msg);
 }
 
 static void write_esr(struct lapic_regs *r)

@@ -27,7 +27,7 @@ struct apic_msg {
 	u8 vector;
 	bool logical; /* destination mode */
 	bool level;   /* triggered by level: EOI is to be announced */
-	/* dest is an x2APIC's: 32 bits, broadcast is all ones; else 8 bits, broadcast is 0xff */
+	/* dest is an x2APIC's: 32 bits, broadcast is all ones; else 8 bits, broadcast is 0xff. */
 	bool wide;
 };
 
@@ -81,9 +81,9 @@ struct lapic {
 struct lapic_set {
 	struct lapic *cpus[LAPIC_MAX]; /* in the order of init */
 	unsigned count;
-	/* the one whose CPU makes the MMIO access in progress; NULL if none */
+	/* The one whose CPU makes the MMIO access in progress; NULL if none. */
 	struct lapic *(*current)(void *opaque);
-	/* end of a level-triggered interrupt, for the IOAPIC; may be NULL */
+	/* End of a level-triggered interrupt, for the IOAPIC; may be NULL. */
 	void (*eoi)(void *opaque, u8 vector);
 	void *opaque;
 };
@@ -127,9 +127,11 @@ void lapic_cr8_write(struct lapic *lapic, u64 value);
 void lapic_tsc_changed(struct lapic *lapic);
 
 /* Between lapic.c and lapic_bus.c. */
+/* To those addressed, but not to `except`, which may be NULL. */
+bool lapic_send(struct lapic_set *set, const struct apic_msg *msg, const struct lapic *except);
 void lapic_receive(struct lapic *lapic, const struct apic_msg *msg);
 bool lapic_matches(const struct lapic *lapic, const struct apic_msg *msg);
-/* by hardware and software: takes fixed interrupts */
+/* By hardware and by software: takes fixed interrupts. */
 bool lapic_is_enabled(const struct lapic *lapic);
 u32 lapic_processor_priority(const struct lapic *lapic);
 u32 lapic_mmio_read(struct lapic *lapic, u32 offset);

@@ -7,7 +7,8 @@
 
 /* Of the APICs addressed, the one whose processor has the lowest priority (10.6.2.4). Equals share
  * by vector, so that the choice depends on nothing but the state. */
-static struct lapic *lowest_priority(struct lapic_set *set, const struct apic_msg *msg)
+static struct lapic *lowest_priority(struct lapic_set *set, const struct apic_msg *msg,
+				     const struct lapic *except)
 {
 	struct lapic *equals[LAPIC_MAX];
 	u32 best = UINT32_MAX;
@@ -17,7 +18,8 @@ static struct lapic *lowest_priority(struct lapic_set *set, const struct apic_ms
 		struct lapic *a = set->cpus[i];
 		u32 priority = lapic_processor_priority(a);
 
-		if (!lapic_matches(a, msg) || !lapic_is_enabled(a) || priority > best)
+		if (a == except || !lapic_matches(a, msg) || !lapic_is_enabled(a) ||
+		    priority > best)
 			continue;
 		if (priority < best)
 			n = 0;
@@ -27,26 +29,29 @@ static struct lapic *lowest_priority(struct lapic_set *set, const struct apic_ms
 	return n ? equals[msg->vector % n] : NULL;
 }
 
-bool lapic_deliver(void *opaque, const struct apic_msg *msg)
+bool lapic_send(struct lapic_set *set, const struct apic_msg *msg, const struct lapic *except)
 {
-	struct lapic_set *set = opaque;
 	bool taken = false;
 
 	if (msg->mode == APIC_LOWEST) {
-		struct lapic *a = lowest_priority(set, msg);
+		struct lapic *a = lowest_priority(set, msg, except);
 
 		if (a)
 			lapic_receive(a, msg);
 		return a;
 	}
 	for (unsigned i = 0; i < set->count; i++) {
-		if (!lapic_matches(set->cpus[i], msg))
+		struct lapic *a = set->cpus[i];
+
+		if (a == except || !lapic_matches(a, msg))
 			continue;
-		lapic_receive(set->cpus[i], msg);
+		lapic_receive(a, msg);
 		taken = true;
 	}
 	return taken;
 }
+
+bool lapic_deliver(void *set, const struct apic_msg *msg) { return lapic_send(set, msg, NULL); }
 
 void lapic_msi(struct lapic_set *set, u64 addr, u32 data)
 {

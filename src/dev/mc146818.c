@@ -195,30 +195,28 @@ static void time_from_now(struct mc146818 *rtc)
 
 /* --- Interrupts ----------------------------------------------------------------------------- */
 
-/* Nanoseconds between periodic interrupts as a fraction with the denominator 32768, or 0 for none
- * (table 5). */
-static u64 periodic_ticks(const struct mc146818_regs *r)
+/* Ticks of 32.768 kHz between periodic interrupts (table 5); 0: there are none. */
+static i64 period_ticks(const struct mc146818_regs *r)
 {
 	unsigned rs = r->cmos[R_A] & A_RS;
 
 	if (!rs || (r->cmos[R_A] & A_DV) != A_DV_RUN)
 		return 0;
-	return 1u << (rs < 3 ? rs + 6 : rs - 1);
+	return 1 << (rs < 3 ? rs + 6 : rs - 1);
 }
 
-/* Periods completed at time ns, counted from base_ns: the divider chain that makes the seconds
- * makes them too. */
-static i64 periods_at(const struct mc146818_regs *r, i64 ns)
+/* Ticks since base_ns at time ns: one divider chain makes the seconds and the periods. */
+static i64 ticks_at(const struct mc146818_regs *r, i64 ns)
 {
 	i64 from_base = ns - r->base_ns, second = floor_div(from_base, NS);
-	u64 ticks = clock_ns_to_ticks((u64)floor_mod(from_base, NS), 32768);
 
-	return (second * 32768 + (i64)ticks) / (i64)periodic_ticks(r);
+	return second * 32768 + (i64)clock_ns_to_ticks((u64)floor_mod(from_base, NS), 32768);
 }
 
-static i64 next_period(const struct mc146818_regs *r, i64 ns)
+/* Time of the first end of a period after ns. */
+static i64 next_period(const struct mc146818_regs *r, i64 ns, i64 period)
 {
-	i64 tick = (periods_at(r, ns) + 1) * (i64)periodic_ticks(r);
+	i64 tick = (floor_div(ticks_at(r, ns), period) + 1) * period;
 
 	return r->base_ns + tick / 32768 * NS + (i64)clock_ticks_to_ns((u64)(tick % 32768), 32768);
 }
@@ -268,7 +266,7 @@ static i64 alarm_distance(const struct mc146818_regs *r, i64 from)
 static void flags_to_now(struct mc146818 *rtc)
 {
 	struct mc146818_regs *r = &rtc->regs;
-	i64 now = rtc_now(rtc), then = r->flags_ns;
+	i64 now = rtc_now(rtc), then = r->flags_ns, period = period_ticks(r);
 	u8 flags = 0;
 
 	if (updates_run(r)) {
@@ -282,7 +280,7 @@ static void flags_to_now(struct mc146818 *rtc)
 				flags |= C_AF;
 		}
 	}
-	if (periodic_ticks(r) && periods_at(r, now) != periods_at(r, then))
+	if (period && floor_div(ticks_at(r, now), period) != floor_div(ticks_at(r, then), period))
 		flags |= C_PF;
 	r->flags_ns = now;
 	r->cmos[R_C] |= flags;
@@ -291,11 +289,11 @@ static void flags_to_now(struct mc146818 *rtc)
 /* Guest time of the next event that raises the interrupt; CLOCK_NEVER. */
 static u64 next_interrupt(const struct mc146818_regs *r)
 {
-	i64 now = r->flags_ns;
+	i64 now = r->flags_ns, period = period_ticks(r);
 	u64 next = CLOCK_NEVER;
 
-	if (r->cmos[R_B] & B_PIE && periodic_ticks(r))
-		next = MIN(next, (u64)next_period(r, now));
+	if (r->cmos[R_B] & B_PIE && period)
+		next = (u64)next_period(r, now, period);
 	if (updates_run(r) && r->cmos[R_B] & (B_UIE | B_AIE)) {
 		i64 update = updates_at(r, now) + 1, distance = 0;
 

@@ -153,11 +153,12 @@ static void set_freezes_the_bytes(void **state)
 {
 	struct fixture *f = *state;
 
+	board_run(&f->board, 2 * S);
 	put(f, 0x0b, 0x92);
 	/* SET clears UIE. */
 	assert_int_equal(get(f, 0x0b), 0x82);
 	board_run(&f->board, 10 * S);
-	assert_time(f, "2023-08-21 12:34:56 day 2");
+	assert_time(f, "2023-08-21 12:34:58 day 2");
 	put(f, 9, 0x99);
 	put(f, 0x32, 0x19);
 	put(f, 8, 0x12);

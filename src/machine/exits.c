@@ -1,6 +1,7 @@
 /* The one door from the engines to the machine: ports, MMIO, and the MSRs and the task priority of the local APIC. */
 #include "base/trace.h"
 #include "machine/internal.h"
+#include "x86/debugger.h"
 
 static struct lapic *lapic_of(struct vcpu *v)
 {
@@ -54,6 +55,10 @@ void machine_exit(struct vcpu *v, struct exit *e)
 int machine_take_irq(struct vcpu *v)
 {
 	struct machine *m = machine_of(v);
+
+	/* In real time a timer is always due between two steps of the user's, who would never get out of its handler. */
+	if (unlikely(v->dbg) && v->dbg->step && !v->cpu.halted)
+		return -1;
 	int vector = lapic_ack(lapic_of(v));
 
 	if (vector == LAPIC_EXTINT)

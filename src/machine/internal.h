@@ -16,6 +16,7 @@
 #include "dev/port92.h"
 #include "dev/virtio/virtio_blk.h"
 #include "machine/machine.h"
+#include "x86/cpuid.h"
 #include "x86/thunk.h"
 
 #include <errno.h>
@@ -34,6 +35,7 @@ struct machine {
 	struct clock clock;
 	struct platform platform;
 	struct vm vm;
+	struct cpuid_model model; /* vm.model: what was asked for, less what the counted clock rules out */
 	struct loop loop;
 	int wake_fd, timeout_fd;
 
@@ -70,7 +72,7 @@ struct machine {
 	bool a20_keyboard, a20_port92;
 	volatile sig_atomic_t interrupted;
 	u64 started_ns;
-	void (*on_debug)(void *opaque, struct vcpu *v);
+	bool (*on_debug)(void *opaque, struct vcpu *v, enum stop why);
 	void *debug_opaque;
 };
 

@@ -74,6 +74,17 @@ static int init_memory(struct machine *m, char *err, size_t errlen)
 	return code;
 }
 
+/* Random numbers of the host would make each counted run another one. */
+static void init_model(struct machine *m)
+{
+	static const u16 random[] = {CPUID_RDRAND, CPUID_RDSEED};
+
+	m->model = *cpuid_model_find(m->cfg.cpu);
+	if (m->clock.kind == CLOCK_KIND_INSNS)
+		for (unsigned n = 0; n < ARRAY_LEN(random); n++)
+			m->model.words[random[n] / 32] &= ~(1u << random[n] % 32);
+}
+
 static void on_code_written(void *opaque, gpa_t gpa, u64 size)
 {
 	struct vm *vm = opaque;
@@ -103,11 +114,12 @@ int machine_new(struct machine **out, const struct machine_config *cfg, const st
 	bus_init(&m->ports, "port", 0x10000, true);
 	bus_init(&m->mmio, "mmio", ~0ull, false);
 	m->platform = (struct platform){&m->mem, &m->ports, &m->mmio, &m->clock};
+	init_model(m);
 	m->vm = (struct vm){
 		.mem = &m->mem,
 		.clock = &m->clock,
 		.engine = engine_find(cfg->engine),
-		.model = cpuid_model_find(cfg->cpu),
+		.model = &m->model,
 		.tsc_hz = m->clock.kind == CLOCK_KIND_REAL ? TSC_HZ_REAL : TSC_HZ_INSNS,
 		.a20_mask = ~0ull,
 	};
@@ -176,7 +188,7 @@ size_t machine_input(struct machine *m, const u8 *buf, size_t n)
 	return ns16550_receive(&m->com1, buf, n);
 }
 
-void machine_on_debug(struct machine *m, void (*fn)(void *opaque, struct vcpu *v), void *opaque)
+void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why), void *opaque)
 {
 	m->on_debug = fn;
 	m->debug_opaque = opaque;

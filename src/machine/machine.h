@@ -58,8 +58,9 @@ void machine_end(struct machine *m, enum machine_end end);
 void machine_reset(struct machine *m);
 void machine_pause(struct machine *m, bool paused);
 bool machine_paused(const struct machine *m);
-/* Called when a vCPU stops for the debugger; the machine is paused then. */
-void machine_on_debug(struct machine *m, void (*fn)(void *opaque, struct vcpu *v), void *opaque);
+/* fn is called when a vCPU stops for the debugger (STOP_DEBUG) or in a triple fault (STOP_SHUTDOWN), with the machine paused. It returns
+ * true if it has taken the stop; if not, a triple fault ends the machine, and anything else goes on. NULL: nobody asks. */
+void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why), void *opaque);
 
 /* Dumps. what: config, memmap, bus, cpuid, state; false if it is unknown. */
 bool machine_dump(struct machine *m, const char *what, void *file);

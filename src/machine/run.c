@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "machine/internal.h"
+#include "x86/debugger.h"
 
 #include <poll.h>
 #include <time.h>
@@ -32,18 +33,29 @@ static u64 slice_insns(const struct machine *m)
 	return slice;
 }
 
-static void machine_stopped_for_debug(struct machine *m, struct vcpu *v)
+/* True if the debugger has taken the stop. */
+static bool debugger_takes(struct machine *m, struct vcpu *v, enum stop why)
 {
+	if (!m->on_debug)
+		return false;
 	machine_pause(m, true);
-	if (m->on_debug)
-		m->on_debug(m->debug_opaque, v);
+	if (m->on_debug(m->debug_opaque, v, why))
+		return true;
+	machine_pause(m, false);
+	return false;
+}
+
+/* A debugger keeps the CPU where it is. */
+static bool is_held(const struct vcpu *v)
+{
+	return unlikely(v->dbg) && v->dbg->held;
 }
 
 /* True if something has come up for a CPU since it halted: from a timer, or from a CPU whose turn was later. */
 static bool any_woken(const struct machine *m)
 {
 	for (unsigned n = 0; n < m->vm.nvcpus; n++)
-		if (atomic_load(&m->vm.vcpus[n]->attention) & ~m->halted_attention[n])
+		if (!is_held(m->vm.vcpus[n]) && atomic_load(&m->vm.vcpus[n]->attention) & ~m->halted_attention[n])
 			return true;
 	return false;
 }
@@ -56,6 +68,8 @@ static bool run_round(struct machine *m)
 	for (unsigned n = 0; n < m->vm.nvcpus && !m->end && !m->paused && !m->reset_wanted; n++) {
 		struct vcpu *v = m->vm.vcpus[n];
 
+		if (is_held(v))
+			continue;
 		m->current = v;
 		switch (m->vm.engine->run(v, slice_insns(m))) {
 		case STOP_HALT:
@@ -63,11 +77,13 @@ static bool run_round(struct machine *m)
 			break;
 		case STOP_SHUTDOWN:
 			trace(RUN, "cpu%u: triple fault", n);
+			if (debugger_takes(m, v, STOP_SHUTDOWN))
+				break;
 			m->crashed = v;
 			machine_end(m, END_CRASH);
 			break;
 		case STOP_DEBUG:
-			machine_stopped_for_debug(m, v);
+			(void)debugger_takes(m, v, STOP_DEBUG);
 			idle = false;
 			break;
 		case STOP_BUDGET:

@@ -141,7 +141,7 @@ static void reset_common(struct vcpu *v, u64 cr0)
 	cpu->wait_sipi = v->index != 0;
 	v->shadow = 0;
 	v->pending_dr6 = 0;
-	vcpu_unattend(v, ATT_SHADOW | ATT_TRAP | ATT_NO_STEP);
+	vcpu_unattend(v, ATT_SHADOW | ATT_TRAP | ATT_NO_STEP | ATT_RF);
 	x86_tlb_flush(v, false);
 	x86_mode_changed(v);
 }
@@ -175,8 +175,10 @@ void x86_mode_changed(struct vcpu *v)
 	v->tlb = v->tlbs[mode];
 	/* Breakpoints of every kind end in a trap right after the instruction. RF counts without them too: it is cleared after exactly
 	 * one instruction (SDM 3B 17.3.1.1). */
-	slow = (cpu->rflags & (FL_TF | FL_RF)) || v->dbg || (cpu->dr[7] & DR7_ENABLES);
-	if (slow != !!(atomic_load_explicit(&v->attention, memory_order_relaxed) & ATT_SLOW)) {
+	u32 att = atomic_load_explicit(&v->attention, memory_order_relaxed);
+
+	slow = (cpu->rflags & FL_TF) || (cpu->dr[7] & DR7_ENABLES) || v->dbg || ((cpu->rflags & FL_RF) && (att & ATT_RF));
+	if (slow != !!(att & ATT_SLOW)) {
 		if (slow)
 			vcpu_attend(v, ATT_SLOW);
 		else

@@ -158,12 +158,16 @@ static void tlb_tables(void **state)
 	v->cpu.cpl = 3;
 	x86_mode_changed(v);
 	assert_ptr_equal(v->tlb, v->tlbs[TLB_USER]);
+	/* RF asks for one instruction alone if IRET loaded it. */
 	v->cpu.rflags |= FL_RF;
+	x86_mode_changed(v);
+	assert_false(v->attention & ATT_SLOW);
+	x86_rf_loaded(v);
 	x86_mode_changed(v);
 	assert_true(v->attention & ATT_SLOW);
 	v->cpu.rflags &= ~FL_RF;
-	x86_mode_changed(v);
-	assert_false(v->attention & ATT_SLOW);
+	x86_step_done(v, false);
+	assert_int_equal(v->attention, 0);
 }
 
 int main(void)

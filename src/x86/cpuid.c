@@ -1,41 +1,41 @@
-/* CPUID (SDM 2A CPUID, APM 3 appendix E): the models, and the leaves a guest reads. The host's own CPUID is slow (a hypervisor
- * traps it), so it is read once. */
+/* CPUID (SDM 2A CPUID, APM 3 appendix E): the models, and the leaves a guest reads. The host's
+ * own CPUID is slow (a hypervisor traps it), so it is read once. */
 #include "x86/cpuid.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-#define PHYS_BITS_LM 40u
-#define PHYS_BITS_PAE 36u
-#define HYPERVISOR_LEAF 0x40000000u
+#define PHYS_BITS_LM      40u
+#define PHYS_BITS_PAE     36u
+#define HYPERVISOR_LEAF   0x40000000u
 #define HYPERVISOR_TIMING 0x40000010u /* eax: TSC kHz */
-#define CACHE_LINE 64u
+#define CACHE_LINE        64u
 
-/* --- Models --------------------------------------------------------------------------------- */
+/* --- Models --- */
 
-#define LIST_I686                                                                                  \
-	CPUID_FPU, CPUID_VME, CPUID_DE, CPUID_PSE, CPUID_TSC, CPUID_MSR, CPUID_PAE, CPUID_MCE,     \
-		CPUID_CX8, CPUID_APIC, CPUID_SEP, CPUID_MTRR, CPUID_PGE, CPUID_MCA, CPUID_CMOV,    \
+#define LIST_I686                                                                               \
+	CPUID_FPU, CPUID_VME, CPUID_DE, CPUID_PSE, CPUID_TSC, CPUID_MSR, CPUID_PAE, CPUID_MCE,  \
+		CPUID_CX8, CPUID_APIC, CPUID_SEP, CPUID_MTRR, CPUID_PGE, CPUID_MCA, CPUID_CMOV, \
 		CPUID_PAT, CPUID_PSE36, CPUID_MMX, CPUID_FXSR, CPUID_HYPERVISOR
 #define LIST_PENTIUM3 LIST_I686, CPUID_SSE
-#define LIST_V1                                                                                    \
-	LIST_PENTIUM3, CPUID_SSE2, CPUID_CLFSH, CPUID_SYSCALL, CPUID_NX, CPUID_LM, CPUID_X2APIC,   \
+#define LIST_V1                                                                                  \
+	LIST_PENTIUM3, CPUID_SSE2, CPUID_CLFSH, CPUID_SYSCALL, CPUID_NX, CPUID_LM, CPUID_X2APIC, \
 		CPUID_TSC_DEADLINE
-#define LIST_V2                                                                                    \
-	LIST_V1, CPUID_SSE3, CPUID_SSSE3, CPUID_CX16, CPUID_SSE41, CPUID_SSE42, CPUID_POPCNT,      \
+#define LIST_V2                                                                               \
+	LIST_V1, CPUID_SSE3, CPUID_SSSE3, CPUID_CX16, CPUID_SSE41, CPUID_SSE42, CPUID_POPCNT, \
 		CPUID_LAHF_LM
-#define LIST_V3                                                                                    \
-	LIST_V2, CPUID_XSAVE, CPUID_AVX, CPUID_AVX2, CPUID_BMI1, CPUID_BMI2, CPUID_F16C,           \
+#define LIST_V3                                                                          \
+	LIST_V2, CPUID_XSAVE, CPUID_AVX, CPUID_AVX2, CPUID_BMI1, CPUID_BMI2, CPUID_F16C, \
 		CPUID_FMA, CPUID_LZCNT, CPUID_MOVBE
-#define LIST_AVX512_BASE                                                                           \
+#define LIST_AVX512_BASE \
 	CPUID_AVX512F, CPUID_AVX512CD, CPUID_AVX512BW, CPUID_AVX512DQ, CPUID_AVX512VL
 #define LIST_V4 LIST_V3, LIST_AVX512_BASE
 /* What server processors of both vendors have had since about 2017. */
-#define LIST_SERVER                                                                                \
-	LIST_V3, CPUID_PCLMULQDQ, CPUID_AES, CPUID_RDRAND, CPUID_RDSEED, CPUID_ADX, CPUID_CLWB,    \
-		CPUID_CLFLUSHOPT, CPUID_FSGSBASE, CPUID_SMEP, CPUID_SMAP, CPUID_ERMS,              \
-		CPUID_PAGE1GB, CPUID_RDTSCP, CPUID_PREFETCHW, CPUID_XSAVEOPT, CPUID_XSAVEC,        \
+#define LIST_SERVER                                                                             \
+	LIST_V3, CPUID_PCLMULQDQ, CPUID_AES, CPUID_RDRAND, CPUID_RDSEED, CPUID_ADX, CPUID_CLWB, \
+		CPUID_CLFLUSHOPT, CPUID_FSGSBASE, CPUID_SMEP, CPUID_SMAP, CPUID_ERMS,           \
+		CPUID_PAGE1GB, CPUID_RDTSCP, CPUID_PREFETCHW, CPUID_XSAVEOPT, CPUID_XSAVEC,     \
 		CPUID_XGETBV1, CPUID_XSAVES, CPUID_PCID, CPUID_INVPCID
 
 static const u16 list_i686[] = { LIST_I686 };
@@ -46,10 +46,10 @@ static const u16 list_v3[] = { LIST_V3 };
 static const u16 list_v4[] = { LIST_V4 };
 static const u16 list_skylake[] = { LIST_SERVER, LIST_AVX512_BASE, CPUID_NO_FCS_FDS,
 				    CPUID_FDP_EXCPTN_ONLY };
-static const u16 list_epyc[] = { LIST_SERVER,	       CPUID_SSE4A,   CPUID_MISALIGNSSE,
-				 CPUID_MMXEXT,	       CPUID_TOPOEXT, CPUID_CMP_LEGACY,
-				 CPUID_SHA,	       CPUID_CLZERO,  CPUID_XSAVEERPTR,
-				 CPUID_LFENCE_SERIALIZING };
+static const u16 list_epyc[] = {
+	LIST_SERVER,      CPUID_SSE4A, CPUID_MISALIGNSSE, CPUID_MMXEXT,     CPUID_TOPOEXT,
+	CPUID_CMP_LEGACY, CPUID_SHA,   CPUID_CLZERO,      CPUID_XSAVEERPTR, CPUID_LFENCE_SERIALIZING
+};
 static const u16 list_max[] = {
 	LIST_SERVER,
 	LIST_AVX512_BASE,
@@ -94,17 +94,22 @@ struct model_row {
 };
 
 #define FEATURES(list) list, ARRAY_LEN(list)
-#define MODEL_NAMES                                                                                \
-	"max x86-64-v1 x86-64-v2 x86-64-v3 x86-64-v4 skylake epyc pentium3 i686"
+#define MODEL_NAMES    "max x86-64-v1 x86-64-v2 x86-64-v3 x86-64-v4 skylake epyc pentium3 i686"
 
 static const struct model_row rows[] = {
-	{ "max", "all that this host and Pogo carry", CPUID_HOST, 0, 0, 0, 0xd, 0x80000021, FEATURES(list_max) },
-	{ "x86-64-v1", "the 64-bit baseline", CPUID_HOST, 6, 15, 1, 0xd, 0x80000008, FEATURES(list_v1) },
-	{ "x86-64-v2", "with SSE4.2 and POPCNT", CPUID_HOST, 6, 30, 1, 0xd, 0x80000008, FEATURES(list_v2) },
-	{ "x86-64-v3", "with AVX2, BMI and FMA", CPUID_HOST, 6, 60, 1, 0xd, 0x80000008, FEATURES(list_v3) },
+	{ "max", "all that this host and Pogo carry", CPUID_HOST, 0, 0, 0, 0xd, 0x80000021,
+	  FEATURES(list_max) },
+	{ "x86-64-v1", "the 64-bit baseline", CPUID_HOST, 6, 15, 1, 0xd, 0x80000008,
+	  FEATURES(list_v1) },
+	{ "x86-64-v2", "with SSE4.2 and POPCNT", CPUID_HOST, 6, 30, 1, 0xd, 0x80000008,
+	  FEATURES(list_v2) },
+	{ "x86-64-v3", "with AVX2, BMI and FMA", CPUID_HOST, 6, 60, 1, 0xd, 0x80000008,
+	  FEATURES(list_v3) },
 	{ "x86-64-v4", "with AVX-512", CPUID_HOST, 6, 85, 1, 0xd, 0x80000008, FEATURES(list_v4) },
-	{ "skylake", "Intel Xeon Scalable, first generation", CPUID_INTEL, 6, 85, 4, 0x16, 0x80000008, FEATURES(list_skylake) },
-	{ "epyc", "AMD EPYC, first generation", CPUID_AMD, 0x17, 1, 2, 0xd, 0x80000021, FEATURES(list_epyc) },
+	{ "skylake", "Intel Xeon Scalable, first generation", CPUID_INTEL, 6, 85, 4, 0x16,
+	  0x80000008, FEATURES(list_skylake) },
+	{ "epyc", "AMD EPYC, first generation", CPUID_AMD, 0x17, 1, 2, 0xd, 0x80000021,
+	  FEATURES(list_epyc) },
 	{ "pentium3", "32 bits, SSE", CPUID_INTEL, 6, 8, 3, 2, 0, FEATURES(list_pentium3) },
 	{ "i686", "32 bits, MMX", CPUID_INTEL, 6, 5, 2, 2, 0, FEATURES(list_i686) },
 };
@@ -120,7 +125,7 @@ static struct {
 
 struct xsave_layout cpuid_layout;
 
-/* --- The host ------------------------------------------------------------------------------- */
+/* --- The host --- */
 
 static void host_cpuid(u32 leaf, u32 subleaf, u32 r[4])
 {
@@ -159,7 +164,7 @@ static void host_read_layout(void)
 	}
 	cpuid_layout.avx = cpuid_layout.size[2] == 256 && cpuid_layout.offset[2] == 576;
 	cpuid_layout.avx512 = cpuid_layout.avx && cpuid_layout.size[5] == 64 &&
-			     cpuid_layout.size[6] == 512 && cpuid_layout.size[7] == 1024;
+			      cpuid_layout.size[6] == 512 && cpuid_layout.size[7] == 1024;
 }
 
 static void host_read_words(void)
@@ -168,10 +173,17 @@ static void host_read_words(void)
 		u32 leaf, subleaf;
 		u8 reg, word;
 	} where[] = {
-		{ 1, 0, 3, CW_1_EDX },	      { 1, 0, 2, CW_1_ECX },	     { 7, 0, 1, CW_7_EBX },
-		{ 7, 0, 2, CW_7_ECX },	      { 7, 0, 3, CW_7_EDX },	     { 7, 1, 0, CW_7_1_EAX },
-		{ 0xd, 1, 0, CW_D_1_EAX },    { 0x80000001, 0, 3, CW_81_EDX }, { 0x80000001, 0, 2, CW_81_ECX },
-		{ 0x80000008, 0, 1, CW_88_EBX }, { 0x80000021, 0, 0, CW_821_EAX },
+		{ 1, 0, 3, CW_1_EDX },
+		{ 1, 0, 2, CW_1_ECX },
+		{ 7, 0, 1, CW_7_EBX },
+		{ 7, 0, 2, CW_7_ECX },
+		{ 7, 0, 3, CW_7_EDX },
+		{ 7, 1, 0, CW_7_1_EAX },
+		{ 0xd, 1, 0, CW_D_1_EAX },
+		{ 0x80000001, 0, 3, CW_81_EDX },
+		{ 0x80000001, 0, 2, CW_81_ECX },
+		{ 0x80000008, 0, 1, CW_88_EBX },
+		{ 0x80000021, 0, 0, CW_821_EAX },
 	};
 	u32 r[4], basic, extended, subleaves = 0;
 
@@ -218,12 +230,13 @@ static void model_drop(struct cpuid_model *m, unsigned id)
 /* No feature without those it builds on. */
 static void model_prune(struct cpuid_model *m)
 {
-	static const u16 needs_avx[] = { CPUID_AVX2, CPUID_FMA, CPUID_F16C, CPUID_VAES, CPUID_VPCLMULQDQ,
-					 CPUID_AVX_VNNI, LIST_AVX512_BASE };
+	static const u16 needs_avx[] = { CPUID_AVX2,      CPUID_FMA,        CPUID_F16C,
+					 CPUID_VAES,      CPUID_VPCLMULQDQ, CPUID_AVX_VNNI,
+					 LIST_AVX512_BASE };
 	static const u16 avx512_base[] = { LIST_AVX512_BASE };
 	static const u16 needs_avx512[] = {
-		LIST_AVX512_BASE,	CPUID_AVX512_IFMA,	   CPUID_AVX512_VBMI,
-		CPUID_AVX512_VBMI2,	CPUID_AVX512_VNNI,	   CPUID_AVX512_BITALG,
+		LIST_AVX512_BASE,       CPUID_AVX512_IFMA,         CPUID_AVX512_VBMI,
+		CPUID_AVX512_VBMI2,     CPUID_AVX512_VNNI,         CPUID_AVX512_BITALG,
 		CPUID_AVX512_VPOPCNTDQ, CPUID_AVX512_VP2INTERSECT, CPUID_AVX512_FP16,
 		CPUID_AVX512_BF16,
 	};
@@ -253,8 +266,8 @@ static void model_build(struct cpuid_model *m, const struct model_row *row)
 {
 	u32 carried[CW_COUNT] = { 0 };
 
-#define CARRY_N(word, bit) carried[word] |= host.words[word] & (u32)BIT(bit);
-#define CARRY_E(word, bit) carried[word] |= (u32)BIT(bit);
+#define CARRY_N(word, bit)      carried[word] |= host.words[word] & (u32)BIT(bit);
+#define CARRY_E(word, bit)      carried[word] |= (u32)BIT(bit);
 #define X(name, word, bit, who) CARRY_##who(word, bit)
 	CPUID_FEATURES(X)
 #undef X
@@ -281,8 +294,9 @@ static void model_build(struct cpuid_model *m, const struct model_row *row)
 		model_drop(m, CPUID_NO_FCS_FDS);
 		model_drop(m, CPUID_FDP_EXCPTN_ONLY);
 	} else {
-		static const u16 amd_only[] = { CPUID_SSE4A, CPUID_MISALIGNSSE, CPUID_MMXEXT,
-						CPUID_TOPOEXT, CPUID_CMP_LEGACY, CPUID_CLZERO,
+		static const u16 amd_only[] = { CPUID_SSE4A,      CPUID_MISALIGNSSE,
+						CPUID_MMXEXT,     CPUID_TOPOEXT,
+						CPUID_CMP_LEGACY, CPUID_CLZERO,
 						CPUID_XSAVEERPTR, CPUID_LFENCE_SERIALIZING };
 
 		for (unsigned k = 0; k < ARRAY_LEN(amd_only); k++)
@@ -299,10 +313,7 @@ static void host_read(void)
 		model_build(&host.models[k], &rows[k]);
 }
 
-void cpuid_init(void)
-{
-	pthread_once(&host.once, host_read);
-}
+void cpuid_init(void) { pthread_once(&host.once, host_read); }
 
 const struct cpuid_model *cpuid_model_find(const char *name)
 {
@@ -313,34 +324,47 @@ const struct cpuid_model *cpuid_model_find(const char *name)
 	return NULL;
 }
 
-const char *cpuid_model_list(void)
-{
-	return MODEL_NAMES;
-}
+const char *cpuid_model_list(void) { return MODEL_NAMES; }
 
-/* --- Questions about a model ---------------------------------------------------------------- */
+/* --- Questions about a model --- */
 
 bool cpuid_has(const struct vm *vm, enum cpuid_feature f)
 {
 	static const u16 ids[] = {
-		[FEAT_PCID] = CPUID_PCID,	[FEAT_INVPCID] = CPUID_INVPCID,
-		[FEAT_SMEP] = CPUID_SMEP,	[FEAT_SMAP] = CPUID_SMAP,
-		[FEAT_UMIP] = CPUID_UMIP,	[FEAT_FSGSBASE] = CPUID_FSGSBASE,
-		[FEAT_XSAVE] = CPUID_XSAVE,	[FEAT_NX] = CPUID_NX,
-		[FEAT_1G] = CPUID_PAGE1GB,	[FEAT_RDTSCP] = CPUID_RDTSCP,
-		[FEAT_LM] = CPUID_LM,		[FEAT_PAE] = CPUID_PAE,
-		[FEAT_PSE] = CPUID_PSE,		[FEAT_PSE36] = CPUID_PSE36,
-		[FEAT_PGE] = CPUID_PGE,		[FEAT_VME] = CPUID_VME,
-		[FEAT_DE] = CPUID_DE,		[FEAT_SEP] = CPUID_SEP,
-		[FEAT_SYSCALL] = CPUID_SYSCALL, [FEAT_FXSR] = CPUID_FXSR,
-		[FEAT_SSE] = CPUID_SSE,		[FEAT_X2APIC] = CPUID_X2APIC,
+		[FEAT_PCID] = CPUID_PCID,
+		[FEAT_INVPCID] = CPUID_INVPCID,
+		[FEAT_SMEP] = CPUID_SMEP,
+		[FEAT_SMAP] = CPUID_SMAP,
+		[FEAT_UMIP] = CPUID_UMIP,
+		[FEAT_FSGSBASE] = CPUID_FSGSBASE,
+		[FEAT_XSAVE] = CPUID_XSAVE,
+		[FEAT_NX] = CPUID_NX,
+		[FEAT_1G] = CPUID_PAGE1GB,
+		[FEAT_RDTSCP] = CPUID_RDTSCP,
+		[FEAT_LM] = CPUID_LM,
+		[FEAT_PAE] = CPUID_PAE,
+		[FEAT_PSE] = CPUID_PSE,
+		[FEAT_PSE36] = CPUID_PSE36,
+		[FEAT_PGE] = CPUID_PGE,
+		[FEAT_VME] = CPUID_VME,
+		[FEAT_DE] = CPUID_DE,
+		[FEAT_SEP] = CPUID_SEP,
+		[FEAT_SYSCALL] = CPUID_SYSCALL,
+		[FEAT_FXSR] = CPUID_FXSR,
+		[FEAT_SSE] = CPUID_SSE,
+		[FEAT_X2APIC] = CPUID_X2APIC,
 		[FEAT_TSC_DEADLINE] = CPUID_TSC_DEADLINE,
-		[FEAT_RDPID] = CPUID_RDPID,	[FEAT_MOVBE] = CPUID_MOVBE,
-		[FEAT_CX16] = CPUID_CX16,	[FEAT_AVX] = CPUID_AVX,
-		[FEAT_AVX512] = CPUID_AVX512F,	[FEAT_PKU] = CPUID_NEVER,
-		[FEAT_XSAVES] = CPUID_XSAVES,	[FEAT_XSAVEC] = CPUID_XSAVEC,
+		[FEAT_RDPID] = CPUID_RDPID,
+		[FEAT_MOVBE] = CPUID_MOVBE,
+		[FEAT_CX16] = CPUID_CX16,
+		[FEAT_AVX] = CPUID_AVX,
+		[FEAT_AVX512] = CPUID_AVX512F,
+		[FEAT_PKU] = CPUID_NEVER,
+		[FEAT_XSAVES] = CPUID_XSAVES,
+		[FEAT_XSAVEC] = CPUID_XSAVEC,
 		[FEAT_XSAVEOPT] = CPUID_XSAVEOPT,
-		[FEAT_MTRR] = CPUID_MTRR,	[FEAT_PAT] = CPUID_PAT,
+		[FEAT_MTRR] = CPUID_MTRR,
+		[FEAT_PAT] = CPUID_PAT,
 	};
 
 	return cpuid_bit(vm, ids[f]);
@@ -351,15 +375,9 @@ unsigned cpuid_phys_bits(const struct vm *vm)
 	return cpuid_bit(vm, CPUID_LM) ? PHYS_BITS_LM : PHYS_BITS_PAE;
 }
 
-u64 cpuid_xcr0_mask(const struct vm *vm)
-{
-	return vm->model->xcr0;
-}
+u64 cpuid_xcr0_mask(const struct vm *vm) { return vm->model->xcr0; }
 
-bool cpuid_is_amd(const struct vm *vm)
-{
-	return vm->model->vendor == CPUID_AMD;
-}
+bool cpuid_is_amd(const struct vm *vm) { return vm->model->vendor == CPUID_AMD; }
 
 unsigned cpuid_xsave_size(const struct vm *vm, u64 xcr0)
 {
@@ -372,7 +390,7 @@ unsigned cpuid_xsave_size(const struct vm *vm, u64 xcr0)
 	return size;
 }
 
-/* --- The leaves ----------------------------------------------------------------------------- */
+/* --- The leaves --- */
 
 static unsigned log2_up(unsigned n)
 {
@@ -383,14 +401,13 @@ static unsigned log2_up(unsigned n)
 	return bits;
 }
 
-static bool has_apic_ids(const struct vcpu *v)
-{
-	return v->vm->nvcpus > 1;
-}
+static bool has_apic_ids(const struct vcpu *v) { return v->vm->nvcpus > 1; }
 
 static void leaf_vendor(const struct vcpu *v, u32 max, u32 r[4])
 {
-	static const char names[][13] = { [CPUID_INTEL] = "GenuineIntel", [CPUID_AMD] = "AuthenticAMD" };
+	static const char names[][13] = {
+		[CPUID_INTEL] = "GenuineIntel", [CPUID_AMD] = "AuthenticAMD"
+	};
 	const char *name = names[v->vm->model->vendor];
 
 	r[0] = max;
@@ -423,7 +440,8 @@ static void leaf_1(const struct vcpu *v, u32 r[4])
 		r[3] |= BIT(28); /* HTT: more than one logical processor in the package */
 }
 
-/* The caches: the same three levels in every model that describes them. One core has its own L1 and L2; all share L3. */
+/* The caches: the same three levels in every model that describes them. One core has its own L1
+ * and L2; all share L3. */
 static const struct cache_level {
 	u8 type, level, ways;
 	u32 size;
@@ -623,14 +641,16 @@ void x86_cpuid(struct vcpu *v, u32 regs[4])
 	u32 leaf = regs[0], subleaf = regs[2];
 
 	memset(regs, 0, 4 * sizeof(*regs));
-	if (leaf >= HYPERVISOR_LEAF && leaf <= HYPERVISOR_LEAF + 0xff && cpuid_model_bit(m, CPUID_HYPERVISOR)) {
+	if (leaf >= HYPERVISOR_LEAF && leaf <= HYPERVISOR_LEAF + 0xff &&
+	    cpuid_model_bit(m, CPUID_HYPERVISOR)) {
 		leaf_hypervisor(v, leaf, regs);
 	} else if (leaf >= 0x80000000 && leaf <= m->max_extended) {
 		leaf_extended(v, leaf, subleaf, regs);
 	} else if (leaf <= m->max_basic) {
 		leaf_basic(v, leaf, subleaf, regs);
 	} else if (m->vendor == CPUID_INTEL) {
-		/* Intel answers a leaf beyond the last with the highest basic leaf (SDM 2A CPUID). */
+		/* Intel answers a leaf beyond the last with the highest basic leaf (SDM 2A
+		 * CPUID). */
 		leaf_basic(v, m->max_basic, subleaf, regs);
 	}
 }
@@ -641,8 +661,8 @@ static void dump_leaf(struct vcpu *v, u32 leaf, u32 subleaf, FILE *f)
 
 	x86_cpuid(v, r);
 	if (r[0] | r[1] | r[2] | r[3])
-		fprintf(f, "%08x.%02x  eax %08x  ebx %08x  ecx %08x  edx %08x\n", leaf, subleaf, r[0],
-			r[1], r[2], r[3]);
+		fprintf(f, "%08x.%02x  eax %08x  ebx %08x  ecx %08x  edx %08x\n", leaf, subleaf,
+			r[0], r[1], r[2], r[3]);
 }
 
 void cpuid_dump(struct vcpu *v, void *file)
@@ -652,7 +672,8 @@ void cpuid_dump(struct vcpu *v, void *file)
 
 	fprintf(f, "model %s: %s\n", m->name, m->help);
 	for (u32 leaf = 0; leaf <= m->max_basic; leaf++)
-		for (u32 sub = 0; sub < (leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd ? 10u : 1u); sub++)
+		for (u32 sub = 0;
+		     sub < (leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd ? 10u : 1u); sub++)
 			dump_leaf(v, leaf, sub, f);
 	dump_leaf(v, HYPERVISOR_LEAF, 0, f);
 	dump_leaf(v, HYPERVISOR_TIMING, 0, f);
@@ -660,8 +681,8 @@ void cpuid_dump(struct vcpu *v, void *file)
 		for (u32 sub = 0; sub < (leaf == 0x8000001d ? 4u : 1u); sub++)
 			dump_leaf(v, leaf, sub, f);
 	fprintf(f, "features:");
-#define X(name, word, bit, who)                                                                    \
-	if (cpuid_model_bit(m, CPUID_##name))                                                      \
+#define X(name, word, bit, who)               \
+	if (cpuid_model_bit(m, CPUID_##name)) \
 		fprintf(f, " %s", #name);
 	CPUID_FEATURES(X)
 #undef X

@@ -47,18 +47,22 @@ static void each_model(void (*check)(void))
 
 static void host_leaf(u32 eax, u32 ecx, u32 r[4])
 {
-	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(eax), "c"(ecx));
+	__asm__ volatile("cpuid"
+			 : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
+			 : "a"(eax), "c"(ecx));
 }
 
 static void check_carried(void)
 {
-	/* What runs on the host's units must be in the host's CPUID: these bits of leaf 1 ECX and 7 EBX. */
-	const u32 native_1 = 1u << 0 | 1u << 1 | 1u << 9 | 1u << 12 | 1u << 19 | 1u << 20 | 1u << 23 | 1u << 25 | 1u << 26 |
-			     1u << 28 | 1u << 29 | 1u << 30;
-	const u32 native_7 = 1u << 3 | 1u << 5 | 1u << 8 | 1u << 16 | 1u << 17 | 1u << 18 | 1u << 19 | 1u << 21 | 1u << 28 |
-			     1u << 29 | 1u << 30 | 1u << 31;
+	/* What runs on the host's units must be in the host's CPUID: these bits of leaf 1 ECX
+	 * and 7 EBX. */
+	const u32 native_1 = 1u << 0 | 1u << 1 | 1u << 9 | 1u << 12 | 1u << 19 | 1u << 20 |
+			     1u << 23 | 1u << 25 | 1u << 26 | 1u << 28 | 1u << 29 | 1u << 30;
+	const u32 native_7 = 1u << 3 | 1u << 5 | 1u << 8 | 1u << 16 | 1u << 17 | 1u << 18 |
+			     1u << 19 | 1u << 21 | 1u << 28 | 1u << 29 | 1u << 30 | 1u << 31;
 	/* Never offered: MONITOR, VMX, SGX, HLE, RTM, MPX, PT. */
-	const u32 never_1 = 1u << 3 | 1u << 5 | 1u << 6, never_7 = 1u << 2 | 1u << 4 | 1u << 11 | 1u << 14 | 1u << 25;
+	const u32 never_1 = 1u << 3 | 1u << 5 | 1u << 6,
+		  never_7 = 1u << 2 | 1u << 4 | 1u << 11 | 1u << 14 | 1u << 25;
 	u32 h[4];
 
 	host_leaf(1, 0, h);
@@ -71,10 +75,7 @@ static void check_carried(void)
 	}
 }
 
-static void nothing_that_is_not_carried(void **state)
-{
-	each_model(check_carried);
-}
+static void nothing_that_is_not_carried(void **state) { each_model(check_carried); }
 
 static void check_xsave(void)
 {
@@ -107,10 +108,7 @@ static void check_xsave(void)
 	assert_int_equal(leaf(0xd, 0)[1], max);
 }
 
-static void xsave_leaves_agree(void **state)
-{
-	each_model(check_xsave);
-}
+static void xsave_leaves_agree(void **state) { each_model(check_xsave); }
 
 static void follows_control_registers(void **state)
 {
@@ -178,8 +176,10 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_that_is_not_carried), cmocka_unit_test(xsave_leaves_agree),
-		cmocka_unit_test(follows_control_registers),   cmocka_unit_test(topology),
+		cmocka_unit_test(nothing_that_is_not_carried),
+		cmocka_unit_test(xsave_leaves_agree),
+		cmocka_unit_test(follows_control_registers),
+		cmocka_unit_test(topology),
 		cmocka_unit_test(levels),
 	};
 

@@ -121,6 +121,12 @@ void x86_step_override(struct vcpu *v)
 		vcpu_attend(v, ATT_NO_STEP);
 }
 
+void x86_rf_loaded(struct vcpu *v)
+{
+	if (v->cpu.rflags & FL_RF)
+		vcpu_attend(v, ATT_RF);
+}
+
 void x86_step_if_tf(struct vcpu *v)
 {
 	if (v->cpu.rflags & FL_TF)
@@ -136,6 +142,7 @@ void x86_step_done(struct vcpu *v, bool tf_before)
 	else if (tf_before)
 		x86_pend_debug_trap(v, DR6_BS);
 	x86_mode_changed(v);
+	vcpu_unattend(v, ATT_RF); /* ATT_SLOW carries on if it was this instruction's */
 }
 
 u64 x86_read_dr(const struct x86_cpu *cpu, unsigned n)

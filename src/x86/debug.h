@@ -17,6 +17,9 @@
 /* Own thread, between an instruction's function and x86_step_done: the instruction has itself decided about single-stepping
  * (INT n and the like clear TF and lose the trap; SYSCALL and SYSRET look at TF afterwards). */
 #define ATT_NO_STEP BIT(8)
+/* Own thread: RF was loaded by IRET or a task switch, and holds for one instruction, which must run alone. (A string instruction
+ * between two iterations sets RF too, for the frame of an event that comes there; that asks for nothing.) */
+#define ATT_RF BIT(9)
 
 /* Raises #DB as a fault if an enabled instruction breakpoint lies at linear address a. Before the instruction, with RF clear. */
 void x86_check_code_breakpoint(struct vcpu *v, gva_t a);
@@ -26,6 +29,8 @@ void x86_step_done(struct vcpu *v, bool tf_before);
 
 /* For instructions that decide about the single-step trap themselves: at their start, before TF changes. */
 void x86_step_override(struct vcpu *v);
+/* For instructions that have loaded RFLAGS with RF, before their x86_mode_changed. */
+void x86_rf_loaded(struct vcpu *v);
 /* Pends the single-step trap if TF is set now. */
 void x86_step_if_tf(struct vcpu *v);
 /* Notes bits of DR6 as a trap to deliver at the next boundary. */

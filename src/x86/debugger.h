@@ -9,7 +9,8 @@
 struct debugger {
 	gva_t breakpoints[DEBUGGER_MAX_BREAKPOINTS]; /* linear addresses */
 	unsigned count;
-	bool step; /* stop after one instruction */
+	bool step; /* stop after one instruction; interrupts wait meanwhile */
+	bool held; /* the CPU does not run at all */
 	bool resuming; /* the instruction at rip runs even if there is a breakpoint on it */
 };
 

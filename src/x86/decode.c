@@ -1,19 +1,20 @@
-/* Instruction decoding (SDM 2 chapter 2): Zydis finds the fields, this file puts them into struct x86_insn and asks the
- * instruction families for the function. The result depends on the bytes and the code size alone; what depends on the mode, the
- * privilege or the CPU model is decided when the instruction runs.
- *
- * Where processors differ, this is what Intel's do: an operand-size prefix on near branches in 64-bit mode is ignored. The hint
- * space 0F 18 to 0F 1F is NOP whatever the prefix, as on a CPU without MPX and CET. */
+/* Instruction decoding (SDM 2 chapter 2): Zydis finds the fields, this file puts them into struct
+ * x86_insn and asks the instruction families for the function. The result depends on the bytes and
+ * the code size alone; what depends on the mode, the privilege or the CPU model is decided when the
+ * instruction runs. Where processors differ, this is what Intel's do: an operand-size prefix on
+ * near branches in 64-bit mode is ignored. The hint space 0F 18 to 0F 1F is NOP whatever the
+ * prefix, as on a CPU without MPX and CET. */
 #include "x86/exec.h"
 
 #include <Zydis/Zydis.h>
 #include <stdio.h>
 
-/* The order matters where one mnemonic has forms in several families (MOV, PUSH, POP, JMP, CALL, RET, MOVSD, CMPSD): each
- * binder takes its own forms only. */
+/* The order matters where one mnemonic has forms in several families (MOV, PUSH, POP, JMP, CALL,
+ * RET, MOVSD, CMPSD): each binder takes its own forms only. */
 static x86_bind_fn *const binders[] = {
-	x86_bind_mov, x86_bind_alu, x86_bind_branch, x86_bind_stack, x86_bind_shift, x86_bind_bit, x86_bind_muldiv,
-	x86_bind_string, x86_bind_flag, x86_bind_far, x86_bind_seg, x86_bind_sys, x86_bind_xsave, x86_bind_host,
+	x86_bind_mov, x86_bind_alu,    x86_bind_branch, x86_bind_stack, x86_bind_shift,
+	x86_bind_bit, x86_bind_muldiv, x86_bind_string, x86_bind_flag,  x86_bind_far,
+	x86_bind_seg, x86_bind_sys,    x86_bind_xsave,  x86_bind_host,
 };
 
 static void exec_ud(struct vcpu *v, const struct x86_insn *i)
@@ -30,11 +31,14 @@ static void exec_too_long(struct vcpu *v, const struct x86_insn *i)
 
 static void decoder_init(ZydisDecoder *d, unsigned mode)
 {
-	static const ZydisMachineMode modes[] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
-						 ZYDIS_MACHINE_MODE_LONG_64};
-	static const ZydisStackWidth stacks[] = {ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64};
-	static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_KNC, ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
-					       ZYDIS_DECODER_MODE_CLDEMOTE};
+	static const ZydisMachineMode modes[] = { ZYDIS_MACHINE_MODE_LEGACY_16,
+						  ZYDIS_MACHINE_MODE_LEGACY_32,
+						  ZYDIS_MACHINE_MODE_LONG_64 };
+	static const ZydisStackWidth stacks[] = { ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32,
+						  ZYDIS_STACK_WIDTH_64 };
+	static const ZydisDecoderMode off[] = { ZYDIS_DECODER_MODE_KNC, ZYDIS_DECODER_MODE_MPX,
+						ZYDIS_DECODER_MODE_CET,
+						ZYDIS_DECODER_MODE_CLDEMOTE };
 
 	ZydisDecoderInit(d, modes[mode >> 5], stacks[mode >> 5]);
 	for (unsigned n = 0; n < ARRAY_LEN(off); n++)
@@ -64,13 +68,14 @@ static void fill_memory(struct x86_insn *i, const ZydisDecodedOperandMem *m)
 		i->disp += i->len;
 		i->flags |= INSN_RIP_REL;
 	}
-	if (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM || class == ZYDIS_REGCLASS_ZMM)
+	if (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM ||
+	    class == ZYDIS_REGCLASS_ZMM)
 		i->flags |= INSN_VSIB;
 }
 
 static struct x86_operand byte_register(ZydisRegister r)
 {
-	struct x86_operand o = {.kind = OPK_GPR, .size = 1};
+	struct x86_operand o = { .kind = OPK_GPR, .size = 1 };
 
 	if (r >= ZYDIS_REGISTER_AH && r <= ZYDIS_REGISTER_BH) {
 		o.kind = OPK_GPR_HIGH;
@@ -93,7 +98,7 @@ static u8 operand_bytes(const ZydisDecodedOperand *z)
 static struct x86_operand register_operand(const ZydisDecodedOperand *z)
 {
 	ZydisRegister r = z->reg.value;
-	struct x86_operand o = {.size = operand_bytes(z), .reg = (u8)ZydisRegisterGetId(r)};
+	struct x86_operand o = { .size = operand_bytes(z), .reg = (u8)ZydisRegisterGetId(r) };
 
 	switch (ZydisRegisterGetClass(r)) {
 	case ZYDIS_REGCLASS_GPR8: return byte_register(r);
@@ -123,9 +128,10 @@ static void fill_immediate(struct x86_insn *i, const ZydisDecodedOperandImm *imm
 	*seen = true;
 }
 
-static struct x86_operand fill_operand(struct x86_insn *i, const ZydisDecodedOperand *z, bool *imm_seen)
+static struct x86_operand fill_operand(struct x86_insn *i, const ZydisDecodedOperand *z,
+				       bool *imm_seen)
 {
-	struct x86_operand o = {.size = operand_bytes(z)};
+	struct x86_operand o = { .size = operand_bytes(z) };
 
 	switch (z->type) {
 	case ZYDIS_OPERAND_TYPE_REGISTER: return register_operand(z);
@@ -145,11 +151,14 @@ static struct x86_operand fill_operand(struct x86_insn *i, const ZydisDecodedOpe
 	return o;
 }
 
-/* Memory that an instruction addresses without an operand of its own: the source of string instructions, XLAT, MASKMOVQ. The
- * stack and the ES:rDI of string instructions need no description. */
-static void fill_hidden_memory(struct x86_insn *i, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops)
+/* Memory that an instruction addresses without an operand of its own: the source of string
+ * instructions, XLAT, MASKMOVQ. The stack and the ES:rDI of string instructions need no
+ * description. */
+static void fill_hidden_memory(struct x86_insn *i, const ZydisDecodedInstruction *z,
+			       const ZydisDecodedOperand *ops)
 {
-	bool string = z->meta.category == ZYDIS_CATEGORY_STRINGOP || z->meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
+	bool string = z->meta.category == ZYDIS_CATEGORY_STRINGOP ||
+		      z->meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
 
 	for (unsigned n = z->operand_count_visible; n < z->operand_count; n++) {
 		if (ops[n].type != ZYDIS_OPERAND_TYPE_MEMORY)
@@ -188,7 +197,8 @@ static u16 prefix_flags(const ZydisDecodedInstruction *z)
 	return (u16)flags;
 }
 
-static void fill(struct x86_insn *i, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops)
+static void fill(struct x86_insn *i, const ZydisDecodedInstruction *z,
+		 const ZydisDecodedOperand *ops)
 {
 	bool memory = false, imm_seen = false;
 
@@ -229,7 +239,8 @@ static unsigned fault_len(const ZydisDecoder *d, const u8 *bytes, unsigned avail
 	ZydisDecodedInstruction z;
 	unsigned n = 1;
 
-	while (n < avail && ZydisDecoderDecodeInstruction(d, NULL, bytes, n, &z) == ZYDIS_STATUS_NO_MORE_DATA)
+	while (n < avail &&
+	       ZydisDecoderDecodeInstruction(d, NULL, bytes, n, &z) == ZYDIS_STATUS_NO_MORE_DATA)
 		n++;
 	return n;
 }
@@ -239,10 +250,10 @@ int x86_decode(struct x86_insn *i, const u8 *bytes, unsigned avail, unsigned mod
 	ZydisDecoder d;
 	ZydisDecodedInstruction z;
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-	struct x86_zydis full = {&z, ops};
+	struct x86_zydis full = { &z, ops };
 
 	avail = MIN(avail, (unsigned)ARRAY_LEN(i->bytes));
-	*i = (struct x86_insn){.mode = (u8)mode};
+	*i = (struct x86_insn){ .mode = (u8)mode };
 	decoder_init(&d, mode);
 
 	ZyanStatus status = ZydisDecoderDecodeFull(&d, bytes, avail, &z, ops);
@@ -276,6 +287,7 @@ void x86_disasm(const struct x86_insn *i, u64 rip, char *buf, size_t size)
 	decoder_init(&d, i->mode);
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, i->bytes, i->len, &z, ops)) ||
 	    !ZYAN_SUCCESS(ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL)) ||
-	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &z, ops, z.operand_count_visible, buf, size, rip, NULL)))
+	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &z, ops, z.operand_count_visible, buf,
+							  size, rip, NULL)))
 		snprintf(buf, size, "(bad)");
 }

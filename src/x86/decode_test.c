@@ -28,39 +28,59 @@ static const struct {
 	unsigned mnemonic, opsize, addrsize;
 	struct x86_operand op[2];
 } operands[] = {
-	{64, "01 d8", ZYDIS_MNEMONIC_ADD, 4, 8, {{OPK_GPR, RAX, 4}, {OPK_GPR, RBX, 4}}},
-	{64, "48 01 d8", ZYDIS_MNEMONIC_ADD, 8, 8, {{OPK_GPR, RAX, 8}, {OPK_GPR, RBX, 8}}},
-	{64, "66 01 d8", ZYDIS_MNEMONIC_ADD, 2, 8, {{OPK_GPR, RAX, 2}, {OPK_GPR, RBX, 2}}},
-	{16, "01 d8", ZYDIS_MNEMONIC_ADD, 2, 2, {{OPK_GPR, RAX, 2}, {OPK_GPR, RBX, 2}}},
-	{16, "66 67 01 d8", ZYDIS_MNEMONIC_ADD, 4, 4, {{OPK_GPR, RAX, 4}, {OPK_GPR, RBX, 4}}},
-	{64, "00 e5", ZYDIS_MNEMONIC_ADD, 1, 8, {{OPK_GPR_HIGH, 1, 1}, {OPK_GPR_HIGH, 0, 1}}},
-	{64, "40 00 e5", ZYDIS_MNEMONIC_ADD, 1, 8, {{OPK_GPR, RBP, 1}, {OPK_GPR, RSP, 1}}},
-	{64, "45 00 ff", ZYDIS_MNEMONIC_ADD, 1, 8, {{OPK_GPR, R15, 1}, {OPK_GPR, R15, 1}}},
-	{64, "48 66 01 d8", ZYDIS_MNEMONIC_ADD, 2, 8, {{OPK_GPR, RAX, 2}, {OPK_GPR, RBX, 2}}}, /* REX before a prefix */
-	{32, "82 c0 05", ZYDIS_MNEMONIC_ADD, 1, 4, {{OPK_GPR, RAX, 1}, {OPK_IMM, 0, 1}}},
-	{64, "f6 c8 01", ZYDIS_MNEMONIC_TEST, 1, 8, {{OPK_GPR, RAX, 1}, {OPK_IMM, 0, 1}}},
-	{64, "d0 f0", ZYDIS_MNEMONIC_SHL, 1, 8, {{OPK_GPR, RAX, 1}, {OPK_IMM, 0, 1}}},
-	{64, "d3 e0", ZYDIS_MNEMONIC_SHL, 4, 8, {{OPK_GPR, RAX, 4}, {OPK_GPR, RCX, 1}}},
-	{64, "8e d8", ZYDIS_MNEMONIC_MOV, 4, 8, {{OPK_SEG, DS, 2}, {OPK_GPR, RAX, 2}}},
-	{64, "0f 20 04", ZYDIS_MNEMONIC_MOV, 8, 8, {{OPK_GPR, RSP, 8}, {OPK_CR, 0, 8}}}, /* mod is ignored */
-	{32, "0f 22 d8", ZYDIS_MNEMONIC_MOV, 4, 4, {{OPK_CR, 3, 4}, {OPK_GPR, RAX, 4}}},
-	{64, "0f 23 f8", ZYDIS_MNEMONIC_MOV, 8, 8, {{OPK_DR, 7, 8}, {OPK_GPR, RAX, 8}}},
-	{64, "d8 c3", ZYDIS_MNEMONIC_FADD, 4, 8, {{OPK_X87, 0, 10}, {OPK_X87, 3, 10}}},
-	{64, "0f 6f c1", ZYDIS_MNEMONIC_MOVQ, 4, 8, {{OPK_MMX, 0, 8}, {OPK_MMX, 1, 8}}},
-	{64, "44 0f 28 c1", ZYDIS_MNEMONIC_MOVAPS, 4, 8, {{OPK_VEC, 8, 16}, {OPK_VEC, 1, 16}}},
-	{64, "c5 f8 90 ca", ZYDIS_MNEMONIC_KMOVW, 4, 8, {{OPK_MASK, 1, 8}, {OPK_MASK, 2, 8}}},
-	{64, "e8 00 00 00 00", ZYDIS_MNEMONIC_CALL, 8, 8, {{OPK_REL, 0, 4}}},
-	{64, "66 e8 00 00 00 00", ZYDIS_MNEMONIC_CALL, 8, 8, {{OPK_REL, 0, 4}}}, /* as Intel: no 16-bit form */
-	{32, "66 e8 00 00", ZYDIS_MNEMONIC_CALL, 2, 4, {{OPK_REL, 0, 2}}},
-	{64, "50", ZYDIS_MNEMONIC_PUSH, 8, 8, {{OPK_GPR, RAX, 8}}},
-	{64, "66 50", ZYDIS_MNEMONIC_PUSH, 2, 8, {{OPK_GPR, RAX, 2}}},
-	{32, "06", ZYDIS_MNEMONIC_PUSH, 4, 4, {{OPK_SEG, ES, 2}}},
-	{32, "d6", ZYDIS_MNEMONIC_SALC, 4, 4, {{OPK_NONE, 0, 0}}},
-	{64, "0f 1a 00", ZYDIS_MNEMONIC_NOP, 4, 8, {{OPK_MEM, 0, 4}}},
-	{64, "f3 0f 1e fa", ZYDIS_MNEMONIC_NOP, 4, 8, {{OPK_GPR, RDX, 4}, {OPK_GPR, RDI, 4}}},
-	{64, "f3 90", ZYDIS_MNEMONIC_PAUSE, 4, 8, {{OPK_NONE, 0, 0}}},
-	{64, "41 90", ZYDIS_MNEMONIC_XCHG, 4, 8, {{OPK_GPR, R8, 4}, {OPK_GPR, RAX, 4}}},
-	{16, "c4 06 34 12", ZYDIS_MNEMONIC_LES, 2, 2, {{OPK_GPR, RAX, 2}, {OPK_MEM, 0, 4}}},
+	{ 64, "01 d8", ZYDIS_MNEMONIC_ADD, 4, 8, { { OPK_GPR, RAX, 4 }, { OPK_GPR, RBX, 4 } } },
+	{ 64, "48 01 d8", ZYDIS_MNEMONIC_ADD, 8, 8, { { OPK_GPR, RAX, 8 }, { OPK_GPR, RBX, 8 } } },
+	{ 64, "66 01 d8", ZYDIS_MNEMONIC_ADD, 2, 8, { { OPK_GPR, RAX, 2 }, { OPK_GPR, RBX, 2 } } },
+	{ 16, "01 d8", ZYDIS_MNEMONIC_ADD, 2, 2, { { OPK_GPR, RAX, 2 }, { OPK_GPR, RBX, 2 } } },
+	{ 16, "66 67 01 d8", ZYDIS_MNEMONIC_ADD, 4, 4, { { OPK_GPR, RAX, 4 }, { OPK_GPR, RBX, 4 } } },
+	{ 64, "00 e5", ZYDIS_MNEMONIC_ADD, 1, 8, { { OPK_GPR_HIGH, 1, 1 }, { OPK_GPR_HIGH, 0, 1 } } },
+	{ 64, "40 00 e5", ZYDIS_MNEMONIC_ADD, 1, 8, { { OPK_GPR, RBP, 1 }, { OPK_GPR, RSP, 1 } } },
+	{ 64, "45 00 ff", ZYDIS_MNEMONIC_ADD, 1, 8, { { OPK_GPR, R15, 1 }, { OPK_GPR, R15, 1 } } },
+	{ 64,
+	  "48 66 01 d8",
+	  ZYDIS_MNEMONIC_ADD,
+	  2,
+	  8,
+	  { { OPK_GPR, RAX, 2 }, { OPK_GPR, RBX, 2 } } }, /* REX before a prefix */
+	{ 32, "82 c0 05", ZYDIS_MNEMONIC_ADD, 1, 4, { { OPK_GPR, RAX, 1 }, { OPK_IMM, 0, 1 } } },
+	{ 64, "f6 c8 01", ZYDIS_MNEMONIC_TEST, 1, 8, { { OPK_GPR, RAX, 1 }, { OPK_IMM, 0, 1 } } },
+	{ 64, "d0 f0", ZYDIS_MNEMONIC_SHL, 1, 8, { { OPK_GPR, RAX, 1 }, { OPK_IMM, 0, 1 } } },
+	{ 64, "d3 e0", ZYDIS_MNEMONIC_SHL, 4, 8, { { OPK_GPR, RAX, 4 }, { OPK_GPR, RCX, 1 } } },
+	{ 64, "8e d8", ZYDIS_MNEMONIC_MOV, 4, 8, { { OPK_SEG, DS, 2 }, { OPK_GPR, RAX, 2 } } },
+	{ 64,
+	  "0f 20 04",
+	  ZYDIS_MNEMONIC_MOV,
+	  8,
+	  8,
+	  { { OPK_GPR, RSP, 8 }, { OPK_CR, 0, 8 } } }, /* mod is ignored */
+	{ 32, "0f 22 d8", ZYDIS_MNEMONIC_MOV, 4, 4, { { OPK_CR, 3, 4 }, { OPK_GPR, RAX, 4 } } },
+	{ 64, "0f 23 f8", ZYDIS_MNEMONIC_MOV, 8, 8, { { OPK_DR, 7, 8 }, { OPK_GPR, RAX, 8 } } },
+	{ 64, "d8 c3", ZYDIS_MNEMONIC_FADD, 4, 8, { { OPK_X87, 0, 10 }, { OPK_X87, 3, 10 } } },
+	{ 64, "0f 6f c1", ZYDIS_MNEMONIC_MOVQ, 4, 8, { { OPK_MMX, 0, 8 }, { OPK_MMX, 1, 8 } } },
+	{ 64,
+	  "44 0f 28 c1",
+	  ZYDIS_MNEMONIC_MOVAPS,
+	  4,
+	  8,
+	  { { OPK_VEC, 8, 16 }, { OPK_VEC, 1, 16 } } },
+	{ 64, "c5 f8 90 ca", ZYDIS_MNEMONIC_KMOVW, 4, 8, { { OPK_MASK, 1, 8 }, { OPK_MASK, 2, 8 } } },
+	{ 64, "e8 00 00 00 00", ZYDIS_MNEMONIC_CALL, 8, 8, { { OPK_REL, 0, 4 } } },
+	{ 64,
+	  "66 e8 00 00 00 00",
+	  ZYDIS_MNEMONIC_CALL,
+	  8,
+	  8,
+	  { { OPK_REL, 0, 4 } } }, /* as Intel: no 16-bit form */
+	{ 32, "66 e8 00 00", ZYDIS_MNEMONIC_CALL, 2, 4, { { OPK_REL, 0, 2 } } },
+	{ 64, "50", ZYDIS_MNEMONIC_PUSH, 8, 8, { { OPK_GPR, RAX, 8 } } },
+	{ 64, "66 50", ZYDIS_MNEMONIC_PUSH, 2, 8, { { OPK_GPR, RAX, 2 } } },
+	{ 32, "06", ZYDIS_MNEMONIC_PUSH, 4, 4, { { OPK_SEG, ES, 2 } } },
+	{ 32, "d6", ZYDIS_MNEMONIC_SALC, 4, 4, { { OPK_NONE, 0, 0 } } },
+	{ 64, "0f 1a 00", ZYDIS_MNEMONIC_NOP, 4, 8, { { OPK_MEM, 0, 4 } } },
+	{ 64, "f3 0f 1e fa", ZYDIS_MNEMONIC_NOP, 4, 8, { { OPK_GPR, RDX, 4 }, { OPK_GPR, RDI, 4 } } },
+	{ 64, "f3 90", ZYDIS_MNEMONIC_PAUSE, 4, 8, { { OPK_NONE, 0, 0 } } },
+	{ 64, "41 90", ZYDIS_MNEMONIC_XCHG, 4, 8, { { OPK_GPR, R8, 4 }, { OPK_GPR, RAX, 4 } } },
+	{ 16, "c4 06 34 12", ZYDIS_MNEMONIC_LES, 2, 2, { { OPK_GPR, RAX, 2 }, { OPK_MEM, 0, 4 } } },
 };
 
 static void fields_of_operands(void **state)
@@ -91,31 +111,32 @@ static const struct {
 	i64 disp;
 	unsigned flags;
 } addresses[] = {
-	{64, "8b 00", DS, RAX, ZERO_IDX, 0, 0, 0},
-	{64, "8b 45 f8", SS, RBP, ZERO_IDX, 0, -8, 0},
-	{64, "8b 44 24 08", SS, RSP, ZERO_IDX, 0, 8, 0},
-	{64, "42 8b 84 b8 00 01 00 00", DS, RAX, R15, 2, 0x100, 0},
-	{64, "8b 04 25 00 00 00 80", DS, ZERO_IDX, ZERO_IDX, 0, -0x80000000ll, 0},
-	{64, "8b 05 10 00 00 00", DS, RIP_IDX, ZERO_IDX, 0, 0x16, INSN_RIP_REL},
-	{64, "c7 05 10 00 00 00 01 02 03 04", DS, RIP_IDX, ZERO_IDX, 0, 0x1a, INSN_RIP_REL},
-	{64, "65 48 8b 04 25 28 00 00 00", GS, ZERO_IDX, ZERO_IDX, 0, 0x28, INSN_SEG_OVERRIDE},
-	{64, "64 2e 8b 00", FS, RAX, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE}, /* CS: means nothing */
-	{64, "2e 8b 45 00", SS, RBP, ZERO_IDX, 0, 0, 0},
-	{64, "48 a1 11 22 33 44 55 66 77 88", DS, ZERO_IDX, ZERO_IDX, 0, (i64)0x8877665544332211ull, 0},
-	{32, "8b 04 cd 00 10 00 00", DS, ZERO_IDX, RCX, 3, 0x1000, 0},
-	{32, "3e 8b 45 00", DS, RBP, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE},
-	{32, "2e 36 8b 00", SS, RAX, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE}, /* the last one counts */
-	{32, "a1 78 56 34 12", DS, ZERO_IDX, ZERO_IDX, 0, 0x12345678, 0},
-	{16, "8b 00", DS, RBX, RSI, 0, 0, 0},
-	{16, "8b 42 ff", SS, RBP, RSI, 0, -1, 0},
-	{16, "8b 46 05", SS, RBP, ZERO_IDX, 0, 5, 0},
-	{16, "8b 0e 34 12", DS, ZERO_IDX, ZERO_IDX, 0, 0x1234, 0},
-	{64, "a4", DS, RSI, ZERO_IDX, 0, 0, 0},
-	{32, "26 a5", ES, RSI, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE},
-	{32, "64 6f", FS, RSI, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE | INSN_IO},
-	{32, "2e d7", CS, RBX, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE},
-	{64, "62 f1 7c 48 58 40 01", DS, RAX, ZERO_IDX, 0, 0x40, 0}, /* compressed displacement */
-	{64, "c4 e2 69 90 04 08", DS, RAX, 1, 0, 0, INSN_VSIB},
+	{ 64, "8b 00", DS, RAX, ZERO_IDX, 0, 0, 0 },
+	{ 64, "8b 45 f8", SS, RBP, ZERO_IDX, 0, -8, 0 },
+	{ 64, "8b 44 24 08", SS, RSP, ZERO_IDX, 0, 8, 0 },
+	{ 64, "42 8b 84 b8 00 01 00 00", DS, RAX, R15, 2, 0x100, 0 },
+	{ 64, "8b 04 25 00 00 00 80", DS, ZERO_IDX, ZERO_IDX, 0, -0x80000000ll, 0 },
+	{ 64, "8b 05 10 00 00 00", DS, RIP_IDX, ZERO_IDX, 0, 0x16, INSN_RIP_REL },
+	{ 64, "c7 05 10 00 00 00 01 02 03 04", DS, RIP_IDX, ZERO_IDX, 0, 0x1a, INSN_RIP_REL },
+	{ 64, "65 48 8b 04 25 28 00 00 00", GS, ZERO_IDX, ZERO_IDX, 0, 0x28, INSN_SEG_OVERRIDE },
+	{ 64, "64 2e 8b 00", FS, RAX, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE }, /* CS: means nothing */
+	{ 64, "2e 8b 45 00", SS, RBP, ZERO_IDX, 0, 0, 0 },
+	{ 64, "48 a1 11 22 33 44 55 66 77 88", DS, ZERO_IDX, ZERO_IDX, 0,
+	  (i64)0x8877665544332211ull, 0 },
+	{ 32, "8b 04 cd 00 10 00 00", DS, ZERO_IDX, RCX, 3, 0x1000, 0 },
+	{ 32, "3e 8b 45 00", DS, RBP, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE },
+	{ 32, "2e 36 8b 00", SS, RAX, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE }, /* the last one counts */
+	{ 32, "a1 78 56 34 12", DS, ZERO_IDX, ZERO_IDX, 0, 0x12345678, 0 },
+	{ 16, "8b 00", DS, RBX, RSI, 0, 0, 0 },
+	{ 16, "8b 42 ff", SS, RBP, RSI, 0, -1, 0 },
+	{ 16, "8b 46 05", SS, RBP, ZERO_IDX, 0, 5, 0 },
+	{ 16, "8b 0e 34 12", DS, ZERO_IDX, ZERO_IDX, 0, 0x1234, 0 },
+	{ 64, "a4", DS, RSI, ZERO_IDX, 0, 0, 0 },
+	{ 32, "26 a5", ES, RSI, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE },
+	{ 32, "64 6f", FS, RSI, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE | INSN_IO },
+	{ 32, "2e d7", CS, RBX, ZERO_IDX, 0, 0, INSN_SEG_OVERRIDE },
+	{ 64, "62 f1 7c 48 58 40 01", DS, RAX, ZERO_IDX, 0, 0x40, 0 }, /* compressed displacement */
+	{ 64, "c4 e2 69 90 04 08", DS, RAX, 1, 0, 0, INSN_VSIB },
 };
 
 static void fields_of_addresses(void **state)
@@ -143,16 +164,16 @@ static const struct {
 	u32 imm2;
 	u16 sel;
 } immediates[] = {
-	{64, "48 83 c0 ff", ~0ull, 0, 0},
-	{64, "48 05 00 00 00 80", 0xffffffff80000000ull, 0, 0},
-	{64, "48 b8 88 77 66 55 44 33 22 11", 0x1122334455667788ull, 0, 0},
-	{64, "6a fe", (u64)-2, 0, 0},
-	{64, "d1 e0", 1, 0, 0},
-	{64, "c8 10 00 03", 0x10, 3, 0},
-	{64, "eb fe", (u64)-2, 0, 0},
-	{16, "e9 00 80", (u64)-0x8000, 0, 0},
-	{32, "ea 11 22 33 44 55 66", 0x44332211, 0, 0x6655},
-	{16, "9a 34 12 78 56", 0x1234, 0, 0x5678},
+	{ 64, "48 83 c0 ff", ~0ull, 0, 0 },
+	{ 64, "48 05 00 00 00 80", 0xffffffff80000000ull, 0, 0 },
+	{ 64, "48 b8 88 77 66 55 44 33 22 11", 0x1122334455667788ull, 0, 0 },
+	{ 64, "6a fe", (u64)-2, 0, 0 },
+	{ 64, "d1 e0", 1, 0, 0 },
+	{ 64, "c8 10 00 03", 0x10, 3, 0 },
+	{ 64, "eb fe", (u64)-2, 0, 0 },
+	{ 16, "e9 00 80", (u64)-0x8000, 0, 0 },
+	{ 32, "ea 11 22 33 44 55 66", 0x44332211, 0, 0x6655 },
+	{ 16, "9a 34 12 78 56", 0x1234, 0, 0x5678 },
 };
 
 static void fields_of_immediates(void **state)
@@ -175,20 +196,20 @@ static const struct {
 	const char *hex;
 	unsigned flags;
 } flags[] = {
-	{64, "90", 0},
-	{64, "f0 01 00", INSN_LOCK},
-	{64, "f3 a4", INSN_REP | INSN_BRANCH},
-	{64, "f3 a6", INSN_REP | INSN_BRANCH},
-	{64, "f2 a6", INSN_REPNE | INSN_BRANCH},
-	{64, "f2 f3 a6", INSN_REP | INSN_BRANCH}, /* the last one counts */
-	{64, "f3 c3", INSN_BRANCH},
-	{64, "f2 e8 00 00 00 00", INSN_BRANCH},
-	{64, "74 00", INSN_BRANCH},
-	{64, "e2 00", INSN_BRANCH},
-	{64, "ff e0", INSN_BRANCH},
-	{64, "6c", INSN_IO},
-	{64, "9d", INSN_END},
-	{64, "fb", INSN_END},
+	{ 64, "90", 0 },
+	{ 64, "f0 01 00", INSN_LOCK },
+	{ 64, "f3 a4", INSN_REP | INSN_BRANCH },
+	{ 64, "f3 a6", INSN_REP | INSN_BRANCH },
+	{ 64, "f2 a6", INSN_REPNE | INSN_BRANCH },
+	{ 64, "f2 f3 a6", INSN_REP | INSN_BRANCH }, /* the last one counts */
+	{ 64, "f3 c3", INSN_BRANCH },
+	{ 64, "f2 e8 00 00 00 00", INSN_BRANCH },
+	{ 64, "74 00", INSN_BRANCH },
+	{ 64, "e2 00", INSN_BRANCH },
+	{ 64, "ff e0", INSN_BRANCH },
+	{ 64, "6c", INSN_IO },
+	{ 64, "9d", INSN_END },
+	{ 64, "fb", INSN_END },
 };
 
 static void prefixes_and_ends(void **state)
@@ -215,8 +236,8 @@ static int decode_avail(struct x86_insn *i, const char *text, unsigned n)
 
 static void truncated(void **state)
 {
-	static const char text[] = "\x48\xc7\x84\xc8\x00\x01\x00\x00\x78\x56\x34\x12"; /* mov qword [rax+rcx*8+100h], 12345678h */
-	struct x86_insn i;
+	static const char text[] = "\x48\xc7\x84\xc8\x00\x01\x00\x00\x78\x56\x34\x12";
+	struct x86_insn i; /* mov qword [rax+rcx*8+100h], 12345678h */
 
 	(void)state;
 	for (unsigned n = 0; n < 12; n++)
@@ -251,16 +272,16 @@ static void undefined(void **state)
 		unsigned mode, len;
 		const char *text;
 	} row[] = {
-		{64, 1, "\x06"}, /* push es */
-		{64, 1, "\xd6"},
-		{64, 3, "\xf0\x01\xd8"}, /* lock, register destination */
-		{64, 3, "\xf0\x8b\x00"}, /* lock mov */
-		{64, 3, "\xf0\x3b\x00"}, /* lock cmp */
-		{64, 2, "\x8e\xc8"}, /* mov cs, ax */
-		{64, 2, "\x8e\xf0"}, /* mov sreg 6 */
-		{32, 2, "\xfe\xd0"}, /* group 4 /2 */
-		{64, 2, "\xff\xf8"}, /* group 5 /7 */
-		{64, 2, "\x8d\xc0"}, /* lea with a register */
+		{ 64, 1, "\x06" }, /* push es */
+		{ 64, 1, "\xd6" },
+		{ 64, 3, "\xf0\x01\xd8" }, /* lock, register destination */
+		{ 64, 3, "\xf0\x8b\x00" }, /* lock mov */
+		{ 64, 3, "\xf0\x3b\x00" }, /* lock cmp */
+		{ 64, 2, "\x8e\xc8" },     /* mov cs, ax */
+		{ 64, 2, "\x8e\xf0" },     /* mov sreg 6 */
+		{ 32, 2, "\xfe\xd0" },     /* group 4 /2 */
+		{ 64, 2, "\xff\xf8" },     /* group 5 /7 */
+		{ 64, 2, "\x8d\xc0" },     /* lea with a register */
 	};
 
 	(void)state;
@@ -268,7 +289,8 @@ static void undefined(void **state)
 		struct x86_insn i;
 
 		print_message("row %u\n", n);
-		assert_int_equal(x86_decode(&i, (const u8 *)row[n].text, row[n].len, row[n].mode), -1);
+		assert_int_equal(x86_decode(&i, (const u8 *)row[n].text, row[n].len, row[n].mode),
+				 -1);
 		assert_int_equal(i.len, row[n].len);
 		assert_non_null(i.fn);
 		assert_true(i.flags & INSN_BRANCH);
@@ -319,10 +341,14 @@ static void disassembly(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fields_of_operands), cmocka_unit_test(fields_of_addresses),
-		cmocka_unit_test(fields_of_immediates), cmocka_unit_test(prefixes_and_ends),
-		cmocka_unit_test(truncated), cmocka_unit_test(longer_than_15),
-		cmocka_unit_test(undefined), cmocka_unit_test(any_bytes),
+		cmocka_unit_test(fields_of_operands),
+		cmocka_unit_test(fields_of_addresses),
+		cmocka_unit_test(fields_of_immediates),
+		cmocka_unit_test(prefixes_and_ends),
+		cmocka_unit_test(truncated),
+		cmocka_unit_test(longer_than_15),
+		cmocka_unit_test(undefined),
+		cmocka_unit_test(any_bytes),
 		cmocka_unit_test(disassembly),
 	};
 

@@ -261,7 +261,7 @@ static bool deliver_nested(struct vcpu *v, struct x86_event e, enum event_class 
 	v->shadow = 0;
 	v->pending_dr6 = 0;
 	v->cpu.halted = false;
-	vcpu_unattend(v, ATT_SHADOW | ATT_TRAP | ATT_NO_STEP);
+	vcpu_unattend(v, ATT_SHADOW | ATT_TRAP | ATT_NO_STEP | ATT_RF);
 	for (unsigned n = 0; n < MAX_NESTED; n++) {
 		if (try_deliver(v, &e))
 			return true;

@@ -1,5 +1,5 @@
-/* ADD OR ADC SBB AND SUB XOR CMP TEST INC DEC NEG NOT XADD CMPXCHG CMPXCHG8B CMPXCHG16B (SDM 2). One vCPU runs at a time, so
- * LOCK needs no more than the decoder's check that it is allowed. */
+/* ADD OR ADC SBB AND SUB XOR CMP TEST INC DEC NEG NOT XADD CMPXCHG CMPXCHG8B CMPXCHG16B (SDM 2).
+ * One vCPU runs at a time, so LOCK needs no more than the decoder's check that it is allowed. */
 #include "x86/alu.h"
 #include "x86/exec.h"
 
@@ -7,8 +7,8 @@
 
 /* --- Two operands ----------------------------------------------------------------------------- */
 
-inline_fn void run_binary(struct vcpu *v, const struct x86_insn *i, enum alu_op op, unsigned size, enum form form,
-			  enum addr_kind kind, x86_exec_fn *general)
+inline_fn void run_binary(struct vcpu *v, const struct x86_insn *i, enum alu_op op, unsigned size,
+			  enum form form, enum addr_kind kind, x86_exec_fn *general)
 {
 	bool to_memory = form == FORM_MR || form == FORM_MI;
 	enum x86_access acc = to_memory && alu_writes(op) ? ACC_RMW : ACC_READ;
@@ -33,41 +33,41 @@ inline_fn void run_binary(struct vcpu *v, const struct x86_insn *i, enum alu_op 
 	v->cpu.cc = cc;
 }
 
-#define ALU_LIST(X)                                                                                \
-	X(add, ALU_ADD)                                                                            \
-	X(or, ALU_OR)                                                                              \
-	X(adc, ALU_ADC)                                                                            \
-	X(sbb, ALU_SBB)                                                                            \
-	X(and, ALU_AND)                                                                            \
-	X(sub, ALU_SUB)                                                                            \
-	X(xor, ALU_XOR)                                                                            \
-	X(cmp, ALU_CMP)                                                                            \
+#define ALU_LIST(X)     \
+	X(add, ALU_ADD) \
+	X(or, ALU_OR)   \
+	X(adc, ALU_ADC) \
+	X(sbb, ALU_SBB) \
+	X(and, ALU_AND) \
+	X(sub, ALU_SUB) \
+	X(xor, ALU_XOR) \
+	X(cmp, ALU_CMP) \
 	X(test, ALU_TEST)
 
-#define BINARY(name, general, form, kind, op, OP, bits)                                            \
-	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)                    \
-	{                                                                                          \
-		run_binary(v, i, OP, bits / 8, form, kind, op##bits##_##general);                  \
+#define BINARY(name, general, form, kind, op, OP, bits)                           \
+	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)   \
+	{                                                                         \
+		run_binary(v, i, OP, bits / 8, form, kind, op##bits##_##general); \
 	}
-#define BINARIES(op, OP)                                                                           \
-	FORM_LIST(BINARY, op, OP, 8)                                                               \
-	FORM_LIST(BINARY, op, OP, 16)                                                              \
-	FORM_LIST(BINARY, op, OP, 32)                                                              \
+#define BINARIES(op, OP)              \
+	FORM_LIST(BINARY, op, OP, 8)  \
+	FORM_LIST(BINARY, op, OP, 16) \
+	FORM_LIST(BINARY, op, OP, 32) \
 	FORM_LIST(BINARY, op, OP, 64)
 ALU_LIST(BINARIES)
 
 #define BINARY_ENTRY(name, general, form, kind, op, bits) [form + kind] = op##bits##_##name,
-#define BINARY_ENTRIES(op, OP)                                                                     \
-	[OP] = {{FORM_LIST(BINARY_ENTRY, op, 8)},                                                  \
-		{FORM_LIST(BINARY_ENTRY, op, 16)},                                                 \
-		{FORM_LIST(BINARY_ENTRY, op, 32)},                                                 \
-		{FORM_LIST(BINARY_ENTRY, op, 64)}},
-static x86_exec_fn *const binary_fns[ALU_OPS][4][FORMS] = {ALU_LIST(BINARY_ENTRIES)};
+#define BINARY_ENTRIES(op, OP)                        \
+	[OP] = { { FORM_LIST(BINARY_ENTRY, op, 8) },  \
+		 { FORM_LIST(BINARY_ENTRY, op, 16) }, \
+		 { FORM_LIST(BINARY_ENTRY, op, 32) }, \
+		 { FORM_LIST(BINARY_ENTRY, op, 64) } },
+static x86_exec_fn *const binary_fns[ALU_OPS][4][FORMS] = { ALU_LIST(BINARY_ENTRIES) };
 
 /* --- One operand ------------------------------------------------------------------------------ */
 
-inline_fn void run_unary(struct vcpu *v, const struct x86_insn *i, enum alu_unary op, unsigned size, enum place place,
-			 enum addr_kind kind, x86_exec_fn *general)
+inline_fn void run_unary(struct vcpu *v, const struct x86_insn *i, enum alu_unary op, unsigned size,
+			 enum place place, enum addr_kind kind, x86_exec_fn *general)
 {
 	u16 cc = v->cpu.cc;
 	struct mem_ref m;
@@ -85,36 +85,36 @@ inline_fn void run_unary(struct vcpu *v, const struct x86_insn *i, enum alu_unar
 	v->cpu.cc = cc;
 }
 
-#define UNARY_LIST(X)                                                                              \
-	X(inc, ALU_INC)                                                                            \
-	X(dec, ALU_DEC)                                                                            \
-	X(neg, ALU_NEG)                                                                            \
+#define UNARY_LIST(X)   \
+	X(inc, ALU_INC) \
+	X(dec, ALU_DEC) \
+	X(neg, ALU_NEG) \
 	X(not, ALU_NOT)
 
-#define UNARY(name, general, place, kind, op, OP, bits)                                            \
-	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)                    \
-	{                                                                                          \
-		run_unary(v, i, OP, bits / 8, place, kind, op##bits##_##general);                  \
+#define UNARY(name, general, place, kind, op, OP, bits)                           \
+	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)   \
+	{                                                                         \
+		run_unary(v, i, OP, bits / 8, place, kind, op##bits##_##general); \
 	}
-#define UNARIES(op, OP)                                                                            \
-	PLACE_LIST(UNARY, op, OP, 8)                                                               \
-	PLACE_LIST(UNARY, op, OP, 16)                                                              \
-	PLACE_LIST(UNARY, op, OP, 32)                                                              \
+#define UNARIES(op, OP)               \
+	PLACE_LIST(UNARY, op, OP, 8)  \
+	PLACE_LIST(UNARY, op, OP, 16) \
+	PLACE_LIST(UNARY, op, OP, 32) \
 	PLACE_LIST(UNARY, op, OP, 64)
 UNARY_LIST(UNARIES)
 
 #define UNARY_ENTRY(name, general, place, kind, op, bits) [place + kind] = op##bits##_##name,
-#define UNARY_ENTRIES(op, OP)                                                                      \
-	[OP] = {{PLACE_LIST(UNARY_ENTRY, op, 8)},                                                  \
-		{PLACE_LIST(UNARY_ENTRY, op, 16)},                                                 \
-		{PLACE_LIST(UNARY_ENTRY, op, 32)},                                                 \
-		{PLACE_LIST(UNARY_ENTRY, op, 64)}},
-static x86_exec_fn *const unary_fns[ALU_UNARIES][4][PLACES] = {UNARY_LIST(UNARY_ENTRIES)};
+#define UNARY_ENTRIES(op, OP)                         \
+	[OP] = { { PLACE_LIST(UNARY_ENTRY, op, 8) },  \
+		 { PLACE_LIST(UNARY_ENTRY, op, 16) }, \
+		 { PLACE_LIST(UNARY_ENTRY, op, 32) }, \
+		 { PLACE_LIST(UNARY_ENTRY, op, 64) } },
+static x86_exec_fn *const unary_fns[ALU_UNARIES][4][PLACES] = { UNARY_LIST(UNARY_ENTRIES) };
 
 /* --- XADD, CMPXCHG ---------------------------------------------------------------------------- */
 
-inline_fn void run_xadd(struct vcpu *v, const struct x86_insn *i, unsigned size, enum place place, enum addr_kind kind,
-			x86_exec_fn *general)
+inline_fn void run_xadd(struct vcpu *v, const struct x86_insn *i, unsigned size, enum place place,
+			enum addr_kind kind, x86_exec_fn *general)
 {
 	struct mem_ref m;
 	u16 cc = 0;
@@ -124,7 +124,8 @@ inline_fn void run_xadd(struct vcpu *v, const struct x86_insn *i, unsigned size,
 		return;
 	}
 
-	u64 a = place == PLACE_REG ? reg_get(v, &i->op[0], size) : mem_get(v, &m, size, ACC_RMW, kind);
+	u64 a = place == PLACE_REG ? reg_get(v, &i->op[0], size)
+				   : mem_get(v, &m, size, ACC_RMW, kind);
 	u64 sum = alu_binary(ALU_ADD, size, a, reg_get(v, &i->op[1], size), &cc);
 
 	/* The source first: if both are one register, the sum stays. */
@@ -143,9 +144,9 @@ inline_fn u16 host_cmpxchg(unsigned size, u64 *dest, u64 *acc, u64 src)
 {
 	u16 cc;
 
-#define CMPXCHG(op)                                                                                \
-	asm("cmpxchg" op "\n\tmovq %%rax, %[after]" CC_SAVE                                        \
-	    : [d] "+q"(*dest), [after] "=&r"(*acc), "=a"(cc)                                       \
+#define CMPXCHG(op)                                          \
+	asm("cmpxchg" op "\n\tmovq %%rax, %[after]" CC_SAVE  \
+	    : [d] "+q"(*dest), [after] "=&r"(*acc), "=a"(cc) \
 	    : [s] "q"(src), "a"(*acc))
 	switch (size) {
 	case 1: CMPXCHG("b %b[s], %b[d]"); break;
@@ -158,8 +159,8 @@ inline_fn u16 host_cmpxchg(unsigned size, u64 *dest, u64 *acc, u64 src)
 }
 
 /* The destination is written in any case: with its old value if the comparison fails. */
-inline_fn void run_cmpxchg(struct vcpu *v, const struct x86_insn *i, unsigned size, enum place place, enum addr_kind kind,
-			   x86_exec_fn *general)
+inline_fn void run_cmpxchg(struct vcpu *v, const struct x86_insn *i, unsigned size,
+			   enum place place, enum addr_kind kind, x86_exec_fn *general)
 {
 	u64 src = reg_get(v, &i->op[1], size), acc = v->cpu.gpr[RAX], dest;
 	u16 cc;
@@ -189,27 +190,27 @@ inline_fn void run_cmpxchg(struct vcpu *v, const struct x86_insn *i, unsigned si
 	v->cpu.cc = cc;
 }
 
-#define EXCHANGE(name, general, place, kind, op, bits)                                             \
-	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)                    \
-	{                                                                                          \
-		run_##op(v, i, bits / 8, place, kind, op##bits##_##general);                       \
+#define EXCHANGE(name, general, place, kind, op, bits)                          \
+	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i) \
+	{                                                                       \
+		run_##op(v, i, bits / 8, place, kind, op##bits##_##general);    \
 	}
-#define EXCHANGES(op)                                                                              \
-	PLACE_LIST(EXCHANGE, op, 8)                                                                \
-	PLACE_LIST(EXCHANGE, op, 16)                                                               \
-	PLACE_LIST(EXCHANGE, op, 32)                                                               \
+#define EXCHANGES(op)                \
+	PLACE_LIST(EXCHANGE, op, 8)  \
+	PLACE_LIST(EXCHANGE, op, 16) \
+	PLACE_LIST(EXCHANGE, op, 32) \
 	PLACE_LIST(EXCHANGE, op, 64)
 EXCHANGES(xadd)
 EXCHANGES(cmpxchg)
 
-static x86_exec_fn *const xadd_fns[4][PLACES] = {{PLACE_LIST(UNARY_ENTRY, xadd, 8)},
-						 {PLACE_LIST(UNARY_ENTRY, xadd, 16)},
-						 {PLACE_LIST(UNARY_ENTRY, xadd, 32)},
-						 {PLACE_LIST(UNARY_ENTRY, xadd, 64)}};
-static x86_exec_fn *const cmpxchg_fns[4][PLACES] = {{PLACE_LIST(UNARY_ENTRY, cmpxchg, 8)},
-						    {PLACE_LIST(UNARY_ENTRY, cmpxchg, 16)},
-						    {PLACE_LIST(UNARY_ENTRY, cmpxchg, 32)},
-						    {PLACE_LIST(UNARY_ENTRY, cmpxchg, 64)}};
+static x86_exec_fn *const xadd_fns[4][PLACES] = { { PLACE_LIST(UNARY_ENTRY, xadd, 8) },
+						  { PLACE_LIST(UNARY_ENTRY, xadd, 16) },
+						  { PLACE_LIST(UNARY_ENTRY, xadd, 32) },
+						  { PLACE_LIST(UNARY_ENTRY, xadd, 64) } };
+static x86_exec_fn *const cmpxchg_fns[4][PLACES] = { { PLACE_LIST(UNARY_ENTRY, cmpxchg, 8) },
+						     { PLACE_LIST(UNARY_ENTRY, cmpxchg, 16) },
+						     { PLACE_LIST(UNARY_ENTRY, cmpxchg, 32) },
+						     { PLACE_LIST(UNARY_ENTRY, cmpxchg, 64) } };
 
 static void set_zf(struct vcpu *v, bool zf)
 {

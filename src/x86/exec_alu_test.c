@@ -1,4 +1,5 @@
-/* Addition, logic, comparison and exchange: flags, widths, addressing, and what a fault leaves alone. */
+/* Addition, logic, comparison and exchange: flags, widths, addressing, and what a fault leaves
+ * alone. */
 #include "x86/exec_test.h"
 
 static void flags_of_sizes(void **state)
@@ -7,17 +8,19 @@ static void flags_of_sizes(void **state)
 		const char *hex;
 		u64 a, b, result, flags;
 	} row[] = {
-		{"00 d8", 0xff, 1, 0, FL_CF | FL_PF | FL_AF | FL_ZF}, /* add al, bl */
-		{"66 01 d8", 0x7fff, 1, 0x8000, FL_OF | FL_SF | FL_PF | FL_AF},
-		{"01 d8", 0xffffffff80000000, 0x80000000, 0, FL_CF | FL_OF | FL_ZF | FL_PF},
-		{"48 01 d8", 0x7fffffffffffffff, 1, 0x8000000000000000, FL_OF | FL_SF | FL_PF | FL_AF},
-		{"29 d8", 0, 1, 0xffffffff, FL_CF | FL_SF | FL_PF | FL_AF}, /* sub eax, ebx */
-		{"28 d8", 0x5500, 1, 0x55ff, FL_CF | FL_SF | FL_PF | FL_AF},
-		{"00 dc", 0xff77, 1, 0x77, FL_CF | FL_PF | FL_AF | FL_ZF}, /* add ah, bl */
-		{"31 d8", 0x1111222233334444, 0x33334444, 0, FL_ZF | FL_PF},
-		{"66 31 d8", 0x1111222233334444, 0x4444, 0x1111222233330000, FL_ZF | FL_PF},
-		{"f7 d8", 0x80000000, 0, 0x80000000, FL_CF | FL_OF | FL_SF | FL_PF}, /* neg eax */
-		{"39 d8", 0xffffffff00000005, 5, 0xffffffff00000005, FL_ZF | FL_PF}, /* cmp writes nothing */
+		{ "00 d8", 0xff, 1, 0, FL_CF | FL_PF | FL_AF | FL_ZF }, /* add al, bl */
+		{ "66 01 d8", 0x7fff, 1, 0x8000, FL_OF | FL_SF | FL_PF | FL_AF },
+		{ "01 d8", 0xffffffff80000000, 0x80000000, 0, FL_CF | FL_OF | FL_ZF | FL_PF },
+		{ "48 01 d8", 0x7fffffffffffffff, 1, 0x8000000000000000,
+		  FL_OF | FL_SF | FL_PF | FL_AF },
+		{ "29 d8", 0, 1, 0xffffffff, FL_CF | FL_SF | FL_PF | FL_AF }, /* sub eax, ebx */
+		{ "28 d8", 0x5500, 1, 0x55ff, FL_CF | FL_SF | FL_PF | FL_AF },
+		{ "00 dc", 0xff77, 1, 0x77, FL_CF | FL_PF | FL_AF | FL_ZF }, /* add ah, bl */
+		{ "31 d8", 0x1111222233334444, 0x33334444, 0, FL_ZF | FL_PF },
+		{ "66 31 d8", 0x1111222233334444, 0x4444, 0x1111222233330000, FL_ZF | FL_PF },
+		{ "f7 d8", 0x80000000, 0, 0x80000000, FL_CF | FL_OF | FL_SF | FL_PF }, /* neg eax */
+		{ "39 d8", 0xffffffff00000005, 5, 0xffffffff00000005,
+		  FL_ZF | FL_PF }, /* cmp writes nothing */
 	};
 	struct machine *m = *state;
 
@@ -58,10 +61,12 @@ static void memory_kinds(void **state)
 		const char *hex;
 		u64 at;
 	} row[] = {
-		{64, "48 01 03", 0x4000}, {64, "65 48 01 03", 0x4000}, {64, "67 48 01 03", 0x4000},
-		{64, "48 01 03", 0x4001}, {64, "48 01 03", 0x4ffd}, {64, "65 48 01 03", 0x4ffd},
-		{32, "01 03", 0x4000}, {32, "65 01 03", 0x4000}, {32, "67 01 07", 0x4000},
-		{32, "01 03", 0x4fff}, {16, "66 01 07", 0x4000}, {16, "66 01 07", 0x4ffe},
+		{ 64, "48 01 03", 0x4000 },    { 64, "65 48 01 03", 0x4000 },
+		{ 64, "67 48 01 03", 0x4000 }, { 64, "48 01 03", 0x4001 },
+		{ 64, "48 01 03", 0x4ffd },    { 64, "65 48 01 03", 0x4ffd },
+		{ 32, "01 03", 0x4000 },       { 32, "65 01 03", 0x4000 },
+		{ 32, "67 01 07", 0x4000 },    { 32, "01 03", 0x4fff },
+		{ 16, "66 01 07", 0x4000 },    { 16, "66 01 07", 0x4ffe },
 	};
 	struct machine *m = *state;
 
@@ -71,7 +76,8 @@ static void memory_kinds(void **state)
 		m->r[RBX] = row[n].at;
 		poke(m, row[n].at - 8, ~0ull, 8);
 		poke(m, row[n].at + 8, ~0ull, 8);
-		for (unsigned times = 1; times <= 2; times++) { /* the second finds the page in the TLB */
+		for (unsigned times = 1; times <= 2;
+		     times++) { /* the second finds the page in the TLB */
 			poke(m, row[n].at, 0x22222222, 8);
 			assert_int_equal(run(m, row[n].hex), NO_EXC);
 			assert_int_equal(peek(m, row[n].at, 8), 0x33333333);
@@ -173,7 +179,7 @@ static void compare_exchange_wide(void **state)
 	assert_int_equal(m->r[RDX], 0x4444);
 	m->r[RDI] = 0x4008;
 	assert_int_equal(run(m, "48 0f c7 0f"), EXC_GP); /* not aligned */
-	assert_int_equal(run(m, "0f c7 0f"), NO_EXC); /* the 8-byte one need not be */
+	assert_int_equal(run(m, "0f c7 0f"), NO_EXC);    /* the 8-byte one need not be */
 }
 
 int main(void)
@@ -185,8 +191,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(segment_limit, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(non_canonical, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(compare_exchange, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(compare_exchange_writes, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(compare_exchange_wide, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(compare_exchange_writes, machine_setup,
+						machine_teardown),
+		cmocka_unit_test_setup_teardown(compare_exchange_wide, machine_setup,
+						machine_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,8 @@
 
 enum bit_op { BIT_BT, BIT_BTS, BIT_BTR, BIT_BTC, BIT_OPS };
 
-/* CF is the old bit; the other flags stay, as on all processors since the 80486 although only ZF is documented to. */
+/* CF is the old bit; the other flags stay, as on all processors since the 80486 although only ZF is
+ * documented to. */
 inline_fn u64 bit_change(enum bit_op op, u64 a, unsigned bit, u16 *cc)
 {
 	*cc = (u16)((*cc & ~CC_CF) | (a >> bit & 1) << 8);
@@ -21,13 +22,15 @@ inline_fn u64 bit_change(enum bit_op op, u64 a, unsigned bit, u16 *cc)
 inline_fn void run_bit_reg(struct vcpu *v, const struct x86_insn *i, enum bit_op op, unsigned size)
 {
 	u64 index = i->op[1].kind == OPK_IMM ? i->imm : v->cpu.gpr[i->op[1].reg];
-	u64 a = bit_change(op, reg_get(v, &i->op[0], size), (unsigned)index & (8 * size - 1), &v->cpu.cc);
+	u64 a = bit_change(op, reg_get(v, &i->op[0], size), (unsigned)index & (8 * size - 1),
+			   &v->cpu.cc);
 
 	if (op != BIT_BT)
 		gpr_set(v, i->op[0].reg, a, size);
 }
 
-/* A bit number in a register is signed and reaches memory on both sides of the operand; an immediate one is cut to it. */
+/* A bit number in a register is signed and reaches memory on both sides of the operand; an
+ * immediate one is cut to it. */
 inline_fn void run_bit_mem(struct vcpu *v, const struct x86_insn *i, enum bit_op op, unsigned size)
 {
 	enum x86_access acc = op == BIT_BT ? ACC_READ : ACC_RMW;
@@ -49,35 +52,35 @@ inline_fn void run_bit_mem(struct vcpu *v, const struct x86_insn *i, enum bit_op
 	v->cpu.cc = cc;
 }
 
-#define BIT_FNS(op, OP, bits)                                                                      \
-	static void op##bits##_r(struct vcpu *v, const struct x86_insn *i)                         \
-	{                                                                                          \
-		run_bit_reg(v, i, OP, bits / 8);                                                   \
-	}                                                                                          \
-	static void op##bits##_m(struct vcpu *v, const struct x86_insn *i)                         \
-	{                                                                                          \
-		run_bit_mem(v, i, OP, bits / 8);                                                   \
+#define BIT_FNS(op, OP, bits)                                              \
+	static void op##bits##_r(struct vcpu *v, const struct x86_insn *i) \
+	{                                                                  \
+		run_bit_reg(v, i, OP, bits / 8);                           \
+	}                                                                  \
+	static void op##bits##_m(struct vcpu *v, const struct x86_insn *i) \
+	{                                                                  \
+		run_bit_mem(v, i, OP, bits / 8);                           \
 	}
 #define BIT_SIZES(op, OP) BIT_FNS(op, OP, 16) BIT_FNS(op, OP, 32) BIT_FNS(op, OP, 64)
-#define BIT_LIST(X) X(bt, BIT_BT) X(bts, BIT_BTS) X(btr, BIT_BTR) X(btc, BIT_BTC)
+#define BIT_LIST(X)       X(bt, BIT_BT) X(bts, BIT_BTS) X(btr, BIT_BTR) X(btc, BIT_BTC)
 BIT_LIST(BIT_SIZES)
 
-#define BIT_ENTRIES(op, OP)                                                                        \
-	[OP] = {{op##16_r, op##16_m}, {op##32_r, op##32_m}, {op##64_r, op##64_m}},
-static x86_exec_fn *const bit_fns[BIT_OPS][3][2] = {BIT_LIST(BIT_ENTRIES)};
+#define BIT_ENTRIES(op, OP) \
+	[OP] = { { op##16_r, op##16_m }, { op##32_r, op##32_m }, { op##64_r, op##64_m } },
+static x86_exec_fn *const bit_fns[BIT_OPS][3][2] = { BIT_LIST(BIT_ENTRIES) };
 
 /* --- BSF, BSR --------------------------------------------------------------------------------- */
 
 /* The whole destination register goes in: a source of zero leaves of it what the host leaves. */
-#define HOST_SCAN(op)                                                                              \
-	switch (size) {                                                                            \
-	case 2: asm(CC_LOAD op "w %w2, %w0" CC_SAVE : "+r"(dest), "+a"(cc) : "r"(src)); break;     \
-	case 4: asm(CC_LOAD op "l %k2, %k0" CC_SAVE : "+r"(dest), "+a"(cc) : "r"(src)); break;     \
-	default: asm(CC_LOAD op "q %q2, %q0" CC_SAVE : "+r"(dest), "+a"(cc) : "r"(src));           \
+#define HOST_SCAN(op)                                                                          \
+	switch (size) {                                                                        \
+	case 2: asm(CC_LOAD op "w %w2, %w0" CC_SAVE : "+r"(dest), "+a"(cc) : "r"(src)); break; \
+	case 4: asm(CC_LOAD op "l %k2, %k0" CC_SAVE : "+r"(dest), "+a"(cc) : "r"(src)); break; \
+	default: asm(CC_LOAD op "q %q2, %q0" CC_SAVE : "+r"(dest), "+a"(cc) : "r"(src));       \
 	}
 
-inline_fn void run_scan(struct vcpu *v, const struct x86_insn *i, bool reverse, unsigned size, enum place place,
-			enum addr_kind kind, x86_exec_fn *general)
+inline_fn void run_scan(struct vcpu *v, const struct x86_insn *i, bool reverse, unsigned size,
+			enum place place, enum addr_kind kind, x86_exec_fn *general)
 {
 	u64 dest = v->cpu.gpr[i->op[0].reg];
 	u16 cc = v->cpu.cc;
@@ -88,7 +91,8 @@ inline_fn void run_scan(struct vcpu *v, const struct x86_insn *i, bool reverse, 
 		return;
 	}
 
-	u64 src = place == PLACE_MEM ? mem_get(v, &m, size, ACC_READ, kind) : reg_get(v, &i->op[1], size);
+	u64 src = place == PLACE_MEM ? mem_get(v, &m, size, ACC_READ, kind)
+				     : reg_get(v, &i->op[1], size);
 
 	if (reverse)
 		HOST_SCAN("bsr")
@@ -98,19 +102,19 @@ inline_fn void run_scan(struct vcpu *v, const struct x86_insn *i, bool reverse, 
 	v->cpu.cc = cc;
 }
 
-#define SCAN(name, general, place, kind, op, reverse, bits)                                        \
-	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)                    \
-	{                                                                                          \
-		run_scan(v, i, reverse, bits / 8, place, kind, op##bits##_##general);              \
+#define SCAN(name, general, place, kind, op, reverse, bits)                           \
+	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)       \
+	{                                                                             \
+		run_scan(v, i, reverse, bits / 8, place, kind, op##bits##_##general); \
 	}
 #define SCAN_ENTRY(name, general, place, kind, op, bits) [place + kind] = op##bits##_##name,
-#define SCANS(op, reverse)                                                                         \
-	PLACE_LIST(SCAN, op, reverse, 16)                                                          \
-	PLACE_LIST(SCAN, op, reverse, 32)                                                          \
-	PLACE_LIST(SCAN, op, reverse, 64)                                                          \
-	static x86_exec_fn *const op##_fns[3][PLACES] = {{PLACE_LIST(SCAN_ENTRY, op, 16)},         \
-							 {PLACE_LIST(SCAN_ENTRY, op, 32)},         \
-							 {PLACE_LIST(SCAN_ENTRY, op, 64)}};
+#define SCANS(op, reverse)                                                                    \
+	PLACE_LIST(SCAN, op, reverse, 16)                                                     \
+	PLACE_LIST(SCAN, op, reverse, 32)                                                     \
+	PLACE_LIST(SCAN, op, reverse, 64)                                                     \
+	static x86_exec_fn *const op##_fns[3][PLACES] = { { PLACE_LIST(SCAN_ENTRY, op, 16) }, \
+							  { PLACE_LIST(SCAN_ENTRY, op, 32) }, \
+							  { PLACE_LIST(SCAN_ENTRY, op, 64) } };
 SCANS(bsf, false)
 SCANS(bsr, true)
 

@@ -21,7 +21,8 @@ static void in_registers(void **state)
 	assert_int_equal(m->r[RAX], 1ull << 63 | 1ull << 33);
 }
 
-/* The bit number in a register is signed; the access is of the operand's size at a multiple of it from the base. */
+/* The bit number in a register is signed; the access is of the operand's size at a multiple of it
+ * from the base. */
 static void in_memory(void **state)
 {
 	static const struct {
@@ -29,11 +30,16 @@ static void in_memory(void **state)
 		u64 rcx, at;
 		unsigned bit;
 	} row[] = {
-		{"0f ab 0b", 0, 0x4800, 0}, {"0f ab 0b", 37, 0x4804, 5}, {"0f ab 0b", (u32)-1, 0x47fc, 31},
-		{"66 0f ab 0b", 0xffff, 0x47fe, 15}, {"66 0f ab 0b", 0x7fff, 0x57fe, 15},
-		{"48 0f ab 0b", (u64)-64, 0x47f8, 0}, {"48 0f ab 0b", (u64)-65, 0x47f0, 63},
-		{"0f ab 0b", 0xdead00000021, 0x4804, 1}, {"0f ba 2b 3f", 99, 0x4800, 31},
-		{"0f ab 0d f9 37 00 00", 32, 0x4804, 0}, /* rip-relative: CODE_AT + 7 + 37f9 */
+		{ "0f ab 0b", 0, 0x4800, 0 },
+		{ "0f ab 0b", 37, 0x4804, 5 },
+		{ "0f ab 0b", (u32)-1, 0x47fc, 31 },
+		{ "66 0f ab 0b", 0xffff, 0x47fe, 15 },
+		{ "66 0f ab 0b", 0x7fff, 0x57fe, 15 },
+		{ "48 0f ab 0b", (u64)-64, 0x47f8, 0 },
+		{ "48 0f ab 0b", (u64)-65, 0x47f0, 63 },
+		{ "0f ab 0b", 0xdead00000021, 0x4804, 1 },
+		{ "0f ba 2b 3f", 99, 0x4800, 31 },
+		{ "0f ab 0d f9 37 00 00", 32, 0x4804, 0 }, /* rip-relative: CODE_AT + 7 + 37f9 */
 	};
 	struct machine *m = *state;
 

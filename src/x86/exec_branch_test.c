@@ -1,10 +1,7 @@
 /* Near control transfer: conditions, widths, limits, and the stack. */
 #include "x86/exec_test.h"
 
-static u64 rip(const struct machine *m)
-{
-	return m->v->cpu.rip;
-}
+static u64 rip(const struct machine *m) { return m->v->cpu.rip; }
 
 /* Every condition against every combination of the flags it looks at. */
 static void conditions(void **state)
@@ -13,16 +10,17 @@ static void conditions(void **state)
 
 	for (unsigned k = 0; k < 32; k++) {
 		bool cf = k & 1, zf = k & 2, sf = k & 4, of = k & 8, pf = k & 16;
-		bool holds[8] = {of, cf, zf, cf || zf, sf, pf, sf != of, zf || sf != of};
+		bool holds[8] = { of, cf, zf, cf || zf, sf, pf, sf != of, zf || sf != of };
 
-		x86_set_rflags(&m->v->cpu, (cf ? FL_CF : 0) | (zf ? FL_ZF : 0) | (sf ? FL_SF : 0) | (of ? FL_OF : 0) |
-						   (pf ? FL_PF : 0));
+		x86_set_rflags(&m->v->cpu, (cf ? FL_CF : 0) | (zf ? FL_ZF : 0) | (sf ? FL_SF : 0) |
+						   (of ? FL_OF : 0) | (pf ? FL_PF : 0));
 		for (unsigned cond = 0; cond < 16; cond++) {
 			char hex[16];
 
 			snprintf(hex, sizeof(hex), "%02x 10", 0x70 + cond);
 			assert_int_equal(run(m, hex), NO_EXC);
-			assert_int_equal(rip(m), CODE_AT + 2 + (holds[cond / 2] != (cond & 1) ? 0x10 : 0));
+			assert_int_equal(rip(m),
+					 CODE_AT + 2 + (holds[cond / 2] != (cond & 1) ? 0x10 : 0));
 		}
 	}
 }
@@ -82,11 +80,9 @@ static void call_and_return(void **state)
 		unsigned mode, size;
 		const char *call, *ret, *ret_n;
 	} row[] = {
-		{64, 8, "ff d0", "c3", "c2 10 00"},
-		{32, 4, "ff d0", "c3", "c2 10 00"},
-		{32, 2, "66 ff d0", "66 c3", "66 c2 10 00"},
-		{16, 2, "ff d0", "c3", "c2 10 00"},
-		{16, 4, "66 ff d0", "66 c3", "66 c2 10 00"},
+		{ 64, 8, "ff d0", "c3", "c2 10 00" },          { 32, 4, "ff d0", "c3", "c2 10 00" },
+		{ 32, 2, "66 ff d0", "66 c3", "66 c2 10 00" }, { 16, 2, "ff d0", "c3", "c2 10 00" },
+		{ 16, 4, "66 ff d0", "66 c3", "66 c2 10 00" },
 	};
 	struct machine *m = *state;
 
@@ -167,7 +163,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(conditions, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(widths, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(targets_are_checked, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(targets_are_checked, machine_setup,
+						machine_teardown),
 		cmocka_unit_test_setup_teardown(call_and_return, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(through_memory, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(loops, machine_setup, machine_teardown),

@@ -1,5 +1,6 @@
 /* Control transfers that may change the code segment: far JMP, CALL and RET, IRET, software interrupts, BOUND (SDM 2, by name;
  * SDM 3A 5.8). */
+#include "x86/debug.h"
 #include "x86/event.h"
 #include "x86/operand.h"
 #include "x86/seg.h"
@@ -325,9 +326,10 @@ static u64 iret_mask(const struct x86_cpu *cpu, unsigned size)
 	return mask;
 }
 
-static void merge_flags(struct x86_cpu *cpu, u64 flags, u64 mask)
+static void merge_flags(struct vcpu *v, u64 flags, u64 mask)
 {
-	x86_set_rflags(cpu, (x86_rflags(cpu) & ~mask) | (flags & mask));
+	x86_set_rflags(&v->cpu, (x86_rflags(&v->cpu) & ~mask) | (flags & mask));
+	x86_rf_loaded(v);
 }
 
 static void iret_real(struct vcpu *v, unsigned size)
@@ -338,7 +340,7 @@ static void iret_real(struct vcpu *v, unsigned size)
 	u64 flags = stack_pop(v, &s, size);
 
 	real_return(v, &s, rip, sel);
-	merge_flags(&v->cpu, flags, iret_mask(&v->cpu, size));
+	merge_flags(v, flags, iret_mask(&v->cpu, size));
 	x86_mode_changed(v);
 }
 
@@ -366,7 +368,7 @@ static void iret_v86(struct vcpu *v, unsigned size)
 		mask |= FL_IF | (size > 2 ? FL_RF | FL_AC | FL_ID : 0);
 	}
 	real_return(v, &s, rip, sel);
-	merge_flags(cpu, flags, mask);
+	merge_flags(v, flags, mask);
 	x86_mode_changed(v);
 }
 
@@ -382,7 +384,7 @@ static void iret_to_v86(struct vcpu *v, struct x86_stack *s, u64 rip, u16 sel, u
 		data[n] = (u16)stack_pop(v, s, 4);
 	if (rip > 0xffff)
 		x86_raise_gp0(v);
-	x86_set_rflags(cpu, flags);
+	merge_flags(v, flags, ~0ull);
 	x86_set_real_seg(v, CS, sel);
 	x86_set_real_seg(v, SS, ss);
 	for (unsigned n = 0; n < ARRAY_LEN(order); n++)
@@ -425,7 +427,7 @@ static void iret_protected(struct vcpu *v, unsigned size, u64 next)
 	}
 	seg_check_rip(v, &cs, rip, 0);
 	seg_mark_accessed(v, &cs);
-	merge_flags(cpu, flags, iret_mask(cpu, size));
+	merge_flags(v, flags, iret_mask(cpu, size));
 	finish_return(v, &s, cs, rip);
 }
 

@@ -1,5 +1,5 @@
-/* CLC STC CMC CLD STD LAHF SAHF SALC CLI STI CLAC STAC (SDM 2), with the virtual interrupt flag of virtual-8086 mode and of
- * protected mode (SDM 3B 21.3, 21.4). */
+/* CLC STC CMC CLD STD LAHF SAHF SALC CLI STI CLAC STAC (SDM 2), with the virtual interrupt flag of
+ * virtual-8086 mode and of protected mode (SDM 3B 21.3, 21.4). */
 #include "x86/alu.h"
 #include "x86/exec.h"
 

@@ -33,7 +33,8 @@ static void single_flags(void **state)
 	assert_int_equal(m->r[RAX], 0x12ff);
 }
 
-/* The flag that CLI clears and STI sets, or 0 for #GP(0) (SDM 2 CLI, table 3-7; STI, table 4-18). */
+/* The flag that CLI clears and STI sets, or 0 for #GP(0) (SDM 2 CLI, table 3-7; STI, table
+ * 4-18). */
 static void interrupt_flag_privilege(void **state)
 {
 	static const struct {
@@ -41,20 +42,13 @@ static void interrupt_flag_privilege(void **state)
 		unsigned cpl, iopl;
 		u64 cr4, flag;
 	} row[] = {
-		{false, false, 0, 0, 0, FL_IF},
-		{true, false, 0, 0, 0, FL_IF},
-		{true, false, 1, 1, 0, FL_IF},
-		{true, false, 2, 1, 0, 0},
-		{true, false, 3, 3, 0, FL_IF},
-		{true, false, 3, 2, 0, 0},
-		{true, false, 3, 2, CR4_VME, 0},
-		{true, false, 3, 2, CR4_PVI, FL_VIF},
-		{true, false, 2, 1, CR4_PVI, 0},
-		{true, true, 3, 3, 0, FL_IF},
-		{true, true, 3, 3, CR4_VME, FL_IF},
-		{true, true, 3, 0, 0, 0},
-		{true, true, 3, 0, CR4_PVI, 0},
-		{true, true, 3, 0, CR4_VME, FL_VIF},
+		{ false, false, 0, 0, 0, FL_IF },     { true, false, 0, 0, 0, FL_IF },
+		{ true, false, 1, 1, 0, FL_IF },      { true, false, 2, 1, 0, 0 },
+		{ true, false, 3, 3, 0, FL_IF },      { true, false, 3, 2, 0, 0 },
+		{ true, false, 3, 2, CR4_VME, 0 },    { true, false, 3, 2, CR4_PVI, FL_VIF },
+		{ true, false, 2, 1, CR4_PVI, 0 },    { true, true, 3, 3, 0, FL_IF },
+		{ true, true, 3, 3, CR4_VME, FL_IF }, { true, true, 3, 0, 0, 0 },
+		{ true, true, 3, 0, CR4_PVI, 0 },     { true, true, 3, 0, CR4_VME, FL_VIF },
 	};
 	struct machine *m = *state;
 	struct x86_cpu *cpu = &m->v->cpu;
@@ -116,9 +110,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(single_flags, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(interrupt_flag_privilege, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(interrupt_flag_privilege, machine_setup,
+						machine_teardown),
 		cmocka_unit_test_setup_teardown(shadow, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(alignment_check_flag, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(alignment_check_flag, machine_setup,
+						machine_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

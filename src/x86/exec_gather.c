@@ -1,16 +1,19 @@
-/* Vector instructions that access memory element by element: EVEX masking with fault suppression, gathers and scatters, compress and
- * expand, VMASKMOV, MASKMOVDQU (SDM 2A 2.7.11, 2C VGATHER, VPSCATTER, VMASKMOV; 1 14.9). Only selected elements are accessed and may
- * fault, lowest first. */
+/* Vector instructions that access memory element by element: EVEX masking with fault
+ * suppression, gathers and scatters, compress and expand, VMASKMOV, MASKMOVDQU (SDM 2A 2.7.11,
+ * 2C VGATHER, VPSCATTER, VMASKMOV; 1 14.9). Only selected elements are accessed and may fault,
+ * lowest first. */
 #include "x86/exec_host.h"
 
 #include <Zydis/Zydis.h>
 
-static gva_t element_address(struct vcpu *v, const struct x86_insn *i, u64 off, unsigned size, enum x86_access acc)
+static gva_t element_address(struct vcpu *v, const struct x86_insn *i, u64 off, unsigned size,
+			     enum x86_access acc)
 {
 	return x86_linear(v, i->seg, off & bits_mask(8 * i->addrsize), size, acc);
 }
 
-/* The whole operand if it can be accessed directly, whatever the mask says: the host suppresses nothing then, for nothing faults. */
+/* The whole operand if it can be accessed directly, whatever the mask says: the host suppresses
+ * nothing then, for nothing faults. */
 static u8 *whole_operand(struct vcpu *v, const struct x86_insn *i, unsigned size, bool store)
 {
 	u64 a = x86_ea(v, i);
@@ -22,7 +25,13 @@ static u8 *whole_operand(struct vcpu *v, const struct x86_insn *i, unsigned size
 	return host_direct(v, a, size, store);
 }
 
-/* --- EVEX masking ------------------------------------------------------------------------------- */
+/* The linear address that alignment is about; no check of the segment. */
+static u64 operand_linear(const struct vcpu *v, const struct x86_insn *i)
+{
+	return x86_ea(v, i) + (i->seg < FS && x86_64bit(&v->cpu) ? 0 : v->cpu.seg[i->seg].base);
+}
+
+/* --- EVEX masking --- */
 
 /* Elements of memory that a mask selects, a bit each. */
 static u64 selected_elements(const struct x86_cpu *cpu, const struct thunk *t)
@@ -34,47 +43,66 @@ static u64 selected_elements(const struct x86_cpu *cpu, const struct thunk *t)
 	return elements;
 }
 
-static void load_selected(struct vcpu *v, const struct x86_insn *i, const struct thunk *t, u64 elements, u8 *to)
+/* Elements of a masked operand: alignment is checked for the operand, if at all. */
+static u64 element_read(struct vcpu *v, gva_t a, unsigned size)
 {
+	u64 value = 0;
+
+	host_load(v, a, &value, size);
+	return value;
+}
+
+static void element_write(struct vcpu *v, gva_t a, u64 value, unsigned size)
+{
+	host_store(v, a, &value, size);
+}
+
+static void load_selected(struct vcpu *v, const struct x86_insn *i, const struct thunk *t,
+			  u64 elements, u8 *to)
+{
+	unsigned size = t->element_size;
 	u64 off = x86_ea(v, i);
 
-	for (unsigned e = 0; e < t->elements; e++) {
-		unsigned at = e * t->element_size;
-
-		if (elements & BIT(e))
+	for (unsigned at = 0; at < t->size; at += size, elements >>= 1)
+		if (elements & 1)
 			le_store(to + at,
-				 x86_read(v, element_address(v, i, off + at, t->element_size, ACC_READ), t->element_size),
-				 t->element_size);
-	}
+				 element_read(v, element_address(v, i, off + at, size, ACC_READ),
+					      size),
+				 size);
 }
 
-static void probe_selected(struct vcpu *v, const struct x86_insn *i, const struct thunk *t, u64 elements)
+static void probe_selected(struct vcpu *v, const struct x86_insn *i, const struct thunk *t,
+			   u64 elements)
 {
+	unsigned size = t->element_size;
 	u64 off = x86_ea(v, i);
 
-	for (unsigned e = 0; e < t->elements; e++)
-		if (elements & BIT(e))
-			x86_probe(v, element_address(v, i, off + e * t->element_size, t->element_size, ACC_WRITE),
-				  t->element_size, ACC_WRITE);
+	if (t->flags & THUNK_WHOLE) {
+		x86_probe(v, x86_operand(v, i, t->size, ACC_WRITE), t->size, ACC_WRITE);
+		return;
+	}
+	for (unsigned at = 0; at < t->size; at += size, elements >>= 1)
+		if (elements & 1)
+			x86_probe(v, element_address(v, i, off + at, size, ACC_WRITE), size,
+				  ACC_WRITE);
 }
 
-static void store_selected(struct vcpu *v, const struct x86_insn *i, const struct thunk *t, u64 elements, const u8 *from)
+static void store_selected(struct vcpu *v, const struct x86_insn *i, const struct thunk *t,
+			   u64 elements, const u8 *from)
 {
+	unsigned size = t->element_size;
 	u64 off = x86_ea(v, i);
 
-	for (unsigned e = 0; e < t->elements; e++) {
-		unsigned at = e * t->element_size;
-
-		if (elements & BIT(e))
-			x86_write(v, element_address(v, i, off + at, t->element_size, ACC_WRITE),
-				  le_load(from + at, t->element_size), t->element_size);
-	}
+	for (unsigned at = 0; at < t->size; at += size, elements >>= 1)
+		if (elements & 1)
+			element_write(v, element_address(v, i, off + at, size, ACC_WRITE),
+				      le_load(from + at, size), size);
 }
 
 void exec_host_masked(struct vcpu *v, const struct x86_insn *i)
 {
 	const struct thunk *t = thunk_of(v, i);
-	u8 room[HOST_OPERAND_ROOM] __attribute__((aligned(64))) = {0};
+	u8 room[HOST_OPERAND_ROOM] __attribute__((aligned(64))) = { 0 };
 	bool store = t->flags & THUNK_STORE;
 	u64 elements;
 	u32 fault;
@@ -86,15 +114,18 @@ void exec_host_masked(struct vcpu *v, const struct x86_insn *i)
 	if (mem != NULL) {
 		fault = host_run(v, t, mem);
 	} else {
-		u64 linear = x86_ea(v, i) + (i->seg < FS && x86_64bit(&v->cpu) ? 0 : v->cpu.seg[i->seg].base);
+		u64 linear = operand_linear(v, i);
 
 		mem = room + (linear & 63);
-		/* The operand's alignment comes before its pages; with no element selected the processor may not care. */
+		/* The operand's alignment comes before its pages; with no element selected the
+		 * processor may not care. */
 		if (linear & t->align_mask) {
 			fault = host_run(v, t, mem);
 			if (fault)
 				host_fault(v, fault);
 		}
+		if (unlikely(fpu_align_check(v)))
+			host_check_alignment(v, t, mem);
 		if (store)
 			probe_selected(v, i, t, elements);
 		else
@@ -112,7 +143,7 @@ void exec_host_masked(struct vcpu *v, const struct x86_insn *i)
 static void exec_packed(struct vcpu *v, const struct x86_insn *i)
 {
 	const struct thunk *t = thunk_of(v, i);
-	u8 room[HOST_OPERAND_ROOM] __attribute__((aligned(64))) = {0};
+	u8 room[HOST_OPERAND_ROOM] __attribute__((aligned(64))) = { 0 };
 	bool store = t->flags & THUNK_STORE;
 	unsigned count, size;
 	gva_t a = 0;
@@ -120,29 +151,33 @@ static void exec_packed(struct vcpu *v, const struct x86_insn *i)
 	u8 *mem;
 
 	fpu_check_gate(v, t->gate);
-	count = (unsigned)__builtin_popcountll(fpu_get_mask(&v->cpu, t->mask_reg) & bits_mask(t->elements));
+	count = (unsigned)__builtin_popcountll(fpu_get_mask(&v->cpu, t->mask_reg) &
+					       bits_mask(t->elements));
 	size = count * t->element_size;
 	mem = whole_operand(v, i, t->size, store);
 	if (mem != NULL) {
 		fault = host_run(v, t, mem);
 	} else {
+		mem = room + (operand_linear(v, i) & 63);
+		if (unlikely(fpu_align_check(v)))
+			host_check_alignment(v, t, mem);
 		if (size != 0) {
 			a = x86_operand(v, i, size, store ? ACC_WRITE : ACC_READ);
 			if (store)
 				x86_probe(v, a, size, ACC_WRITE);
 			else
-				x86_read_bytes(v, a, room, size);
+				x86_read_bytes(v, a, mem, size);
 		}
-		fault = host_run(v, t, room);
+		fault = host_run(v, t, mem);
 		if (!fault && store && size != 0)
-			x86_write_bytes(v, a, room, size);
+			x86_write_bytes(v, a, mem, size);
 	}
 	if (unlikely(fault))
 		host_fault(v, fault);
 	fpu_use(&v->cpu, t->inuse);
 }
 
-/* --- Gathers and scatters ------------------------------------------------------------------------ */
+/* --- Gathers and scatters --- */
 
 /* i->imm: bytes of an index, of an element, elements. i->imm2: registers. */
 struct vsib {
@@ -168,7 +203,9 @@ static u64 vsib_offset(struct vcpu *v, const struct x86_insn *i, const struct vs
 
 static u64 vsib_read(struct vcpu *v, const struct x86_insn *i, const struct vsib *g, unsigned n)
 {
-	return x86_read(v, element_address(v, i, vsib_offset(v, i, g, n), g->element_size, ACC_READ), g->element_size);
+	return x86_read(v,
+			element_address(v, i, vsib_offset(v, i, g, n), g->element_size, ACC_READ),
+			g->element_size);
 }
 
 /* Clears a vector register from byte `from` on. */
@@ -185,8 +222,8 @@ static u64 vector_components(unsigned n, unsigned size)
 	return n > 15 ? XC_HI16 : XC_SSE | (size > 16 ? XC_AVX : 0) | (size > 32 ? XC_ZMM_HI : 0);
 }
 
-/* AVX2: operands destination, memory, mask vector. Each element done is written and its mask cleared before the next, so that the
- * instruction can be restarted after a fault. */
+/* AVX2: operands destination, memory, mask vector. Each element done is written and its mask
+ * cleared before the next, so that the instruction can be restarted after a fault. */
 static void exec_gather_avx2(struct vcpu *v, const struct x86_insn *i)
 {
 	struct vsib g = vsib_of(i);
@@ -203,7 +240,8 @@ static void exec_gather_avx2(struct vcpu *v, const struct x86_insn *i)
 		u8 *m = fpu_vector_at(cpu, mask, n * g.element_size);
 
 		if (m[g.element_size - 1] & 0x80)
-			le_store(fpu_vector_at(cpu, to, n * g.element_size), vsib_read(v, i, &g, n), g.element_size);
+			le_store(fpu_vector_at(cpu, to, n * g.element_size), vsib_read(v, i, &g, n),
+				 g.element_size);
 		memset(m, 0, g.element_size);
 	}
 	clear_above(cpu, mask, 0);
@@ -228,7 +266,8 @@ static void exec_gather_evex(struct vcpu *v, const struct x86_insn *i)
 	for (unsigned n = 0; n < g.count; n++) {
 		if (!(mask & BIT(n)))
 			continue;
-		le_store(fpu_vector_at(cpu, to, n * g.element_size), vsib_read(v, i, &g, n), g.element_size);
+		le_store(fpu_vector_at(cpu, to, n * g.element_size), vsib_read(v, i, &g, n),
+			 g.element_size);
 		mask &= ~BIT(n);
 		fpu_set_mask(cpu, k, mask);
 	}
@@ -253,15 +292,18 @@ static void exec_scatter(struct vcpu *v, const struct x86_insn *i)
 	for (unsigned n = 0; n < g.count; n++) {
 		if (!(mask & BIT(n)))
 			continue;
-		x86_write(v, element_address(v, i, vsib_offset(v, i, &g, n), g.element_size, ACC_WRITE),
-			  le_load(fpu_vector_at(cpu, from, n * g.element_size), g.element_size), g.element_size);
+		x86_write(v,
+			  element_address(v, i, vsib_offset(v, i, &g, n), g.element_size,
+					  ACC_WRITE),
+			  le_load(fpu_vector_at(cpu, from, n * g.element_size), g.element_size),
+			  g.element_size);
 		mask &= ~BIT(n);
 		fpu_set_mask(cpu, k, mask);
 	}
 	fpu_set_mask(cpu, k, 0);
 }
 
-/* --- Masked moves -------------------------------------------------------------------------------- */
+/* --- Masked moves --- */
 
 /* VMASKMOVPS/PD, VPMASKMOVD/Q. The element size is in i->imm2, the feature in i->sel. */
 static bool lane_on(struct x86_cpu *cpu, unsigned mask, unsigned n, unsigned size)
@@ -273,7 +315,7 @@ static void exec_maskmov_load(struct vcpu *v, const struct x86_insn *i)
 {
 	unsigned size = i->imm2, length = i->op[0].size;
 	u64 off = x86_ea(v, i);
-	u8 value[64] = {0};
+	u8 value[64] = { 0 };
 
 	if (!cpuid_bit(v->vm, i->sel))
 		x86_raise_ud(v);
@@ -281,7 +323,10 @@ static void exec_maskmov_load(struct vcpu *v, const struct x86_insn *i)
 	for (unsigned n = 0; n < length / size; n++)
 		if (lane_on(&v->cpu, i->op[1].reg, n, size))
 			le_store(value + n * size,
-				 x86_read(v, element_address(v, i, off + n * size, size, ACC_READ), size), size);
+				 element_read(v,
+					      element_address(v, i, off + n * size, size, ACC_READ),
+					      size),
+				 size);
 	fpu_set_vector(&v->cpu, i->op[0].reg, value, length);
 }
 
@@ -297,20 +342,23 @@ static void exec_maskmov_store(struct vcpu *v, const struct x86_insn *i)
 	fpu_get_vector(&v->cpu, i->op[2].reg, value, i->op[0].size);
 	for (unsigned n = 0; n < count; n++)
 		if (lane_on(&v->cpu, i->op[1].reg, n, size))
-			x86_probe(v, element_address(v, i, off + n * size, size, ACC_WRITE), size, ACC_WRITE);
+			x86_probe(v, element_address(v, i, off + n * size, size, ACC_WRITE), size,
+				  ACC_WRITE);
 	for (unsigned n = 0; n < count; n++)
 		if (lane_on(&v->cpu, i->op[1].reg, n, size))
-			x86_write(v, element_address(v, i, off + n * size, size, ACC_WRITE), le_load(value + n * size, size),
-				  size);
+			element_write(v, element_address(v, i, off + n * size, size, ACC_WRITE),
+				      le_load(value + n * size, size), size);
 }
 
 /* Bytes of `data` whose mask byte is negative go to [rDI]. */
-static void store_bytes(struct vcpu *v, const struct x86_insn *i, const u8 *data, const u8 *mask, unsigned count)
+static void store_bytes(struct vcpu *v, const struct x86_insn *i, const u8 *data, const u8 *mask,
+			unsigned count)
 {
 	u64 off = x86_ea(v, i);
 
 	/* The address must be a legal one even if nothing is written. */
-	x86_operand(v, i, count, ACC_WRITE);
+	if ((x86_operand(v, i, count, ACC_WRITE) & (count - 1)) && fpu_align_check(v))
+		x86_raise_error(v, EXC_AC, 0);
 	for (unsigned n = 0; n < count; n++)
 		if (mask[n] & 0x80)
 			x86_probe(v, element_address(v, i, off + n, 1, ACC_WRITE), 1, ACC_WRITE);
@@ -327,7 +375,8 @@ static void exec_maskmovdqu(struct vcpu *v, const struct x86_insn *i)
 	if (!cpuid_bit(v->vm, i->sel))
 		x86_raise_ud(v);
 	fpu_check_gate(v, vex ? GATE_AVX : GATE_SSE);
-	store_bytes(v, i, fpu_vector_at(&v->cpu, source->reg, 0), fpu_vector_at(&v->cpu, mask->reg, 0), 16);
+	store_bytes(v, i, fpu_vector_at(&v->cpu, source->reg, 0),
+		    fpu_vector_at(&v->cpu, mask->reg, 0), 16);
 }
 
 static void exec_maskmovq(struct vcpu *v, const struct x86_insn *i)
@@ -341,24 +390,25 @@ static void exec_maskmovq(struct vcpu *v, const struct x86_insn *i)
 	fpu_check_pending(v);
 	fpu_turn(cpu, 0);
 	fpu_enter_mmx(cpu, 0);
-	store_bytes(v, i, cpu->xsave + FX_ST + 16 * source->reg, cpu->xsave + FX_ST + 16 * mask->reg, 8);
+	store_bytes(v, i, cpu->xsave + FX_ST + 16 * source->reg,
+		    cpu->xsave + FX_ST + 16 * mask->reg, 8);
 }
 
-/* --- Binding ------------------------------------------------------------------------------------- */
+/* --- Binding --- */
 
 static const struct vsib_row {
 	u16 mnemonic;
 	u8 index_size, element_size;
 	bool scatter;
 } vsib_rows[] = {
-	{ZYDIS_MNEMONIC_VGATHERDPS, 4, 4, false},   {ZYDIS_MNEMONIC_VGATHERDPD, 4, 8, false},
-	{ZYDIS_MNEMONIC_VGATHERQPS, 8, 4, false},   {ZYDIS_MNEMONIC_VGATHERQPD, 8, 8, false},
-	{ZYDIS_MNEMONIC_VPGATHERDD, 4, 4, false},   {ZYDIS_MNEMONIC_VPGATHERDQ, 4, 8, false},
-	{ZYDIS_MNEMONIC_VPGATHERQD, 8, 4, false},   {ZYDIS_MNEMONIC_VPGATHERQQ, 8, 8, false},
-	{ZYDIS_MNEMONIC_VSCATTERDPS, 4, 4, true},   {ZYDIS_MNEMONIC_VSCATTERDPD, 4, 8, true},
-	{ZYDIS_MNEMONIC_VSCATTERQPS, 8, 4, true},   {ZYDIS_MNEMONIC_VSCATTERQPD, 8, 8, true},
-	{ZYDIS_MNEMONIC_VPSCATTERDD, 4, 4, true},   {ZYDIS_MNEMONIC_VPSCATTERDQ, 4, 8, true},
-	{ZYDIS_MNEMONIC_VPSCATTERQD, 8, 4, true},   {ZYDIS_MNEMONIC_VPSCATTERQQ, 8, 8, true},
+	{ ZYDIS_MNEMONIC_VGATHERDPS, 4, 4, false }, { ZYDIS_MNEMONIC_VGATHERDPD, 4, 8, false },
+	{ ZYDIS_MNEMONIC_VGATHERQPS, 8, 4, false }, { ZYDIS_MNEMONIC_VGATHERQPD, 8, 8, false },
+	{ ZYDIS_MNEMONIC_VPGATHERDD, 4, 4, false }, { ZYDIS_MNEMONIC_VPGATHERDQ, 4, 8, false },
+	{ ZYDIS_MNEMONIC_VPGATHERQD, 8, 4, false }, { ZYDIS_MNEMONIC_VPGATHERQQ, 8, 8, false },
+	{ ZYDIS_MNEMONIC_VSCATTERDPS, 4, 4, true }, { ZYDIS_MNEMONIC_VSCATTERDPD, 4, 8, true },
+	{ ZYDIS_MNEMONIC_VSCATTERQPS, 8, 4, true }, { ZYDIS_MNEMONIC_VSCATTERQPD, 8, 8, true },
+	{ ZYDIS_MNEMONIC_VPSCATTERDD, 4, 4, true }, { ZYDIS_MNEMONIC_VPSCATTERDQ, 4, 8, true },
+	{ ZYDIS_MNEMONIC_VPSCATTERQD, 8, 4, true }, { ZYDIS_MNEMONIC_VPSCATTERQQ, 8, 8, true },
 };
 
 static x86_exec_fn *bind_vsib(struct x86_insn *i, const struct x86_zydis *z)

@@ -1,5 +1,6 @@
-/* Instructions that run on the host's own units through a thunk: x87, MMX, SSE to AVX-512, and the integer extensions (SDM 1
- * chapters 8 to 16). What the guest's control registers forbid is checked here; the host's faults become the guest's. */
+/* Instructions that run on the host's own units through a thunk: x87, MMX, SSE to AVX-512, and
+ * the integer extensions (SDM 1 chapters 8 to 16). What the guest's control registers forbid is
+ * checked here; the host's faults become the guest's. */
 #include "x86/exec_host.h"
 
 #include "base/trace.h"
@@ -19,20 +20,31 @@ void host_fault(struct vcpu *v, u32 fault)
 	case EXC_AC: x86_raise_error(v, EXC_AC, 0);
 	case EXC_GP: x86_raise_gp0(v);
 	case EXC_MF: x86_raise(v, EXC_MF);
-	default:
-		trace(EXC, "thunk: host vector %u", vector);
-		x86_raise_ud(v);
+	default: trace(EXC, "thunk: host vector %u", vector); x86_raise_ud(v);
 	}
 }
 
-u32 host_run_aligned(struct vcpu *v, const struct thunk *t, void *mem)
+static u32 run_with_ac(const struct thunk *t, struct x86_cpu *cpu, void *mem)
 {
 	u32 fault;
 
 	__builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() | FL_AC);
-	fault = t->code(&v->cpu, mem);
+	fault = t->code(cpu, mem);
 	__builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~FL_AC);
 	return fault;
+}
+
+u32 host_run_aligned(struct vcpu *v, const struct thunk *t, void *mem)
+{
+	return run_with_ac(t, &v->cpu, mem);
+}
+
+void host_check_alignment(struct vcpu *v, const struct thunk *t, void *mem)
+{
+	struct x86_cpu trial = v->cpu;
+
+	if (run_with_ac(t, &trial, mem) == (HOSTSIG_FAULT | EXC_AC))
+		x86_raise_error(v, EXC_AC, 0);
 }
 
 static void exec_host_reg(struct vcpu *v, const struct x86_insn *i)
@@ -47,8 +59,8 @@ static void exec_host_reg(struct vcpu *v, const struct x86_insn *i)
 	fpu_use(&v->cpu, t->inuse);
 }
 
-/* The memory operand of a thunk: either the guest's bytes themselves, or a copy at the same offset within 64 bytes, so that the
- * host checks alignment as on the guest's address. */
+/* The memory operand of a thunk: either the guest's bytes themselves, or a copy at the same
+ * offset within 64 bytes, so that the host checks alignment as on the guest's address. */
 struct operand {
 	gva_t a;
 	u8 *mem;
@@ -57,7 +69,8 @@ struct operand {
 };
 
 /* Faults as the access would. What is written is known to be writable afterwards. */
-static inline void operand_begin(struct vcpu *v, const struct x86_insn *i, const struct thunk *t, struct operand *op)
+static inline void operand_begin(struct vcpu *v, const struct x86_insn *i, const struct thunk *t,
+				 struct operand *op)
 {
 	bool store = t->flags & THUNK_STORE;
 	unsigned offset;
@@ -65,7 +78,7 @@ static inline void operand_begin(struct vcpu *v, const struct x86_insn *i, const
 	op->a = x86_operand(v, i, t->size, store ? ACC_WRITE : ACC_READ);
 	offset = op->a & 63;
 	if (unlikely(op->a & t->align_mask)) {
-		if ((t->flags & THUNK_NOMISALIGN) || !(fpu_get32(&v->cpu, FX_MXCSR) & MXCSR_MM))
+		if ((t->flags & THUNK_ALIGNED) || !(fpu_get32(&v->cpu, FX_MXCSR) & MXCSR_MM))
 			x86_raise_gp0(v);
 		offset = 0;
 		op->mem = NULL;
@@ -76,6 +89,8 @@ static inline void operand_begin(struct vcpu *v, const struct x86_insn *i, const
 	if (likely(!op->copy))
 		return;
 	op->mem = op->room + offset;
+	if (unlikely(fpu_align_check(v)))
+		host_check_alignment(v, t, op->mem);
 	if (store)
 		x86_probe(v, op->a, t->size, ACC_WRITE);
 	else
@@ -107,7 +122,7 @@ static void exec_host_mmx(struct vcpu *v, const struct x86_insn *i)
 {
 	const struct thunk *t = thunk_of(v, i);
 	struct x86_cpu *cpu = &v->cpu;
-	struct operand op = {.mem = NULL};
+	struct operand op = { .mem = NULL };
 	unsigned top;
 	u32 fault;
 
@@ -119,7 +134,8 @@ static void exec_host_mmx(struct vcpu *v, const struct x86_insn *i)
 	fpu_turn(cpu, 0);
 	fault = host_run(v, t, op.mem);
 	if (unlikely(fault)) {
-		/* MMX state is entered also where the instruction then raises #XM, not before #GP. */
+		/* MMX state is entered also where the instruction then raises #XM, not before
+		 * #GP. */
 		if ((fault & 0xff) == EXC_XM)
 			fpu_enter_mmx(cpu, 0);
 		else
@@ -132,7 +148,8 @@ static void exec_host_mmx(struct vcpu *v, const struct x86_insn *i)
 	fpu_use(cpu, t->inuse);
 }
 
-/* An x87 store with an unmasked exception writes nothing, unless it is the precision exception (SDM 1 8.5). */
+/* An x87 store with an unmasked exception writes nothing, unless it is the precision exception
+ * (SDM 1 8.5). */
 static bool x87_stored(const struct x86_cpu *cpu)
 {
 	return !(fpu_get16(cpu, FX_FSW) & ~(unsigned)fpu_get16(cpu, FX_FCW) & 0x1f);
@@ -142,7 +159,7 @@ static void exec_host_x87(struct vcpu *v, const struct x86_insn *i)
 {
 	const struct thunk *t = thunk_of(v, i);
 	struct x86_cpu *cpu = &v->cpu;
-	struct operand op = {.mem = NULL};
+	struct operand op = { .mem = NULL };
 	u64 fip, fdp;
 	u16 fop;
 	u32 fault;
@@ -176,7 +193,7 @@ static void exec_host_x87(struct vcpu *v, const struct x86_insn *i)
 		operand_end(v, t, &op);
 }
 
-/* --- Instructions that need no thunk ---------------------------------------------------------- */
+/* --- Instructions that need no thunk --- */
 
 /* The feature that a hand-written instruction needs is in i->sel. */
 static inline void check_feature(struct vcpu *v, const struct x86_insn *i)
@@ -203,7 +220,8 @@ static void exec_vzeroupper(struct vcpu *v, const struct x86_insn *i)
 		fpu_set64(cpu, XS_BV, fpu_get64(cpu, XS_BV) & ~(u64)(XC_AVX | XC_ZMM_HI));
 }
 
-/* CLFLUSH, CLFLUSHOPT, CLWB: a load's faults and nothing else, for memory is always coherent here. */
+/* CLFLUSH, CLFLUSHOPT, CLWB: a load's faults and nothing else, for memory is always coherent
+ * here. */
 static void exec_cache_line(struct vcpu *v, const struct x86_insn *i)
 {
 	check_feature(v, i);
@@ -217,7 +235,8 @@ static void exec_clzero(struct vcpu *v, const struct x86_insn *i)
 	u64 off = x86_slot(&v->cpu, RAX) & bits_mask(8 * i->addrsize) & ~63ull;
 
 	check_feature(v, i);
-	host_store(v, x86_linear(v, i->flags & INSN_SEG_OVERRIDE ? i->seg : DS, off, 64, ACC_WRITE), zeros, 64);
+	host_store(v, x86_linear(v, i->flags & INSN_SEG_OVERRIDE ? i->seg : DS, off, 64, ACC_WRITE),
+		   zeros, 64);
 }
 
 static void exec_movdiri(struct vcpu *v, const struct x86_insn *i)

@@ -11,7 +11,8 @@
 /* Room for a memory operand at any offset from a multiple of 64. */
 #define HOST_OPERAND_ROOM 128
 
-/* The vCPU's bytes at [a, a + size) if they lie on one page that may be accessed directly, else NULL. */
+/* The vCPU's bytes at [a, a + size) if they lie on one page that may be accessed directly, else
+ * NULL. */
 static inline u8 *host_direct(struct vcpu *v, gva_t a, unsigned size, bool write)
 {
 	const struct tlb_entry *e = x86_tlb_entry(v, a);
@@ -46,6 +47,11 @@ static inline void host_store(struct vcpu *v, gva_t a, const void *from, unsigne
 noreturn_fn void host_fault(struct vcpu *v, u32 fault);
 /* The same as t->code, with alignment checks on as the guest has them. */
 u32 host_run_aligned(struct vcpu *v, const struct thunk *t, void *mem);
+
+/* With alignment checks on, a misaligned operand raises #AC before its pages are looked at. Which
+ * instructions check what is up to the processor: this tries on a copy of the state. mem: room for
+ * the operand at its offset within 64 bytes. */
+void host_check_alignment(struct vcpu *v, const struct thunk *t, void *mem);
 
 /* Runs a thunk. 0, or a fault for host_fault. */
 static inline u32 host_run(struct vcpu *v, const struct thunk *t, void *mem)

@@ -1,5 +1,6 @@
-/* MUL IMUL DIV IDIV and the decimal adjustments AAA AAS AAM AAD DAA DAS (SDM 2). Multiplications and divisions run on the host
- * with the guest's flags, so that undefined flags come out as on the CPU; what would trap is found before. */
+/* MUL IMUL DIV IDIV and the decimal adjustments AAA AAS AAM AAD DAA DAS (SDM 2). Multiplications
+ * and divisions run on the host with the guest's flags, so that undefined flags come out as on the
+ * CPU; what would trap is found before. */
 #include "x86/alu.h"
 #include "x86/exec.h"
 
@@ -12,25 +13,22 @@ typedef __int128 i128;
 
 enum wide_op { WIDE_MUL, WIDE_IMUL, WIDE_DIV, WIDE_IDIV, WIDE_OPS };
 
-/* Whole registers go in and out, so that the host keeps or clears of them what the operand size says. AX holds the flags before
- * and after, and rAX in between. */
-#define HOST_WIDE(insn, operand)                                                                   \
-	asm(CC_LOAD "movq %[lo], %%rax\n\t" insn " " operand "\n\tmovq %%rax, %[lo]" CC_SAVE       \
-	    : [lo] "+&r"(lo), "+&d"(hi), "+&a"(cc)                                                 \
+/* Whole registers go in and out, so that the host keeps or clears of them what the operand size
+ * says. AX holds the flags before and after, and rAX in between. */
+#define HOST_WIDE(insn, operand)                                                             \
+	asm(CC_LOAD "movq %[lo], %%rax\n\t" insn " " operand "\n\tmovq %%rax, %[lo]" CC_SAVE \
+	    : [lo] "+&r"(lo), "+&d"(hi), "+&a"(cc)                                           \
 	    : [src] "q"(src))
-#define HOST_WIDE_SIZES(name)                                                                      \
-	switch (size) {                                                                            \
-	case 1: HOST_WIDE(name "b", "%b[src]"); break;                                             \
-	case 2: HOST_WIDE(name "w", "%w[src]"); break;                                             \
-	case 4: HOST_WIDE(name "l", "%k[src]"); break;                                             \
-	default: HOST_WIDE(name "q", "%q[src]");                                                   \
+#define HOST_WIDE_SIZES(name)                          \
+	switch (size) {                                \
+	case 1: HOST_WIDE(name "b", "%b[src]"); break; \
+	case 2: HOST_WIDE(name "w", "%w[src]"); break; \
+	case 4: HOST_WIDE(name "l", "%k[src]"); break; \
+	default: HOST_WIDE(name "q", "%q[src]");       \
 	}
 
 /* Whether n / d fits in `bits` bits; false if d is zero. */
-static bool div_fits(u128 n, u64 d, unsigned bits)
-{
-	return (u64)(n >> bits) < d;
-}
+static bool div_fits(u128 n, u64 d, unsigned bits) { return (u64)(n >> bits) < d; }
 
 /* The quotient is truncated, so its magnitude is that of the magnitudes. */
 static bool idiv_fits(i128 n, i64 d, unsigned bits)
@@ -64,8 +62,8 @@ inline_fn bool quotient_fits(const struct vcpu *v, enum wide_op op, unsigned siz
 	return idiv_fits((i128)(n << spare) >> spare, bits_sext(d, bits), bits);
 }
 
-inline_fn void run_wide(struct vcpu *v, const struct x86_insn *i, enum wide_op op, unsigned size, enum place place,
-			enum addr_kind kind, x86_exec_fn *general)
+inline_fn void run_wide(struct vcpu *v, const struct x86_insn *i, enum wide_op op, unsigned size,
+			enum place place, enum addr_kind kind, x86_exec_fn *general)
 {
 	struct mem_ref m;
 
@@ -74,7 +72,8 @@ inline_fn void run_wide(struct vcpu *v, const struct x86_insn *i, enum wide_op o
 		return;
 	}
 
-	u64 src = place == PLACE_MEM ? mem_get(v, &m, size, ACC_READ, kind) : reg_get(v, &i->op[0], size);
+	u64 src = place == PLACE_MEM ? mem_get(v, &m, size, ACC_READ, kind)
+				     : reg_get(v, &i->op[0], size);
 	u64 lo = v->cpu.gpr[RAX], hi = v->cpu.gpr[RDX];
 	u16 cc = v->cpu.cc;
 
@@ -91,31 +90,31 @@ inline_fn void run_wide(struct vcpu *v, const struct x86_insn *i, enum wide_op o
 	v->cpu.cc = cc;
 }
 
-#define WIDE_LIST(X)                                                                               \
-	X(mul, WIDE_MUL)                                                                           \
-	X(imul, WIDE_IMUL)                                                                         \
-	X(div, WIDE_DIV)                                                                           \
+#define WIDE_LIST(X)       \
+	X(mul, WIDE_MUL)   \
+	X(imul, WIDE_IMUL) \
+	X(div, WIDE_DIV)   \
 	X(idiv, WIDE_IDIV)
 
-#define WIDE(name, general, place, kind, op, OP, bits)                                             \
-	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)                    \
-	{                                                                                          \
-		run_wide(v, i, OP, bits / 8, place, kind, op##bits##_##general);                   \
+#define WIDE(name, general, place, kind, op, OP, bits)                           \
+	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)  \
+	{                                                                        \
+		run_wide(v, i, OP, bits / 8, place, kind, op##bits##_##general); \
 	}
-#define WIDES(op, OP)                                                                              \
-	PLACE_LIST(WIDE, op, OP, 8)                                                                \
-	PLACE_LIST(WIDE, op, OP, 16)                                                               \
-	PLACE_LIST(WIDE, op, OP, 32)                                                               \
+#define WIDES(op, OP)                \
+	PLACE_LIST(WIDE, op, OP, 8)  \
+	PLACE_LIST(WIDE, op, OP, 16) \
+	PLACE_LIST(WIDE, op, OP, 32) \
 	PLACE_LIST(WIDE, op, OP, 64)
 WIDE_LIST(WIDES)
 
 #define ENTRY(name, general, place, kind, op, bits) [place + kind] = op##bits##_##name,
-#define WIDE_ENTRIES(op, OP)                                                                       \
-	[OP] = {{PLACE_LIST(ENTRY, op, 8)},                                                        \
-		{PLACE_LIST(ENTRY, op, 16)},                                                       \
-		{PLACE_LIST(ENTRY, op, 32)},                                                       \
-		{PLACE_LIST(ENTRY, op, 64)}},
-static x86_exec_fn *const wide_fns[WIDE_OPS][4][PLACES] = {WIDE_LIST(WIDE_ENTRIES)};
+#define WIDE_ENTRIES(op, OP)                    \
+	[OP] = { { PLACE_LIST(ENTRY, op, 8) },  \
+		 { PLACE_LIST(ENTRY, op, 16) }, \
+		 { PLACE_LIST(ENTRY, op, 32) }, \
+		 { PLACE_LIST(ENTRY, op, 64) } },
+static x86_exec_fn *const wide_fns[WIDE_OPS][4][PLACES] = { WIDE_LIST(WIDE_ENTRIES) };
 
 /* --- IMUL with two or three operands ---------------------------------------------------------- */
 
@@ -132,9 +131,10 @@ inline_fn u64 host_imul(unsigned size, u64 a, u64 b, u16 *cc)
 	return a;
 }
 
-/* The second operand is a register or memory; it is multiplied with the immediate, or with the destination. */
-inline_fn void run_imul_to(struct vcpu *v, const struct x86_insn *i, bool imm, unsigned size, enum place place,
-			   enum addr_kind kind, x86_exec_fn *general)
+/* The second operand is a register or memory; it is multiplied with the immediate, or with the
+ * destination. */
+inline_fn void run_imul_to(struct vcpu *v, const struct x86_insn *i, bool imm, unsigned size,
+			   enum place place, enum addr_kind kind, x86_exec_fn *general)
 {
 	u16 cc = v->cpu.cc;
 	struct mem_ref m;
@@ -144,23 +144,26 @@ inline_fn void run_imul_to(struct vcpu *v, const struct x86_insn *i, bool imm, u
 		return;
 	}
 
-	u64 a = place == PLACE_MEM ? mem_get(v, &m, size, ACC_READ, kind) : v->cpu.gpr[i->op[1].reg];
+	u64 a = place == PLACE_MEM ? mem_get(v, &m, size, ACC_READ, kind)
+				   : v->cpu.gpr[i->op[1].reg];
 
-	gpr_set(v, i->op[0].reg, host_imul(size, a, imm ? i->imm : v->cpu.gpr[i->op[0].reg], &cc), size);
+	gpr_set(v, i->op[0].reg, host_imul(size, a, imm ? i->imm : v->cpu.gpr[i->op[0].reg], &cc),
+		size);
 	v->cpu.cc = cc;
 }
 
-#define IMUL_TO(name, general, place, kind, op, imm, bits)                                         \
-	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)                    \
-	{                                                                                          \
-		run_imul_to(v, i, imm, bits / 8, place, kind, op##bits##_##general);               \
+#define IMUL_TO(name, general, place, kind, op, imm, bits)                           \
+	static void op##bits##_##name(struct vcpu *v, const struct x86_insn *i)      \
+	{                                                                            \
+		run_imul_to(v, i, imm, bits / 8, place, kind, op##bits##_##general); \
 	}
-#define IMULS_TO(op, imm)                                                                          \
-	PLACE_LIST(IMUL_TO, op, imm, 16)                                                           \
-	PLACE_LIST(IMUL_TO, op, imm, 32)                                                           \
-	PLACE_LIST(IMUL_TO, op, imm, 64)                                                           \
-	static x86_exec_fn *const op##_fns[3][PLACES] = {                                          \
-		{PLACE_LIST(ENTRY, op, 16)}, {PLACE_LIST(ENTRY, op, 32)}, {PLACE_LIST(ENTRY, op, 64)}};
+#define IMULS_TO(op, imm)                                                                \
+	PLACE_LIST(IMUL_TO, op, imm, 16)                                                 \
+	PLACE_LIST(IMUL_TO, op, imm, 32)                                                 \
+	PLACE_LIST(IMUL_TO, op, imm, 64)                                                 \
+	static x86_exec_fn *const op##_fns[3][PLACES] = { { PLACE_LIST(ENTRY, op, 16) }, \
+							  { PLACE_LIST(ENTRY, op, 32) }, \
+							  { PLACE_LIST(ENTRY, op, 64) } };
 IMULS_TO(imul_rm, false)
 IMULS_TO(imul_rmi, true)
 
@@ -168,7 +171,8 @@ static x86_exec_fn *bind_imul(const struct x86_insn *i)
 {
 	if (i->nops == 1)
 		return wide_fns[WIDE_IMUL][size_index(i->opsize)][operand_place(i, &i->op[0])];
-	return (i->nops == 3 ? imul_rmi_fns : imul_rm_fns)[size_index(i->opsize) - 1][operand_place(i, &i->op[1])];
+	return (i->nops == 3 ? imul_rmi_fns
+			     : imul_rm_fns)[size_index(i->opsize) - 1][operand_place(i, &i->op[1])];
 }
 
 /* --- Decimal adjustment ----------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
-/* PUSH POP PUSHA POPA ENTER LEAVE PUSHF POPF (SDM 2), the last two with the virtual-8086 and VME rules of SDM 3B 21.2 and 21.3.
- * Pushes and pops of segment registers are with the segment loads. */
+/* PUSH POP PUSHA POPA ENTER LEAVE PUSHF POPF (SDM 2), the last two with the virtual-8086 and
+ * VME rules of SDM 3B 21.2 and 21.3. Pushes and pops of segment registers are with the
+ * segment loads. */
 #include "x86/exec.h"
 #include "x86/stack.h"
 
@@ -9,8 +10,8 @@
 
 enum push_form { PUSH_R, PUSH_I, PUSH_M };
 
-inline_fn void run_push(struct vcpu *v, const struct x86_insn *i, enum push_form form, enum stack_kind kind, unsigned size,
-			x86_exec_fn *general)
+inline_fn void run_push(struct vcpu *v, const struct x86_insn *i, enum push_form form,
+			enum stack_kind kind, unsigned size, x86_exec_fn *general)
 {
 	const enum addr_kind ak = stack_addr_kind(kind);
 	struct mem_ref m;
@@ -29,7 +30,8 @@ inline_fn void run_push(struct vcpu *v, const struct x86_insn *i, enum push_form
 }
 
 /* The stack pointer moves first: POP rSP ends with the value from the stack. */
-inline_fn void run_pop(struct vcpu *v, const struct x86_insn *i, enum stack_kind kind, unsigned size, x86_exec_fn *general)
+inline_fn void run_pop(struct vcpu *v, const struct x86_insn *i, enum stack_kind kind,
+		       unsigned size, x86_exec_fn *general)
 {
 	u64 value;
 
@@ -41,30 +43,30 @@ inline_fn void run_pop(struct vcpu *v, const struct x86_insn *i, enum stack_kind
 	gpr_set(v, i->op[0].reg, value, size);
 }
 
-#define PUSH_POP(name, general, kind, size, ...)                                                   \
-	static noinline_fn void push_r_##name(struct vcpu *v, const struct x86_insn *i)            \
-	{                                                                                          \
-		run_push(v, i, PUSH_R, kind, size, push_r_##general);                              \
-	}                                                                                          \
-	static noinline_fn void push_i_##name(struct vcpu *v, const struct x86_insn *i)            \
-	{                                                                                          \
-		run_push(v, i, PUSH_I, kind, size, push_i_##general);                              \
-	}                                                                                          \
-	static noinline_fn void push_m_##name(struct vcpu *v, const struct x86_insn *i)            \
-	{                                                                                          \
-		run_push(v, i, PUSH_M, kind, size, push_m_##general);                              \
-	}                                                                                          \
-	static noinline_fn void pop_r_##name(struct vcpu *v, const struct x86_insn *i)             \
-	{                                                                                          \
-		run_pop(v, i, kind, size, pop_r_##general);                                        \
+#define PUSH_POP(name, general, kind, size, ...)                                        \
+	static noinline_fn void push_r_##name(struct vcpu *v, const struct x86_insn *i) \
+	{                                                                               \
+		run_push(v, i, PUSH_R, kind, size, push_r_##general);                   \
+	}                                                                               \
+	static noinline_fn void push_i_##name(struct vcpu *v, const struct x86_insn *i) \
+	{                                                                               \
+		run_push(v, i, PUSH_I, kind, size, push_i_##general);                   \
+	}                                                                               \
+	static noinline_fn void push_m_##name(struct vcpu *v, const struct x86_insn *i) \
+	{                                                                               \
+		run_push(v, i, PUSH_M, kind, size, push_m_##general);                   \
+	}                                                                               \
+	static noinline_fn void pop_r_##name(struct vcpu *v, const struct x86_insn *i)  \
+	{                                                                               \
+		run_pop(v, i, kind, size, pop_r_##general);                             \
 	}
 STACK_LIST(PUSH_POP, )
 
 #define STACK_ENTRY(name, general, kind, size, op) [kind] = op##_##name,
-static x86_exec_fn *const push_r_fns[STACK_KINDS] = {STACK_LIST(STACK_ENTRY, push_r)};
-static x86_exec_fn *const push_i_fns[STACK_KINDS] = {STACK_LIST(STACK_ENTRY, push_i)};
-static x86_exec_fn *const push_m_fns[STACK_KINDS] = {STACK_LIST(STACK_ENTRY, push_m)};
-static x86_exec_fn *const pop_r_fns[STACK_KINDS] = {STACK_LIST(STACK_ENTRY, pop_r)};
+static x86_exec_fn *const push_r_fns[STACK_KINDS] = { STACK_LIST(STACK_ENTRY, push_r) };
+static x86_exec_fn *const push_i_fns[STACK_KINDS] = { STACK_LIST(STACK_ENTRY, push_i) };
+static x86_exec_fn *const push_m_fns[STACK_KINDS] = { STACK_LIST(STACK_ENTRY, push_m) };
+static x86_exec_fn *const pop_r_fns[STACK_KINDS] = { STACK_LIST(STACK_ENTRY, pop_r) };
 
 /* RSP after it has been moved by delta bytes, without moving it. */
 static u64 moved_sp(const struct x86_cpu *cpu, u64 delta)
@@ -77,7 +79,8 @@ static u64 moved_sp(const struct x86_cpu *cpu, u64 delta)
 /* An address formed with rSP uses its value after the pop. */
 static void pop_m(struct vcpu *v, const struct x86_insn *i)
 {
-	u64 value = x86_peek(v, 0, i->opsize), sp = moved_sp(&v->cpu, i->opsize), off = x86_ea(v, i);
+	u64 value = x86_peek(v, 0, i->opsize), sp = moved_sp(&v->cpu, i->opsize),
+	    off = x86_ea(v, i);
 
 	if (i->base == RSP)
 		off = (off + sp - v->cpu.gpr[RSP]) & bits_mask(8u * i->addrsize);
@@ -93,6 +96,16 @@ static gva_t slot_address(struct vcpu *v, u64 delta, unsigned size, enum x86_acc
 	return x86_linear(v, SS, (v->cpu.gpr[RSP] + delta) & x86_sp_mask(&v->cpu), size, acc);
 }
 
+/* Faults as a write of the slot at RSP + delta would: alignment is looked at before the page is. */
+static void probe_slot(struct vcpu *v, u64 delta, unsigned size)
+{
+	gva_t a = slot_address(v, delta, size, ACC_WRITE);
+
+	if (a & (size - 1) && v->cpu.cpl == 3 && v->cpu.rflags & FL_AC && v->cpu.cr0 & CR0_AM)
+		x86_raise_error(v, EXC_AC, 0);
+	x86_probe(v, a, size, ACC_WRITE);
+}
+
 static void pusha(struct vcpu *v, const struct x86_insn *i)
 {
 	unsigned size = i->opsize;
@@ -101,12 +114,13 @@ static void pusha(struct vcpu *v, const struct x86_insn *i)
 	/* All eight first, so that a fault leaves nothing behind. */
 	for (unsigned r = 0; r < 8; r++) {
 		slot -= size;
-		x86_probe(v, slot_address(v, slot, size, ACC_WRITE), size, ACC_WRITE);
+		probe_slot(v, slot, size);
 	}
 	slot = 0;
 	for (unsigned r = 0; r < 8; r++) {
 		slot -= size;
-		x86_write(v, slot_address(v, slot, size, ACC_WRITE), v->cpu.gpr[r] & bits_mask(8 * size), size);
+		x86_write(v, slot_address(v, slot, size, ACC_WRITE),
+			  v->cpu.gpr[r] & bits_mask(8 * size), size);
 	}
 	v->cpu.gpr[RSP] = moved_sp(&v->cpu, slot);
 }
@@ -127,7 +141,8 @@ static void popa(struct vcpu *v, const struct x86_insn *i)
 
 /* --- ENTER, LEAVE ----------------------------------------------------------------------------- */
 
-/* Registers change at the end; slots below the stack pointer may have been written when one faults, as on the CPU. */
+/* Registers change at the end; slots below the stack pointer may have been written when one faults,
+ * as on the CPU. */
 static void enter(struct vcpu *v, const struct x86_insn *i)
 {
 	struct x86_cpu *cpu = &v->cpu;
@@ -149,7 +164,7 @@ static void enter(struct vcpu *v, const struct x86_insn *i)
 	}
 	slot -= (u16)i->imm;
 	/* The new top must be writable. */
-	x86_probe(v, slot_address(v, slot, size, ACC_WRITE), size, ACC_WRITE);
+	probe_slot(v, slot, size);
 	cpu->gpr[RSP] = moved_sp(cpu, slot);
 	gpr_set(v, RBP, frame, size);
 }
@@ -180,7 +195,8 @@ static void leave_64(struct vcpu *v, const struct x86_insn *i)
 
 /* --- PUSHF, POPF ------------------------------------------------------------------------------ */
 
-/* Virtual-8086 mode with IOPL below 3: only the 16-bit forms, and only with VME (SDM 3B 21.3). True if they run so. */
+/* Virtual-8086 mode with IOPL below 3: only the 16-bit forms, and only with VME (SDM 3B 21.3). True
+ * if they run so. */
 static bool vme_flags(struct vcpu *v, unsigned size)
 {
 	if (!x86_v86(&v->cpu) || x86_iopl(&v->cpu) == 3)
@@ -201,7 +217,8 @@ static void pushf(struct vcpu *v, const struct x86_insn *i)
 	x86_push(v, flags, i->opsize);
 }
 
-/* RFLAGS from the popped value where VIF stands for IF; raises #GP(0) if the monitor must see the change. */
+/* RFLAGS from the popped value where VIF stands for IF; raises #GP(0) if the monitor must see the
+ * change. */
 static u64 popf_vme(struct vcpu *v, u64 old, u64 value)
 {
 	u64 keep = ~0xffffull | FL_IF | FL_IOPL;

@@ -7,8 +7,9 @@ static void push_and_pop_sizes(void **state)
 		unsigned mode, size;
 		const char *push, *pop;
 	} row[] = {
-		{64, 8, "50", "5b"}, {64, 2, "66 50", "66 5b"}, {32, 4, "50", "5b"},
-		{32, 2, "66 50", "66 5b"}, {16, 2, "50", "5b"}, {16, 4, "66 50", "66 5b"},
+		{ 64, 8, "50", "5b" }, { 64, 2, "66 50", "66 5b" },
+		{ 32, 4, "50", "5b" }, { 32, 2, "66 50", "66 5b" },
+		{ 16, 2, "50", "5b" }, { 16, 4, "66 50", "66 5b" },
 	};
 	struct machine *m = *state;
 
@@ -22,7 +23,8 @@ static void push_and_pop_sizes(void **state)
 			m->r[RBX] = 0;
 			assert_int_equal(run(m, row[n].push), NO_EXC);
 			assert_int_equal(m->r[RSP], STACK_AT - size);
-			assert_int_equal(peek(m, STACK_AT - 8, 8), (m->r[RAX] & bits_mask(8 * size)) << (64 - 8 * size));
+			assert_int_equal(peek(m, STACK_AT - 8, 8), (m->r[RAX] & bits_mask(8 * size))
+									   << (64 - 8 * size));
 			assert_int_equal(run(m, row[n].pop), NO_EXC);
 			assert_int_equal(m->r[RSP], STACK_AT);
 			assert_int_equal(m->r[RBX], m->r[RAX] & bits_mask(8 * size));
@@ -92,7 +94,8 @@ static void all_registers(void **state)
 	assert_int_equal(run(m, "60"), NO_EXC);
 	assert_int_equal(m->r[RSP], STACK_AT - 32);
 	for (unsigned r = 0; r < 8; r++)
-		assert_int_equal(peek(m, STACK_AT - 4 - 4 * r, 4), r == RSP ? STACK_AT : 0x1000 + r);
+		assert_int_equal(peek(m, STACK_AT - 4 - 4 * r, 4),
+				 r == RSP ? STACK_AT : 0x1000 + r);
 	for (unsigned r = 0; r < 8; r++)
 		if (r != RSP)
 			m->r[r] = 0;
@@ -149,18 +152,19 @@ static void popf_privilege(void **state)
 		const char *hex;
 		u64 may;
 	} row[] = {
-		{0, 0, "9d", status | FL_IF | FL_IOPL | FL_AC | FL_ID},
-		{0, 0, "66 9d", status | FL_IF | FL_IOPL},
-		{1, 1, "9d", status | FL_IF | FL_AC | FL_ID},
-		{3, 3, "9d", status | FL_IF | FL_AC | FL_ID},
-		{3, 2, "9d", status | FL_AC | FL_ID},
-		{1, 0, "66 9d", status},
+		{ 0, 0, "9d", status | FL_IF | FL_IOPL | FL_AC | FL_ID },
+		{ 0, 0, "66 9d", status | FL_IF | FL_IOPL },
+		{ 1, 1, "9d", status | FL_IF | FL_AC | FL_ID },
+		{ 3, 3, "9d", status | FL_IF | FL_AC | FL_ID },
+		{ 3, 2, "9d", status | FL_AC | FL_ID },
+		{ 1, 0, "66 9d", status },
 	};
 	struct machine *m = *state;
 
 	for (unsigned n = 0; n < ARRAY_LEN(row); n++)
 		for (unsigned ones = 0; ones < 2; ones++) {
-			u64 before = (ones ? 0 : status | FL_IF | FL_AC | FL_ID | FL_VIF) | FL_FIXED | row[n].iopl << 12;
+			u64 before = (ones ? 0 : status | FL_IF | FL_AC | FL_ID | FL_VIF) |
+				     FL_FIXED | row[n].iopl << 12;
 			u64 popped = ones ? ~0ull : 0;
 
 			machine_mode(m, 32);
@@ -168,7 +172,8 @@ static void popf_privilege(void **state)
 			x86_set_rflags(&m->v->cpu, before);
 			poke(m, STACK_AT, popped, 8);
 			assert_int_equal(run(m, row[n].hex), NO_EXC);
-			assert_int_equal(x86_rflags(&m->v->cpu), (before & ~row[n].may) | (popped & row[n].may));
+			assert_int_equal(x86_rflags(&m->v->cpu),
+					 (before & ~row[n].may) | (popped & row[n].may));
 			assert_int_equal(!!(m->v->attention & ATT_SLOW), ones); /* TF */
 		}
 }
@@ -226,15 +231,20 @@ static void virtual_8086_flags(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(push_and_pop_sizes, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(immediates_are_extended, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(stack_pointer_as_operand, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(push_and_pop_sizes, machine_setup,
+						machine_teardown),
+		cmocka_unit_test_setup_teardown(immediates_are_extended, machine_setup,
+						machine_teardown),
+		cmocka_unit_test_setup_teardown(stack_pointer_as_operand, machine_setup,
+						machine_teardown),
 		cmocka_unit_test_setup_teardown(sixteen_bit_stack, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(all_registers, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(frames, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(popf_privilege, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(pushf_hides_vm_and_rf, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(virtual_8086_flags, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(pushf_hides_vm_and_rf, machine_setup,
+						machine_teardown),
+		cmocka_unit_test_setup_teardown(virtual_8086_flags, machine_setup,
+						machine_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
-/* MOVS CMPS STOS LODS SCAS INS OUTS with their repeat prefixes (SDM 2, SDM 1 7.3.9). A repeated instruction runs in pieces of at
- * most REP_PIECE elements: as long as a count is left, RIP stays on the instruction, so that interrupts get in. Within a piece,
- * runs of elements that lie in RAM on one page are done through host pointers; all else goes element by element, and the
- * registers always stand after the last finished one. */
+/* MOVS CMPS STOS LODS SCAS INS OUTS with their repeat prefixes (SDM 2, SDM 1 7.3.9). A repeated
+ * instruction runs in pieces of at most REP_PIECE elements: as long as a count is left, RIP stays
+ * on the instruction, so that interrupts get in. Within a piece, runs of elements that lie in RAM
+ * on one page are done through host pointers; all else goes element by element, and the registers
+ * always stand after the last finished one. */
 #include "x86/alu.h"
 #include "x86/exec.h"
 
@@ -15,7 +16,8 @@ inline_fn u64 index_get(const struct vcpu *v, const struct x86_insn *i, unsigned
 }
 
 /* Moves an index register on by n elements. */
-inline_fn void index_move(struct vcpu *v, const struct x86_insn *i, unsigned reg, u64 n, unsigned size)
+inline_fn void index_move(struct vcpu *v, const struct x86_insn *i, unsigned reg, u64 n,
+			  unsigned size)
 {
 	u64 bytes = n * size, value = v->cpu.gpr[reg];
 
@@ -32,14 +34,24 @@ inline_fn u64 source_read(struct vcpu *v, const struct x86_insn *i, unsigned siz
 	return x86_read(v, x86_linear(v, i->seg, index_get(v, i, RSI), size, ACC_READ), size);
 }
 
-inline_fn gva_t dest_linear(struct vcpu *v, const struct x86_insn *i, unsigned size, enum x86_access acc)
+inline_fn gva_t dest_linear(struct vcpu *v, const struct x86_insn *i, unsigned size,
+			    enum x86_access acc)
 {
 	return x86_linear(v, ES, index_get(v, i, RDI), size, acc);
 }
 
 /* --- Single elements -------------------------------------------------------------------------- */
 
-enum string_op { STRING_MOVS, STRING_CMPS, STRING_STOS, STRING_LODS, STRING_SCAS, STRING_INS, STRING_OUTS, STRING_OPS };
+enum string_op {
+	STRING_MOVS,
+	STRING_CMPS,
+	STRING_STOS,
+	STRING_LODS,
+	STRING_SCAS,
+	STRING_INS,
+	STRING_OUTS,
+	STRING_OPS
+};
 
 inline_fn void movs_one(struct vcpu *v, const struct x86_insn *i, unsigned size)
 {
@@ -73,7 +85,8 @@ inline_fn void lods_one(struct vcpu *v, const struct x86_insn *i, unsigned size)
 
 inline_fn void scas_one(struct vcpu *v, const struct x86_insn *i, unsigned size)
 {
-	alu_binary(ALU_CMP, size, v->cpu.gpr[RAX], x86_read(v, dest_linear(v, i, size, ACC_READ), size), &v->cpu.cc);
+	alu_binary(ALU_CMP, size, v->cpu.gpr[RAX],
+		   x86_read(v, dest_linear(v, i, size, ACC_READ), size), &v->cpu.cc);
 	index_move(v, i, RDI, 1, size);
 }
 
@@ -121,7 +134,8 @@ struct run {
 	u64 n;
 };
 
-/* The highest offset that may be accessed, or false if the segment needs the checks of a single access. */
+/* The highest offset that may be accessed, or false if the segment needs the checks of a single
+ * access. */
 static bool offset_limit(const struct vcpu *v, const struct x86_insn *i, unsigned seg, u64 *limit)
 {
 	const struct x86_seg *s = &v->cpu.seg[seg];
@@ -138,9 +152,10 @@ static bool alignment_checked(const struct x86_cpu *cpu)
 	return cpu->cpl == 3 && cpu->rflags & FL_AC && cpu->cr0 & CR0_AM;
 }
 
-/* Shortens run to the elements from seg:off on that can be accessed through host memory; false if there is none. */
-static bool run_at(struct vcpu *v, const struct x86_insn *i, unsigned seg, u64 off, unsigned size, enum x86_access acc,
-		   struct run *run)
+/* Shortens run to the elements from seg:off on that can be accessed through host memory; false if
+ * there is none. */
+static bool run_at(struct vcpu *v, const struct x86_insn *i, unsigned seg, u64 off, unsigned size,
+		   enum x86_access acc, struct run *run)
 {
 	u64 limit, base = i->mode != 64 || seg >= FS ? v->cpu.seg[seg].base : 0;
 	gva_t a = i->mode == 64 ? off + base : (u32)(off + base);
@@ -157,7 +172,8 @@ static bool run_at(struct vcpu *v, const struct x86_insn *i, unsigned seg, u64 o
 	return run->p;
 }
 
-/* Element by element in the direction of DF: where source and destination overlap, what was written is read again. */
+/* Element by element in the direction of DF: where source and destination overlap, what was written
+ * is read again. */
 inline_fn void copy_elements(u8 *d, const u8 *s, u64 n, unsigned size, i64 step)
 {
 	for (; n > 0; n--, d += step, s += step)
@@ -166,14 +182,15 @@ inline_fn void copy_elements(u8 *d, const u8 *s, u64 n, unsigned size, i64 step)
 
 inline_fn u64 movs_run(struct vcpu *v, const struct x86_insn *i, u64 n, unsigned size)
 {
-	struct run s = {.n = n}, d;
+	struct run s = { .n = n }, d;
 
 	if (!run_at(v, i, i->seg, index_get(v, i, RSI), size, ACC_READ, &s))
 		return 0;
 	d = s;
 	if (!run_at(v, i, ES, index_get(v, i, RDI), size, ACC_WRITE, &d))
 		return 0;
-	/* The walk for the destination may have changed a page table entry, never where the source is. */
+	/* The walk for the destination may have changed a page table entry, never where the source
+	 * is. */
 	if (v->cpu.rflags & FL_DF)
 		copy_elements(d.p, s.p, d.n, size, -(i64)size);
 	else if (d.p > s.p && d.p < s.p + d.n * size)
@@ -187,7 +204,7 @@ inline_fn u64 movs_run(struct vcpu *v, const struct x86_insn *i, u64 n, unsigned
 
 inline_fn u64 stos_run(struct vcpu *v, const struct x86_insn *i, u64 n, unsigned size)
 {
-	struct run d = {.n = n};
+	struct run d = { .n = n };
 	u64 value = v->cpu.gpr[RAX];
 
 	if (!run_at(v, i, ES, index_get(v, i, RDI), size, ACC_WRITE, &d))
@@ -205,12 +222,13 @@ inline_fn u64 stos_run(struct vcpu *v, const struct x86_insn *i, u64 n, unsigned
 	return d.n;
 }
 
-/* Compares until ZF is not what the prefix asks for; the elements compared, the last one included. */
+/* Compares until ZF is not what the prefix asks for; the elements compared, the last one
+ * included. */
 inline_fn u64 cmps_run(struct vcpu *v, const struct x86_insn *i, u64 n, unsigned size)
 {
 	bool go_on = i->flags & INSN_REP; /* while equal; else while not */
 	i64 step = v->cpu.rflags & FL_DF ? -(i64)size : (i64)size;
-	struct run s = {.n = n}, d;
+	struct run s = { .n = n }, d;
 	u64 done = 0, a, b;
 
 	if (!run_at(v, i, i->seg, index_get(v, i, RSI), size, ACC_READ, &s))
@@ -234,7 +252,7 @@ inline_fn u64 scas_run(struct vcpu *v, const struct x86_insn *i, u64 n, unsigned
 	bool go_on = i->flags & INSN_REP;
 	i64 step = v->cpu.rflags & FL_DF ? -(i64)size : (i64)size;
 	u64 a = v->cpu.gpr[RAX] & bits_mask(8 * size), done = 0, b;
-	struct run d = {.n = n};
+	struct run d = { .n = n };
 
 	if (!run_at(v, i, ES, index_get(v, i, RDI), size, ACC_READ, &d))
 		return 0;
@@ -247,7 +265,8 @@ inline_fn u64 scas_run(struct vcpu *v, const struct x86_insn *i, u64 n, unsigned
 	return done;
 }
 
-inline_fn u64 run_many(struct vcpu *v, const struct x86_insn *i, enum string_op op, u64 n, unsigned size)
+inline_fn u64 run_many(struct vcpu *v, const struct x86_insn *i, enum string_op op, u64 n,
+		       unsigned size)
 {
 	switch (op) {
 	case STRING_MOVS: return movs_run(v, i, n, size);
@@ -268,7 +287,8 @@ inline_fn bool repeat_ends(const struct vcpu *v, const struct x86_insn *i, enum 
 	return !(v->cpu.cc & CC_ZF) == !!(i->flags & INSN_REP);
 }
 
-/* With TF each element is a step of its own; anything that asks for attention (a data breakpoint, a device) ends the piece. */
+/* With TF each element is a step of its own; anything that asks for attention (a data breakpoint, a
+ * device) ends the piece. */
 inline_fn void run_rep(struct vcpu *v, const struct x86_insn *i, enum string_op op, unsigned size)
 {
 	u64 count = index_get(v, i, RCX), room = v->cpu.rflags & FL_TF ? 1 : REP_PIECE;
@@ -295,37 +315,39 @@ inline_fn void run_rep(struct vcpu *v, const struct x86_insn *i, enum string_op 
 	}
 }
 
-#define STRING_LIST(X)                                                                             \
-	X(movs, STRING_MOVS)                                                                       \
-	X(cmps, STRING_CMPS)                                                                       \
-	X(stos, STRING_STOS)                                                                       \
-	X(lods, STRING_LODS)                                                                       \
-	X(scas, STRING_SCAS)                                                                       \
-	X(ins, STRING_INS)                                                                         \
+#define STRING_LIST(X)       \
+	X(movs, STRING_MOVS) \
+	X(cmps, STRING_CMPS) \
+	X(stos, STRING_STOS) \
+	X(lods, STRING_LODS) \
+	X(scas, STRING_SCAS) \
+	X(ins, STRING_INS)   \
 	X(outs, STRING_OUTS)
 
-#define STRING(op, OP, size)                                                                       \
-	static void op##size(struct vcpu *v, const struct x86_insn *i)                             \
-	{                                                                                          \
-		run_one(v, i, OP, size);                                                           \
-	}                                                                                          \
-	static void rep_##op##size(struct vcpu *v, const struct x86_insn *i)                       \
-	{                                                                                          \
-		run_rep(v, i, OP, size);                                                           \
+#define STRING(op, OP, size)                                                 \
+	static void op##size(struct vcpu *v, const struct x86_insn *i)       \
+	{                                                                    \
+		run_one(v, i, OP, size);                                     \
+	}                                                                    \
+	static void rep_##op##size(struct vcpu *v, const struct x86_insn *i) \
+	{                                                                    \
+		run_rep(v, i, OP, size);                                     \
 	}
 #define STRING_SIZES(op, OP) STRING(op, OP, 1) STRING(op, OP, 2) STRING(op, OP, 4) STRING(op, OP, 8)
 STRING_LIST(STRING_SIZES)
 
-#define STRING_ENTRIES(op, OP)                                                                     \
-	[OP] = {{op##1, op##2, op##4, op##8}, {rep_##op##1, rep_##op##2, rep_##op##4, rep_##op##8}},
-static x86_exec_fn *const string_fns[STRING_OPS][2][4] = {STRING_LIST(STRING_ENTRIES)};
+#define STRING_ENTRIES(op, OP)                   \
+	[OP] = { { op##1, op##2, op##4, op##8 }, \
+		 { rep_##op##1, rep_##op##2, rep_##op##4, rep_##op##8 } },
+static x86_exec_fn *const string_fns[STRING_OPS][2][4] = { STRING_LIST(STRING_ENTRIES) };
 
 /* --- Binding ---------------------------------------------------------------------------------- */
 
 /* STRING_OPS if it is none; MOVSD and CMPSD are also names of SSE2 instructions. */
 static enum string_op string_op(const ZydisDecodedInstruction *z)
 {
-	if (z->meta.category != ZYDIS_CATEGORY_STRINGOP && z->meta.category != ZYDIS_CATEGORY_IOSTRINGOP)
+	if (z->meta.category != ZYDIS_CATEGORY_STRINGOP &&
+	    z->meta.category != ZYDIS_CATEGORY_IOSTRINGOP)
 		return STRING_OPS;
 	switch (z->opcode & ~1) {
 	case 0xa4: return STRING_MOVS;
@@ -341,7 +363,8 @@ static enum string_op string_op(const ZydisDecodedInstruction *z)
 x86_exec_fn *x86_bind_string(struct x86_insn *i, const struct x86_zydis *z)
 {
 	enum string_op op = string_op(z->insn);
-	bool rep = i->flags & (INSN_REP | INSN_REPNE); /* where no flag is tested F2 repeats as F3 does */
+	bool rep = i->flags &
+		   (INSN_REP | INSN_REPNE); /* where no flag is tested F2 repeats as F3 does */
 	unsigned size = op == STRING_INS || op == STRING_OUTS ? MIN(i->opsize, 4u) : i->opsize;
 
 	if (op == STRING_OPS)

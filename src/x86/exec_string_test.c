@@ -43,10 +43,11 @@ static void single(void **state)
 	assert_true(m->v->cpu.cc & CC_CF);
 }
 
-/* Against the definition, element by element, with every overlap near zero, in both directions and all sizes. */
+/* Against the definition, element by element, with every overlap near zero, in both directions and
+ * all sizes. */
 static void overlapping_copies(void **state)
 {
-	static const char *const hex[] = {"f3 a4", "f3 66 a5", "f3 a5", "f3 48 a5"};
+	static const char *const hex[] = { "f3 a4", "f3 66 a5", "f3 a5", "f3 48 a5" };
 	struct machine *m = *state;
 	u8 want[0x200];
 
@@ -54,18 +55,21 @@ static void overlapping_copies(void **state)
 		for (unsigned down = 0; down < 2; down++)
 			for (int distance = -20; distance <= 20; distance++) {
 				unsigned size = 1u << s, n = 29;
-				i64 step = down ? -(i64)size : (i64)size, from = 0x100, to = from + distance;
+				i64 step = down ? -(i64)size : (i64)size, from = 0x100,
+				    to = from + distance;
 
 				fill(m, 0x4f00, sizeof(want)); /* crosses a page in the middle */
 				memcpy(want, mem_host(&m->mem, 0x4f00, sizeof(want)), sizeof(want));
 				for (unsigned k = 0; k < n; k++)
-					le_store(want + to + k * step, le_load(want + from + k * step, size), size);
+					le_store(want + to + k * step,
+						 le_load(want + from + k * step, size), size);
 				m->r[RSI] = 0x4f00 + (u64)from;
 				m->r[RDI] = 0x4f00 + (u64)to;
 				m->r[RCX] = n;
 				x86_set_rflags(&m->v->cpu, down ? FL_DF : 0);
 				assert_int_equal(run_rep(m, hex[s]), NO_EXC);
-				assert_memory_equal(mem_host(&m->mem, 0x4f00, sizeof(want)), want, sizeof(want));
+				assert_memory_equal(mem_host(&m->mem, 0x4f00, sizeof(want)), want,
+						    sizeof(want));
 				assert_int_equal(m->r[RCX], 0);
 				assert_int_equal(m->r[RSI], 0x4f00 + (u64)(from + n * step));
 				assert_int_equal(m->r[RDI], 0x4f00 + (u64)(to + n * step));
@@ -89,7 +93,8 @@ static void long_copies_stop_between(void **state)
 	assert_int_equal(m->r[RCX], 0x3000 - done);
 	assert_int_equal(run_rep(m, "f3 a4"), NO_EXC);
 	assert_int_equal(m->v->cpu.rip, CODE_AT + 2);
-	assert_memory_equal(mem_host(&m->mem, 0x20010, 0x3000), mem_host(&m->mem, 0x10001, 0x3000), 0x3000);
+	assert_memory_equal(mem_host(&m->mem, 0x20010, 0x3000), mem_host(&m->mem, 0x10001, 0x3000),
+			    0x3000);
 	/* TF: one element at a time. */
 	m->r[RCX] = 3;
 	m->v->cpu.rflags |= FL_TF;
@@ -264,13 +269,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(single, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(overlapping_copies, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(long_copies_stop_between, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(overlapping_copies, machine_setup,
+						machine_teardown),
+		cmocka_unit_test_setup_teardown(long_copies_stop_between, machine_setup,
+						machine_teardown),
 		cmocka_unit_test_setup_teardown(no_count, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(fault_keeps_what_is_done, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(widths_of_registers, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(fault_keeps_what_is_done, machine_setup,
+						machine_teardown),
+		cmocka_unit_test_setup_teardown(widths_of_registers, machine_setup,
+						machine_teardown),
 		cmocka_unit_test_setup_teardown(segments, machine_setup, machine_teardown),
-		cmocka_unit_test_setup_teardown(search_and_compare, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(search_and_compare, machine_setup,
+						machine_teardown),
 		cmocka_unit_test_setup_teardown(store, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(ports, machine_setup, machine_teardown),
 	};

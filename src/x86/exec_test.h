@@ -1,4 +1,5 @@
-/* A machine of one CPU and 1 MiB of RAM, paging off, on which the unit tests run single instructions. */
+/* A machine of one CPU and 1 MiB of RAM, paging off, on which the unit tests run single
+ * instructions. */
 #ifndef X86_EXEC_TEST_H
 #define X86_EXEC_TEST_H
 
@@ -9,15 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NO_EXC EXC_NONE
-#define CODE_AT 0x1000ull
+#define NO_EXC   EXC_NONE
+#define CODE_AT  0x1000ull
 #define STACK_AT 0x8000ull
 
 struct machine {
 	struct mem mem;
 	struct vm vm;
 	struct vcpu *v;
-	u64 *r; /* v->cpu.gpr */
+	u64 *r;           /* v->cpu.gpr */
 	struct exit last; /* the last exit; reads give 0x11223344 */
 	unsigned exits;
 };
@@ -32,7 +33,8 @@ static inline void machine_exit(struct vcpu *v, struct exit *e)
 	m->last = *e;
 }
 
-/* 64: 64-bit mode; 32: protected mode, flat segments; 16: real mode, all segments at 0. At CPL 0, RSP at STACK_AT. */
+/* 64: 64-bit mode; 32: protected mode, flat segments; 16: real mode, all segments at 0. At CPL 0,
+ * RSP at STACK_AT. */
 static inline void machine_mode(struct machine *m, unsigned mode)
 {
 	struct x86_cpu *cpu = &m->v->cpu;
@@ -43,7 +45,8 @@ static inline void machine_mode(struct machine *m, unsigned mode)
 	cpu->cr0 = mode == 16 ? 0 : CR0_PE;
 	cpu->efer = mode == 64 ? EFER_LME | EFER_LMA : 0;
 	for (unsigned s = ES; s <= GS; s++) {
-		cpu->seg[s].ar = data | (s == CS && mode != 16 ? AR_CODE : 0) | (mode == 32 ? AR_DB | AR_G : 0);
+		cpu->seg[s].ar = data | (s == CS && mode != 16 ? AR_CODE : 0) |
+				 (mode == 32 ? AR_DB | AR_G : 0);
 		cpu->seg[s].limit = mode == 16 ? 0xffff : 0xffffffff;
 	}
 	if (mode == 64)
@@ -66,7 +69,11 @@ static inline int machine_setup(void **state)
 	if (!m->v)
 		return -1;
 	memset(m->v, 0, sizeof(*m->v));
-	m->vm = (struct vm){.mem = &m->mem, .nvcpus = 1, .vcpus = {m->v}, .a20_mask = ~0ull, .model = cpuid_model_find("max")};
+	m->vm = (struct vm){ .mem = &m->mem,
+			     .nvcpus = 1,
+			     .vcpus = { m->v },
+			     .a20_mask = ~0ull,
+			     .model = cpuid_model_find("max") };
 	m->v->vm = &m->vm;
 	m->v->exit = machine_exit;
 	m->r = m->v->cpu.gpr;
@@ -94,13 +101,13 @@ static inline u64 peek(struct machine *m, gpa_t a, unsigned size)
 	return le_load(mem_host(&m->mem, a, size), size);
 }
 
-/* Runs the instruction in hexadecimal at RIP and returns the vector it raised, or NO_EXC. A string instruction that is not
- * finished leaves RIP where it was. */
+/* Runs the instruction in hexadecimal at RIP and returns the vector it raised, or NO_EXC. A string
+ * instruction that is not finished leaves RIP where it was. */
 static inline int run_hex(struct machine *m, const char *hex)
 {
 	struct x86_cpu *cpu = &m->v->cpu;
 	unsigned n = 0, byte, mode = x86_code_bits(cpu);
-	u8 bytes[15] = {0};
+	u8 bytes[15] = { 0 };
 	struct x86_insn i;
 	jmp_buf catch;
 

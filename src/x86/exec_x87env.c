@@ -1,18 +1,16 @@
-/* x87 control instructions, on the state directly: FNINIT, FNCLEX, FNSTCW, FLDCW, FNSTSW, FWAIT, the environment and FNSAVE/FRSTOR in
- * the four layouts of SDM 1 8.1.10; also EMMS, LDMXCSR and STMXCSR. */
+/* x87 control instructions, on the state directly: FNINIT, FNCLEX, FNSTCW, FLDCW, FNSTSW, FWAIT,
+ * the environment and FNSAVE/FRSTOR in the four layouts of SDM 1 8.1.10; also EMMS, LDMXCSR and
+ * STMXCSR. */
 #include "x86/exec_host.h"
 
 #include <Zydis/Zydis.h>
 
 /* The environment as 16-bit words: 7 of them, or 14 where the odd ones are the upper halves. */
-#define ENV_WORDS 14
+#define ENV_WORDS      14
 #define REGISTERS_SIZE 80
-#define SAVE_SIZE (2 * ENV_WORDS + REGISTERS_SIZE)
+#define SAVE_SIZE      (2 * ENV_WORDS + REGISTERS_SIZE)
 
-static u16 fcw_legal(unsigned fcw)
-{
-	return (u16)((fcw & 0x1f3f) | 0x40);
-}
+static u16 fcw_legal(unsigned fcw) { return (u16)((fcw & 0x1f3f) | 0x40); }
 
 static void set_fsw(struct x86_cpu *cpu, unsigned fsw)
 {
@@ -32,7 +30,7 @@ static void begin_control(struct vcpu *v, bool waits)
 		fpu_check_pending(v);
 }
 
-/* --- Control and status words -------------------------------------------------------------------- */
+/* --- Control and status words --- */
 
 static void exec_fninit(struct vcpu *v, const struct x86_insn *i)
 {
@@ -73,7 +71,8 @@ static void exec_fnstcw(struct vcpu *v, const struct x86_insn *i)
 static void exec_fldcw(struct vcpu *v, const struct x86_insn *i)
 {
 	begin_control(v, true);
-	fpu_set16(&v->cpu, FX_FCW, fcw_legal((unsigned)x86_read(v, x86_operand(v, i, 2, ACC_READ), 2)));
+	fpu_set16(&v->cpu, FX_FCW,
+		  fcw_legal((unsigned)x86_read(v, x86_operand(v, i, 2, ACC_READ), 2)));
 	set_fsw(&v->cpu, fpu_get16(&v->cpu, FX_FSW));
 	fpu_use(&v->cpu, XC_X87);
 }
@@ -128,7 +127,7 @@ static void exec_stmxcsr(struct vcpu *v, const struct x86_insn *i)
 	x86_write(v, x86_operand(v, i, 4, ACC_WRITE), fpu_get32(&v->cpu, FX_MXCSR), 4);
 }
 
-/* --- Environment ------------------------------------------------------------------------------------ */
+/* --- Environment --- */
 
 /* Two bits per physical register (SDM 1 8.1.7): 0 valid, 1 zero, 2 special, 3 empty. */
 static u16 full_tags(const struct x86_cpu *cpu)
@@ -174,7 +173,7 @@ static unsigned build_env(const struct vcpu *v, unsigned opsize, u8 *to)
 	bool real = x86_real_or_v86(cpu);
 	u32 fip = (u32)fpu_get64(cpu, FX_FIP), fdp = (u32)fpu_get64(cpu, FX_FDP);
 	u16 fcs = selector(v, FX_FCS), fds = selector(v, FX_FDS), fop = fpu_get16(cpu, FX_FOP);
-	u32 w[7] = {fpu_get16(cpu, FX_FCW), fpu_get16(cpu, FX_FSW), full_tags(cpu)};
+	u32 w[7] = { fpu_get16(cpu, FX_FCW), fpu_get16(cpu, FX_FSW), full_tags(cpu) };
 
 	if (real) {
 		fip += (u32)fcs << 4;
@@ -228,11 +227,9 @@ static void load_env(struct vcpu *v, unsigned opsize, const u8 *from)
 	fpu_use(cpu, XC_X87);
 }
 
-/* The layout follows the operand-size attribute, which the operand's size shows: 14 or 28 bytes, with registers 94 or 108. */
-static unsigned env_opsize(unsigned size)
-{
-	return size == 14 || size == 94 ? 2 : 4;
-}
+/* The layout follows the operand-size attribute, which the operand's size shows: 14 or 28 bytes,
+ * with registers 94 or 108. */
+static unsigned env_opsize(unsigned size) { return size == 14 || size == 94 ? 2 : 4; }
 
 static void exec_fnstenv(struct vcpu *v, const struct x86_insn *i)
 {
@@ -268,7 +265,8 @@ static void exec_fnsave(struct vcpu *v, const struct x86_insn *i)
 	env = build_env(v, env_opsize(i->op[0].size), image);
 	for (unsigned k = 0; k < 8; k++)
 		memcpy(image + env + 10 * k, cpu->xsave + FX_ST + 16 * k, 10);
-	x86_write_bytes(v, x86_operand(v, i, env + REGISTERS_SIZE, ACC_WRITE), image, env + REGISTERS_SIZE);
+	x86_write_bytes(v, x86_operand(v, i, env + REGISTERS_SIZE, ACC_WRITE), image,
+			env + REGISTERS_SIZE);
 	x86_fpu_finit(cpu);
 }
 

@@ -3,25 +3,19 @@
 
 #include <Zydis/Zydis.h>
 
-#define XSAVE_HEADER 512u
+#define XSAVE_HEADER   512u
 #define XSAVE_EXTENDED 576u
-#define HEADER_SIZE 64u
-#define COMPACTED BIT(63)
-#define COMPONENTS 8u
+#define HEADER_SIZE    64u
+#define COMPACTED      BIT(63)
+#define COMPONENTS     8u
 
-/* --- The legacy region ------------------------------------------------------------------------------ */
+/* --- The legacy region --- */
 
 /* i->opsize 8: FXSAVE64 and the like, with 64-bit pointers. */
-static bool pointers64(const struct x86_insn *i)
-{
-	return i->opsize == 8;
-}
+static bool pointers64(const struct x86_insn *i) { return i->opsize == 8; }
 
 /* XMM registers, and the parts of YMM and ZMM registers: 8 outside 64-bit mode. */
-static unsigned vector_count(const struct vcpu *v)
-{
-	return x86_64bit(&v->cpu) ? 16 : 8;
-}
+static unsigned vector_count(const struct vcpu *v) { return x86_64bit(&v->cpu) ? 16 : 8; }
 
 /* Bytes 0..23 and 32..159 of an image: the x87 state. */
 static void build_x87(const struct vcpu *v, bool wide, u8 *image)
@@ -36,7 +30,8 @@ static void build_x87(const struct vcpu *v, bool wide, u8 *image)
 		le_store(image + FX_FIP + 4, keeps ? fpu_get16(cpu, FX_FCS) : 0, 4);
 		le_store(image + FX_FDP + 4, keeps ? fpu_get16(cpu, FX_FDS) : 0, 4);
 	}
-	/* AMD stores the pointers of pending exceptions alone (APM 2 11.4.4; CPUID 8000_0008h EBX bit 2). */
+	/* AMD stores the pointers of pending exceptions alone (APM 2 11.4.4; CPUID 8000_0008h
+	 * EBX bit 2). */
 	if (cpuid_bit(v->vm, CPUID_XSAVEERPTR) && !(fpu_get16(cpu, FX_FSW) & FSW_ES))
 		memset(image + FX_FOP, 0, FX_MXCSR - FX_FOP);
 	for (unsigned k = 0; k < 8; k++) {
@@ -88,9 +83,10 @@ static void check_mxcsr(struct vcpu *v, const u8 *image)
 		x86_raise_gp0(v);
 }
 
-/* --- FXSAVE and FXRSTOR ----------------------------------------------------------------------------- */
+/* --- FXSAVE and FXRSTOR --- */
 
-/* Without OSFXSR the instructions leave out MXCSR and the XMM registers (SDM 2A FXSAVE leaves it open, APM 5 says so). */
+/* Without OSFXSR the instructions leave out MXCSR and the XMM registers (SDM 2A FXSAVE leaves it
+ * open, APM 5 says so). */
 static bool with_sse(const struct vcpu *v)
 {
 	return (v->cpu.cr4 & CR4_OSFXSR) && cpuid_bit(v->vm, CPUID_SSE);
@@ -103,7 +99,8 @@ static void begin_fx(struct vcpu *v)
 	fpu_check_gate(v, GATE_FXSR);
 }
 
-static gva_t aligned_operand(struct vcpu *v, const struct x86_insn *i, unsigned size, unsigned align, enum x86_access acc)
+static gva_t aligned_operand(struct vcpu *v, const struct x86_insn *i, unsigned size,
+			     unsigned align, enum x86_access acc)
 {
 	gva_t a = x86_operand(v, i, size, acc);
 
@@ -114,7 +111,7 @@ static gva_t aligned_operand(struct vcpu *v, const struct x86_insn *i, unsigned 
 
 static void exec_fxsave(struct vcpu *v, const struct x86_insn *i)
 {
-	u8 image[FX_SIZE] = {0};
+	u8 image[FX_SIZE] = { 0 };
 	unsigned size = FX_XMM;
 	gva_t a;
 
@@ -144,9 +141,10 @@ static void exec_fxrstor(struct vcpu *v, const struct x86_insn *i)
 	load_x87(v, pointers64(i), image);
 }
 
-/* --- XSAVE ------------------------------------------------------------------------------------------ */
+/* --- XSAVE --- */
 
-/* A component beyond the legacy region: where it is kept, and how many bytes the present mode can reach. */
+/* A component beyond the legacy region: where it is kept, and how many bytes the present mode
+ * can reach. */
 static unsigned component_size(const struct vcpu *v, unsigned c)
 {
 	if (x86_64bit(&v->cpu))
@@ -192,17 +190,22 @@ static struct xsave_form form_of(unsigned mnemonic)
 {
 	switch (mnemonic) {
 	case ZYDIS_MNEMONIC_XSAVEOPT:
-	case ZYDIS_MNEMONIC_XSAVEOPT64: return (struct xsave_form){.feature = CPUID_XSAVEOPT, .optimised = true};
+	case ZYDIS_MNEMONIC_XSAVEOPT64:
+		return (struct xsave_form){ .feature = CPUID_XSAVEOPT, .optimised = true };
 	case ZYDIS_MNEMONIC_XSAVEC:
 	case ZYDIS_MNEMONIC_XSAVEC64:
-		return (struct xsave_form){.feature = CPUID_XSAVEC, .optimised = true, .compacted = true};
+		return (struct xsave_form){ .feature = CPUID_XSAVEC,
+					    .optimised = true,
+					    .compacted = true };
 	case ZYDIS_MNEMONIC_XSAVES:
 	case ZYDIS_MNEMONIC_XSAVES64:
 	case ZYDIS_MNEMONIC_XRSTORS:
 	case ZYDIS_MNEMONIC_XRSTORS64:
-		return (struct xsave_form){
-			.feature = CPUID_XSAVES, .optimised = true, .compacted = true, .supervisor = true};
-	default: return (struct xsave_form){.feature = CPUID_XSAVE};
+		return (struct xsave_form){ .feature = CPUID_XSAVES,
+					    .optimised = true,
+					    .compacted = true,
+					    .supervisor = true };
+	default: return (struct xsave_form){ .feature = CPUID_XSAVE };
 	}
 }
 
@@ -239,9 +242,10 @@ static void piece_add(struct pieces *p, unsigned offset, unsigned size)
 	}
 }
 
-/* Fills the image with the components in `saved`, and lists what is to be written, in order of offset. */
-static void build_components(const struct vcpu *v, const struct x86_insn *i, u64 saved, bool mxcsr, u64 format, u8 *image,
-			     struct pieces *p)
+/* Fills the image with the components in `saved`, and lists what is to be written, in order of
+ * offset. */
+static void build_components(const struct vcpu *v, const struct x86_insn *i, u64 saved, bool mxcsr,
+			     u64 format, u8 *image, struct pieces *p)
 {
 	const struct x86_cpu *cpu = &v->cpu;
 
@@ -275,7 +279,7 @@ static void exec_xsave(struct vcpu *v, const struct x86_insn *i)
 	struct xsave_form f = form_of(i->mnemonic);
 	u64 rfbm = begin_xsave(v, &f), inuse = x86_xinuse(&v->cpu), saved, format = 0, bv;
 	u8 image[X86_XSAVE_SIZE];
-	struct pieces p = {0};
+	struct pieces p = { 0 };
 	bool mxcsr;
 	gva_t a;
 
@@ -301,7 +305,7 @@ static void exec_xsave(struct vcpu *v, const struct x86_insn *i)
 		x86_write_bytes(v, a + p.at[k].offset, image + p.at[k].offset, p.at[k].size);
 }
 
-/* --- XRSTOR ----------------------------------------------------------------------------------------- */
+/* --- XRSTOR --- */
 
 /* The rules of 13.8 and 13.12; returns XCOMP_BV, 0 for the standard format. */
 static u64 check_header(struct vcpu *v, const struct xsave_form *f, const u8 *header)
@@ -314,10 +318,12 @@ static u64 check_header(struct vcpu *v, const struct xsave_form *f, const u8 *he
 	for (unsigned k = 16; k < HEADER_SIZE; k += 8)
 		rest |= le_load(header + k, 8);
 	if (comp & COMPACTED)
-		bad = !(cpuid_bit(v->vm, CPUID_XSAVEC) || f->supervisor) || (comp & ~COMPACTED & ~enabled) || (bv & ~comp) ||
-		      (bv & COMPACTED) || rest != 0;
+		bad = !(cpuid_bit(v->vm, CPUID_XSAVEC) || f->supervisor) ||
+		      (comp & ~COMPACTED & ~enabled) || (bv & ~comp) || (bv & COMPACTED) ||
+		      rest != 0;
 	else
-		bad = f->supervisor || comp != 0 || le_load(header + 16, 8) != 0 || (bv & ~cpu->xcr0);
+		bad = f->supervisor || comp != 0 || le_load(header + 16, 8) != 0 ||
+		      (bv & ~cpu->xcr0);
 	if (bad)
 		x86_raise_gp0(v);
 	return comp;
@@ -376,8 +382,8 @@ static void exec_xrstor(struct vcpu *v, const struct x86_insn *i)
 	x86_operand(v, i, image_end(format, needed), ACC_READ);
 	for (unsigned c = 2; c < COMPONENTS; c++)
 		if (needed & BIT(c))
-			x86_read_bytes(v, a + image_offset(format, c), image + image_offset(format, c),
-				       xsave_layout()->size[c]);
+			x86_read_bytes(v, a + image_offset(format, c),
+				       image + image_offset(format, c), xsave_layout()->size[c]);
 	/* Nothing faults from here on. */
 	if (mxcsr)
 		fpu_set32(&v->cpu, FX_MXCSR, le_load(image + FX_MXCSR, 4));

@@ -1,21 +1,26 @@
-/* The guest's x87 and SIMD state: reset, gates, and the parts of x87 that are derived (SDM 1 8.1, 13; 3A 2.5, 10.1). */
+/* The guest's x87 and SIMD state: reset, gates, and the parts of x87 that are derived (SDM 1
+ * 8.1, 13; 3A 2.5, 10.1). */
 #include "x86/fpu.h"
 
 /* GATE_FWAIT has its own rule: TS counts only with MP. */
 const struct fpu_gate_row fpu_gates[GATE_COUNT] = {
-	[GATE_NONE] = {0},
-	[GATE_VEX_GPR] = {.cr0_need = CR0_PE, .flags_bad = FL_VM},
-	[GATE_X87] = {.cr0_bad = CR0_EM | CR0_TS},
-	[GATE_FWAIT] = {.cr0_bad = CR0_TS},
-	[GATE_FXSR] = {.cr0_bad = CR0_EM | CR0_TS},
-	[GATE_MMX] = {.cr0_bad = CR0_EM | CR0_TS},
-	[GATE_SSE] = {.cr0_bad = CR0_EM | CR0_TS, .cr4_need = CR4_OSFXSR},
-	[GATE_AVX] = {.cr0_bad = CR0_TS, .cr4_need = CR4_OSXSAVE, .xcr0_need = XC_SSE | XC_AVX, .cr0_need = CR0_PE, .flags_bad = FL_VM},
-	[GATE_AVX512] = {.cr0_bad = CR0_TS,
-			 .cr4_need = CR4_OSXSAVE,
-			 .xcr0_need = XC_SSE | XC_AVX | XC_OPMASK | XC_ZMM_HI | XC_HI16,
-			 .cr0_need = CR0_PE,
-			 .flags_bad = FL_VM},
+	[GATE_NONE] = { 0 },
+	[GATE_VEX_GPR] = { .cr0_need = CR0_PE, .flags_bad = FL_VM },
+	[GATE_X87] = { .cr0_bad = CR0_EM | CR0_TS },
+	[GATE_FWAIT] = { .cr0_bad = CR0_TS },
+	[GATE_FXSR] = { .cr0_bad = CR0_EM | CR0_TS },
+	[GATE_MMX] = { .cr0_bad = CR0_EM | CR0_TS },
+	[GATE_SSE] = { .cr0_bad = CR0_EM | CR0_TS, .cr4_need = CR4_OSFXSR },
+	[GATE_AVX] = { .cr0_bad = CR0_TS,
+		       .cr4_need = CR4_OSXSAVE,
+		       .xcr0_need = XC_SSE | XC_AVX,
+		       .cr0_need = CR0_PE,
+		       .flags_bad = FL_VM },
+	[GATE_AVX512] = { .cr0_bad = CR0_TS,
+			  .cr4_need = CR4_OSXSAVE,
+			  .xcr0_need = XC_SSE | XC_AVX | XC_OPMASK | XC_ZMM_HI | XC_HI16,
+			  .cr0_need = CR0_PE,
+			  .flags_bad = FL_VM },
 };
 
 void fpu_gate_closed(struct vcpu *v, enum fpu_gate gate)
@@ -23,7 +28,8 @@ void fpu_gate_closed(struct vcpu *v, enum fpu_gate gate)
 	const struct fpu_gate_row *g = &fpu_gates[gate];
 	const struct x86_cpu *cpu = &v->cpu;
 
-	if ((~cpu->cr0 & g->cr0_need) | (~cpu->cr4 & g->cr4_need) | (~cpu->xcr0 & g->xcr0_need) | (cpu->rflags & g->flags_bad))
+	if ((~cpu->cr0 & g->cr0_need) | (~cpu->cr4 & g->cr4_need) | (~cpu->xcr0 & g->xcr0_need) |
+	    (cpu->rflags & g->flags_bad))
 		x86_raise_ud(v);
 	/* With EM, x87 instructions are emulated through #NM; the rest does not exist. */
 	if ((cpu->cr0 & CR0_EM) && (gate == GATE_MMX || gate == GATE_SSE || gate == GATE_FXSR))
@@ -51,10 +57,7 @@ void x86_fpu_finit(struct x86_cpu *cpu)
 	fpu_use(cpu, XC_X87);
 }
 
-u64 x86_xinuse(const struct x86_cpu *cpu)
-{
-	return fpu_get64(cpu, XS_BV);
-}
+u64 x86_xinuse(const struct x86_cpu *cpu) { return fpu_get64(cpu, XS_BV); }
 
 u16 fpu_fsw_derive(u16 fcw, u16 fsw)
 {
@@ -65,7 +68,8 @@ u16 fpu_fsw_derive(u16 fcw, u16 fsw)
 
 void fpu_turn(struct x86_cpu *cpu, unsigned top)
 {
-	unsigned by = (fpu_top(cpu) - top) & 7, fsw = fpu_get16(cpu, FX_FSW) & ~(7u << FSW_TOP_SHIFT);
+	unsigned by = (fpu_top(cpu) - top) & 7,
+		 fsw = fpu_get16(cpu, FX_FSW) & ~(7u << FSW_TOP_SHIFT);
 	u8 old[8][16];
 
 	if (by == 0)

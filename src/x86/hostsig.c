@@ -11,7 +11,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#define RANGES 64
+#define RANGES    64
 #define STACK_MIN 65536
 
 #define VECTOR_PF 14
@@ -56,7 +56,8 @@ static void chain(int sig, siginfo_t *info, void *context)
 	} else if (old != NULL && old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
 		old->sa_handler(sig);
 	} else {
-		/* The faulting instruction runs again, or the signal that was sent is sent again, with the default action. */
+		/* The faulting instruction runs again, or the signal that was sent is sent
+		 * again, with the default action. */
 		signal(sig, SIG_DFL);
 		if (info->si_code <= 0)
 			raise(sig);
@@ -70,7 +71,8 @@ static void handle(int sig, siginfo_t *info, void *context)
 	const struct hostsig_range *range = find((uintptr_t)g[REG_RIP]);
 	greg_t vector = g[REG_TRAPNO];
 
-	/* si_code <= 0: sent by a process, not by the CPU. A page fault in a thunk is the monitor's own mistake. */
+	/* si_code <= 0: sent by a process, not by the CPU. A page fault in a thunk is the
+	 * monitor's own mistake. */
 	if (range == NULL || info->si_code <= 0 || vector == VECTOR_PF) {
 		int saved = errno;
 
@@ -83,7 +85,8 @@ static void handle(int sig, siginfo_t *info, void *context)
 	g[REG_EFL] &= ~(greg_t)(EFLAGS_AC | EFLAGS_DF);
 }
 
-/* Takes each signal whose handler is not ours: for the first time, or again if somebody has taken it since. */
+/* Takes each signal whose handler is not ours: for the first time, or again if somebody has
+ * taken it since. */
 static int install(void)
 {
 	struct sigaction action, now;

@@ -138,15 +138,31 @@ static void write_mode(struct vcpu *v, gva_t a, u64 value, unsigned size, enum t
 	check_watch(v, a, size, true);
 }
 
+/* Unaligned, but within a page that the TLB has: the most common way to get here. */
+static bool within_page(gva_t a, unsigned size, u64 tag)
+{
+	return (a & ~0xfffull) == tag && (a & 0xfff) + size <= 4096;
+}
+
 u64 x86_read_slow(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc)
 {
+	const struct tlb_entry *e = x86_tlb_entry(v, a);
+
 	check_access(v, a, size);
+	if (likely(within_page(a, size, acc == ACC_READ ? e->read : e->write)))
+		return le_load((const void *)(uintptr_t)(a + e->addend), size);
 	return read_mode(v, a, size, acc, current_mode(v));
 }
 
 void x86_write_slow(struct vcpu *v, gva_t a, u64 value, unsigned size)
 {
+	const struct tlb_entry *e = x86_tlb_entry(v, a);
+
 	check_access(v, a, size);
+	if (likely(within_page(a, size, e->write))) {
+		le_store((void *)(uintptr_t)(a + e->addend), value, size);
+		return;
+	}
 	write_mode(v, a, value, size, current_mode(v));
 }
 

@@ -1,24 +1,27 @@
-/* Pushes and pops for the handlers of PUSH, POP, CALL and RET: templates like those of operand.h. */
+/* Pushes and pops for the handlers of PUSH, POP, CALL and RET: templates like those of
+ * operand.h. */
 #ifndef X86_STACK_H
 #define X86_STACK_H
 
 #include "x86/operand.h"
 
-/* How a slot is reached. The two fast kinds are for the modes' own slot size; when they cannot be used the handler jumps to
- * its twin of the same slot size that does all checks. */
+/* How a slot is reached. The two fast kinds are for the modes' own slot size; when they cannot be
+ * used the handler jumps to its twin of the same slot size that does all checks. */
 enum stack_kind {
-	STACK_16, STACK_32, STACK_64,
+	STACK_16,
+	STACK_32,
+	STACK_64,
 	STACK_FAST_32, /* 32-bit code; works if SS is a plain 4 GiB segment with B set */
 	STACK_FAST_64, /* 64-bit mode */
 	STACK_KINDS
 };
 
 /* Calls X(name, general, kind, slot size, ...) for each; generals first. */
-#define STACK_LIST(X, ...)                                                                         \
-	X(16, 16, STACK_16, 2, __VA_ARGS__)                                                        \
-	X(32, 32, STACK_32, 4, __VA_ARGS__)                                                        \
-	X(64, 64, STACK_64, 8, __VA_ARGS__)                                                        \
-	X(fast_32, 32, STACK_FAST_32, 4, __VA_ARGS__)                                              \
+#define STACK_LIST(X, ...)                            \
+	X(16, 16, STACK_16, 2, __VA_ARGS__)           \
+	X(32, 32, STACK_32, 4, __VA_ARGS__)           \
+	X(64, 64, STACK_64, 8, __VA_ARGS__)           \
+	X(fast_32, 32, STACK_FAST_32, 4, __VA_ARGS__) \
 	X(fast_64, 64, STACK_FAST_64, 8, __VA_ARGS__)
 
 inline_fn enum stack_kind stack_kind(const struct x86_insn *i)
@@ -54,7 +57,9 @@ inline_fn u8 *stack_hit(struct vcpu *v, i64 delta, unsigned size, bool write, en
 
 	if (kind == STACK_FAST_64)
 		return tlb_hit(v, sp, size, write);
-	return likely(seg_plain(s) && (s->ar & AR_DB)) ? tlb_hit(v, (u32)(sp + s->base), size, write) : NULL;
+	return likely(seg_plain(s) && (s->ar & AR_DB))
+		       ? tlb_hit(v, (u32)(sp + s->base), size, write)
+		       : NULL;
 }
 
 /* Moves the stack pointer by delta bytes. */

@@ -151,6 +151,7 @@ static void commit(const struct task_switch *t, const struct task_image *m)
 	cpu->seg[LDTR] = seg_null(m->ldt, 0);
 	/* Until CS and SS are good, a fault must come in from the outermost ring, so that its handler gets a stack. */
 	cpu->cpl = 3;
+	x86_rf_loaded(t->v);
 	if (cpu->cr0 & CR0_PG && tss_wide(&t->tss)) {
 		cpu->cr3 = m->cr3;
 		x86_tlb_flush(t->v, true);

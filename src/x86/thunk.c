@@ -1,5 +1,6 @@
-/* The thunk cache: a table of thunks by host encoding, and the memory their code lies in. Host code is written through one
- * mapping and executed through another (W^X). When the table or the memory is full, everything is dropped. */
+/* The thunk cache: a table of thunks by host encoding, and the memory their code lies in. Host
+ * code is written through one mapping and executed through another (W^X). When the table or the
+ * memory is full, everything is dropped. */
 #include "x86/thunk.h"
 
 #include "base/trace.h"
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 #define HOST_MXCSR_OFFSET 0u
-#define FIXED_CODE 64u
+#define FIXED_CODE        64u
 
 static bool map_arena(struct thunk_cache *cache)
 {
@@ -40,7 +41,8 @@ static uintptr_t constant_address(const struct thunk_cache *cache)
 static bool write_fixed(struct thunk_cache *cache)
 {
 	u32 mxcsr = MXCSR_INIT, fcw = 0x37f, at = FIXED_CODE;
-	struct hostsig_range range = {.begin = (uintptr_t)cache->rx, .end = (uintptr_t)cache->rx + THUNK_ARENA};
+	struct hostsig_range range = { .begin = (uintptr_t)cache->rx,
+				       .end = (uintptr_t)cache->rx + THUNK_ARENA };
 
 	memcpy(cache->rw + HOST_MXCSR_OFFSET, &mxcsr, sizeof(mxcsr));
 	memcpy(cache->rw + HOST_MXCSR_OFFSET + THUNK_FCW_OFFSET, &fcw, sizeof(fcw));
@@ -114,7 +116,8 @@ static unsigned find(const struct thunk_cache *cache, const struct thunk *t, uns
 {
 	unsigned n = cache->hash[hash];
 
-	while (n != 0 && (cache->entries[n].key_size != t->key_size || memcmp(cache->entries[n].key, t->key, t->key_size) != 0))
+	while (n != 0 && (cache->entries[n].key_size != t->key_size ||
+			  memcmp(cache->entries[n].key, t->key, t->key_size) != 0))
 		n = cache->entries[n].next;
 	return n;
 }
@@ -132,7 +135,8 @@ static unsigned build(struct thunk_cache *cache, const struct thunk_plan *p, uns
 	*t = p->t;
 	at = (uintptr_t)cache->rx + cache->used;
 	t->code = (u32(*)(struct x86_cpu *, void *))at;
-	cache->used += (u32)align_up(thunk_emit(p, cache->rw + cache->used, at, constant_address(cache)), 16);
+	cache->used += (u32)align_up(
+		thunk_emit(p, cache->rw + cache->used, at, constant_address(cache)), 16);
 	t->next = cache->hash[hash];
 	cache->hash[hash] = (u16)n;
 	cache->built++;
@@ -141,9 +145,11 @@ static unsigned build(struct thunk_cache *cache, const struct thunk_plan *p, uns
 
 static bool decode(const struct x86_insn *i, ZydisDecodedInstruction *z, ZydisDecodedOperand *ops)
 {
-	static const ZydisMachineMode modes[] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
-						 ZYDIS_MACHINE_MODE_LONG_64};
-	static const ZydisStackWidth stacks[] = {ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64};
+	static const ZydisMachineMode modes[] = { ZYDIS_MACHINE_MODE_LEGACY_16,
+						  ZYDIS_MACHINE_MODE_LEGACY_32,
+						  ZYDIS_MACHINE_MODE_LONG_64 };
+	static const ZydisStackWidth stacks[] = { ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32,
+						  ZYDIS_STACK_WIDTH_64 };
 	ZydisDecoder decoder;
 
 	ZydisDecoderInit(&decoder, modes[i->mode >> 5], stacks[i->mode >> 5]);
@@ -151,9 +157,11 @@ static bool decode(const struct x86_insn *i, ZydisDecodedInstruction *z, ZydisDe
 }
 
 /* TZCNT and LZCNT are BSF and BSR with a prefix that older processors ignore. */
-static bool bit_scan(const struct thunk_plan *p, const ZydisDecodedInstruction *z, const struct vm *vm)
+static bool bit_scan(const struct thunk_plan *p, const ZydisDecodedInstruction *z,
+		     const struct vm *vm)
 {
-	return (z->mnemonic == ZYDIS_MNEMONIC_TZCNT || z->mnemonic == ZYDIS_MNEMONIC_LZCNT) && !cpuid_bit(vm, p->features[0]);
+	return (z->mnemonic == ZYDIS_MNEMONIC_TZCNT || z->mnemonic == ZYDIS_MNEMONIC_LZCNT) &&
+	       !cpuid_bit(vm, p->features[0]);
 }
 
 const struct thunk *thunk_lookup(struct vcpu *v, const struct x86_insn *i)
@@ -161,7 +169,7 @@ const struct thunk *thunk_lookup(struct vcpu *v, const struct x86_insn *i)
 	struct thunk_cache *cache = v->vm->thunks;
 	ZydisDecodedInstruction z;
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-	struct x86_zydis zy = {.insn = &z, .ops = ops};
+	struct x86_zydis zy = { .insn = &z, .ops = ops };
 	struct thunk_plan p;
 	unsigned hash, n;
 	bool bsx;
@@ -186,7 +194,9 @@ const struct thunk *thunk_lookup(struct vcpu *v, const struct x86_insn *i)
 	n = find(cache, &p.t, hash);
 	if (n == 0)
 		n = build(cache, &p, hash);
-	/* The one field that an instruction's function may change later; the tag is never followed as a pointer. */
-	((struct x86_insn *)(uintptr_t)i)->aux = (const void *)(uintptr_t)(cache->epoch << THUNK_INDEX_BITS | n);
+	/* The one field that an instruction's function may change later; the tag is never
+	 * followed as a pointer. */
+	((struct x86_insn *)(uintptr_t)i)->aux =
+		(const void *)(uintptr_t)(cache->epoch << THUNK_INDEX_BITS | n);
 	return &cache->entries[n];
 }

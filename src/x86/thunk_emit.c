@@ -1,7 +1,9 @@
-/* The host code of thunks: the re-encoded instruction (SDM 2A 2.1 to 2.7) and the loads and stores around it.
+/* The host code of thunks: the re-encoded instruction (SDM 2A 2.1 to 2.7) and the loads and
+ * stores around it.
  *
- * Registers: RDI x86_cpu, RSI memory operand, R8 to R11 the renamed operands, RAX for flags. All are caller-saved, so a thunk has no
- * frame and can be left at any instruction by a jump to the exit of faults. */
+ * Registers: RDI x86_cpu, RSI memory operand, R8 to R11 the renamed operands, RAX for flags. All
+ * are caller-saved, so a thunk has no frame and can be left at any instruction by a jump to the
+ * exit of faults. */
 #include "x86/thunk.h"
 
 #include "x86/exec.h"
@@ -9,8 +11,8 @@
 #include <Zydis/Zydis.h>
 
 #define OFF_XSAVE ((u32)offsetof(struct x86_cpu, xsave))
-#define OFF_GPR ((u32)offsetof(struct x86_cpu, gpr))
-#define OFF_CC ((u32)offsetof(struct x86_cpu, cc))
+#define OFF_GPR   ((u32)offsetof(struct x86_cpu, gpr))
+#define OFF_CC    ((u32)offsetof(struct x86_cpu, cc))
 
 _Static_assert(offsetof(struct vcpu, cpu) == 0, "thunks and handlers use vcpu and x86_cpu alike");
 _Static_assert(offsetof(struct x86_cpu, gpr) == 0, "general registers start the state");
@@ -21,10 +23,7 @@ struct out {
 	uintptr_t at; /* address of begin when executed */
 };
 
-static void put(struct out *o, unsigned byte)
-{
-	*o->p++ = (u8)byte;
-}
+static void put(struct out *o, unsigned byte) { *o->p++ = (u8)byte; }
 
 static void put32(struct out *o, u32 value)
 {
@@ -73,8 +72,8 @@ static void put_movups(struct out *o, unsigned op, unsigned reg, u32 disp)
 }
 
 /* A VEX instruction with [RDI + disp]; map 1 0F, 3 0F3A; l 1: 256 bits. */
-static void put_vex(struct out *o, unsigned map, unsigned pp, unsigned w, unsigned l, unsigned op, unsigned reg, unsigned vvvv,
-		    u32 disp)
+static void put_vex(struct out *o, unsigned map, unsigned pp, unsigned w, unsigned l, unsigned op,
+		    unsigned reg, unsigned vvvv, u32 disp)
 {
 	put(o, 0xc4);
 	put(o, (reg & 8 ? 0 : 0x80) | 0x60 | map);
@@ -84,7 +83,8 @@ static void put_vex(struct out *o, unsigned map, unsigned pp, unsigned w, unsign
 }
 
 /* An EVEX instruction of 512 bits with [RDI + disp]; registers 0..31. */
-static void put_evex(struct out *o, unsigned map, unsigned pp, unsigned w, unsigned op, unsigned reg, unsigned vvvv, u32 disp)
+static void put_evex(struct out *o, unsigned map, unsigned pp, unsigned w, unsigned op,
+		     unsigned reg, unsigned vvvv, u32 disp)
 {
 	put(o, 0x62);
 	put(o, (reg & 8 ? 0 : 0x80) | 0x60 | (reg & 16 ? 0 : 0x10) | map);
@@ -94,15 +94,9 @@ static void put_evex(struct out *o, unsigned map, unsigned pp, unsigned w, unsig
 	put_state(o, reg, disp);
 }
 
-static u32 off_xmm(unsigned n)
-{
-	return OFF_XSAVE + FX_XMM + 16 * n;
-}
+static u32 off_xmm(unsigned n) { return OFF_XSAVE + FX_XMM + 16 * n; }
 
-static u32 off_ymm(unsigned n)
-{
-	return OFF_XSAVE + XS_YMM + 16 * n;
-}
+static u32 off_ymm(unsigned n) { return OFF_XSAVE + XS_YMM + 16 * n; }
 
 static u32 off_zmm(unsigned n)
 {
@@ -164,15 +158,15 @@ static void load_mxcsr_constant(struct out *o, uintptr_t constant)
 	put_rip(o, constant);
 }
 
-/* Leaves the host's x87 unit empty with its own control word. FNINIT would do, but takes four times as long; it is needed while an
- * exception is pending, for EMMS and FLDCW wait. */
+/* Leaves the host's x87 unit empty with its own control word. FNINIT would do, but takes four
+ * times as long; it is needed while an exception is pending, for EMMS and FLDCW wait. */
 static void clean_x87(struct out *o, uintptr_t constant)
 {
 	put_bytes(o, "\xf6", 1); /* test byte [FSW], ES */
 	put_state(o, 0, OFF_XSAVE + FX_FSW);
 	put(o, FSW_ES);
 	put_bytes(o, "\x74\x04\xdb\xe3\xeb\x08", 6); /* jz +4; fninit; jmp +8 */
-	put_bytes(o, "\x0f\x77\xd9\x2d", 4); /* emms; fldcw [rip + disp] */
+	put_bytes(o, "\x0f\x77\xd9\x2d", 4);         /* emms; fldcw [rip + disp] */
 	put_rip(o, constant + THUNK_FCW_OFFSET);
 }
 
@@ -189,7 +183,8 @@ static void emit_loads(struct out *o, const struct thunk_plan *p)
 			load_vector(o, p, n);
 	for (unsigned k = 0; k < 8; k++) {
 		if (p->k_load & BIT(k))
-			put_vex(o, 1, 0, 1, 0, 0x90, k, 0, OFF_XSAVE + l->offset[5] + 8 * k); /* kmovq */
+			put_vex(o, 1, 0, 1, 0, 0x90, k, 0,
+				OFF_XSAVE + l->offset[5] + 8 * k); /* kmovq */
 		if (p->mmx_load & BIT(k)) {
 			put_bytes(o, "\x0f\x6f", 2); /* movq mm */
 			put_state(o, k, OFF_XSAVE + FX_ST + 16 * k);
@@ -255,7 +250,7 @@ static void emit_stores(struct out *o, const struct thunk_plan *p, uintptr_t con
 
 unsigned thunk_emit(const struct thunk_plan *p, u8 *out, uintptr_t at, uintptr_t constant)
 {
-	struct out o = {out, out, at};
+	struct out o = { out, out, at };
 
 	emit_loads(&o, p);
 	put_bytes(&o, p->bytes, p->size);
@@ -266,7 +261,7 @@ unsigned thunk_emit(const struct thunk_plan *p, u8 *out, uintptr_t at, uintptr_t
 
 unsigned thunk_emit_exit(u8 *out, uintptr_t at, uintptr_t constant, bool simd)
 {
-	struct out o = {out, out, at};
+	struct out o = { out, out, at };
 
 	if (simd) {
 		put_bytes(&o, "\x0f\xae", 2);
@@ -352,10 +347,12 @@ static bool opsize16(const ZydisDecodedInstruction *z)
 	}
 }
 
-static void encode_legacy(struct out *o, const struct fields *f, const struct x86_zydis *zy, const u8 *bytes, bool bsx)
+static void encode_legacy(struct out *o, const struct fields *f, const struct x86_zydis *zy,
+			  const u8 *bytes, bool bsx)
 {
 	const ZydisDecodedInstruction *z = zy->insn;
-	unsigned opcode = z->raw.prefix_count, end = f->has_modrm ? z->raw.modrm.offset : z->length, rex = 0;
+	unsigned opcode = z->raw.prefix_count, end = f->has_modrm ? z->raw.modrm.offset : z->length,
+		 rex = 0;
 	bool p66 = opsize16(z);
 
 	for (unsigned k = 0; k < z->raw.prefix_count; k++) {
@@ -367,7 +364,8 @@ static void encode_legacy(struct out *o, const struct fields *f, const struct x8
 	if (p66)
 		put(o, 0x66);
 	for (unsigned k = 0; k < z->raw.prefix_count && !bsx; k++)
-		if (z->raw.prefixes[k].type == ZYDIS_PREFIX_TYPE_MANDATORY && z->raw.prefixes[k].value != 0x66)
+		if (z->raw.prefixes[k].type == ZYDIS_PREFIX_TYPE_MANDATORY &&
+		    z->raw.prefixes[k].value != 0x66)
 			put(o, z->raw.prefixes[k].value);
 	if (f->has_modrm) {
 		rex |= (unsigned)f->w << 3 | (f->reg >> 3 & 1u) << 2;
@@ -386,7 +384,8 @@ static void encode_vex(struct out *o, const struct fields *f, const struct x86_z
 
 	put(o, 0xc4);
 	put(o, (f->reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | map);
-	put(o, (unsigned)f->w << 7 | (~(f->has_vvvv ? f->vvvv : 0u) & 15) << 3 | (unsigned)z->raw.vex.L << 2 | z->raw.vex.pp);
+	put(o, (unsigned)f->w << 7 | (~(f->has_vvvv ? f->vvvv : 0u) & 15) << 3 |
+		       (unsigned)z->raw.vex.L << 2 | z->raw.vex.pp);
 	put(o, z->opcode);
 }
 
@@ -397,16 +396,17 @@ static void encode_evex(struct out *o, const struct fields *f, const struct x86_
 
 	put(o, 0x62);
 	/* For a vector in r/m, X is its bit 4; a general register has none there. */
-	put(o, (f->reg & 8 ? 0 : 0x80) | (rm & 16 ? 0 : 0x40) | (rm & 8 ? 0 : 0x20) | (f->reg & 16 ? 0 : 0x10) |
-		       (unsigned)z->raw.evex.mmm);
+	put(o, (f->reg & 8 ? 0 : 0x80) | (rm & 16 ? 0 : 0x40) | (rm & 8 ? 0 : 0x20) |
+		       (f->reg & 16 ? 0 : 0x10) | (unsigned)z->raw.evex.mmm);
 	put(o, (unsigned)f->w << 7 | (~vvvv & 15) << 3 | 4 | z->raw.evex.pp);
-	put(o, (unsigned)z->raw.evex.z << 7 | (unsigned)z->raw.evex.L2 << 6 | (unsigned)z->raw.evex.L << 5 |
-		       (unsigned)z->raw.evex.b << 4 | (vvvv & 16 ? 0 : 8) | z->raw.evex.aaa);
+	put(o, (unsigned)z->raw.evex.z << 7 | (unsigned)z->raw.evex.L2 << 6 |
+		       (unsigned)z->raw.evex.L << 5 | (unsigned)z->raw.evex.b << 4 |
+		       (vvvv & 16 ? 0 : 8) | z->raw.evex.aaa);
 	put(o, z->opcode);
 }
 
-static void encode(struct out *o, const struct fields *f, const struct thunk_plan *p, const struct x86_zydis *zy, const u8 *bytes,
-		   bool bsx)
+static void encode(struct out *o, const struct fields *f, const struct thunk_plan *p,
+		   const struct x86_zydis *zy, const u8 *bytes, bool bsx)
 {
 	const ZydisDecodedInstruction *z = zy->insn;
 
@@ -417,7 +417,8 @@ static void encode(struct out *o, const struct fields *f, const struct thunk_pla
 	else
 		encode_legacy(o, f, zy, bytes, bsx);
 	if (f->has_modrm)
-		put(o, f->memory ? (f->reg & 7u) << 3 | RSI : 0xc0 | (f->reg & 7u) << 3 | (f->rm & 7u));
+		put(o, f->memory ? (f->reg & 7u) << 3 | RSI
+				 : 0xc0 | (f->reg & 7u) << 3 | (f->rm & 7u));
 	for (unsigned k = 0; k < 2; k++) {
 		unsigned size = z->raw.imm[k].size / 8u;
 
@@ -430,15 +431,16 @@ static void encode(struct out *o, const struct fields *f, const struct thunk_pla
 	}
 }
 
-static bool same_operand(const struct thunk_plan *p, const ZydisDecodedOperand *a, const ZydisDecodedOperand *b)
+static bool same_operand(const struct thunk_plan *p, const ZydisDecodedOperand *a,
+			 const ZydisDecodedOperand *b)
 {
 	if (a->type != b->type || a->size != b->size)
 		return false;
 	if (a->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		return a->imm.value.u == b->imm.value.u;
 	if (a->type == ZYDIS_OPERAND_TYPE_MEMORY)
-		return b->mem.base == ZYDIS_REGISTER_RSI && b->mem.index == ZYDIS_REGISTER_NONE && b->mem.disp.value == 0 &&
-		       b->mem.segment == ZYDIS_REGISTER_DS;
+		return b->mem.base == ZYDIS_REGISTER_RSI && b->mem.index == ZYDIS_REGISTER_NONE &&
+		       b->mem.disp.value == 0 && b->mem.segment == ZYDIS_REGISTER_DS;
 	return ZydisRegisterGetClass(a->reg.value) == ZydisRegisterGetClass(b->reg.value) &&
 	       host_number(p, a->reg.value) == thunk_register(b->reg.value);
 }
@@ -454,9 +456,12 @@ static bool verify(const struct thunk_plan *p, const struct x86_zydis *zy)
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, p->bytes, p->size, &z, ops)))
 		return false;
 	if (z.length != p->size || z.mnemonic != (ZydisMnemonic)p->mnemonic ||
-	    z.operand_count_visible != zy->insn->operand_count_visible || z.avx.mask.mode != zy->insn->avx.mask.mode ||
-	    z.avx.rounding.mode != zy->insn->avx.rounding.mode || z.avx.has_sae != zy->insn->avx.has_sae ||
-	    z.avx.broadcast.mode != zy->insn->avx.broadcast.mode || z.avx.vector_length != zy->insn->avx.vector_length)
+	    z.operand_count_visible != zy->insn->operand_count_visible ||
+	    z.avx.mask.mode != zy->insn->avx.mask.mode ||
+	    z.avx.rounding.mode != zy->insn->avx.rounding.mode ||
+	    z.avx.has_sae != zy->insn->avx.has_sae ||
+	    z.avx.broadcast.mode != zy->insn->avx.broadcast.mode ||
+	    z.avx.vector_length != zy->insn->avx.vector_length)
 		return false;
 	for (unsigned k = 0; k < z.operand_count_visible; k++)
 		if (!same_operand(p, &zy->ops[k], &ops[k]))
@@ -472,10 +477,12 @@ bool thunk_encode(struct thunk_plan *p, const struct x86_zydis *zy, const u8 *by
 	find_fields(&f, p, zy);
 	f.w = p->evex ? z->raw.evex.W : p->vex ? z->raw.vex.W : z->raw.rex.W;
 	if (bsx)
-		p->mnemonic = z->mnemonic == ZYDIS_MNEMONIC_TZCNT ? ZYDIS_MNEMONIC_BSF : ZYDIS_MNEMONIC_BSR;
-	/* Outside 64-bit mode W does not widen general registers: where it would on the host, it is dropped. */
+		p->mnemonic = z->mnemonic == ZYDIS_MNEMONIC_TZCNT ? ZYDIS_MNEMONIC_BSF
+								  : ZYDIS_MNEMONIC_BSR;
+	/* Outside 64-bit mode W does not widen general registers: where it would on the host, it
+	 * is dropped. */
 	for (unsigned tries = 0; tries < 2; tries++) {
-		struct out o = {p->bytes, p->bytes, 0};
+		struct out o = { p->bytes, p->bytes, 0 };
 
 		encode(&o, &f, p, zy, bytes, bsx);
 		p->size = (u8)(o.p - o.begin);

@@ -1,21 +1,21 @@
-/* What a thunk must load and store, from Zydis' operand list, and which features and which state its instruction needs
- * (SDM 2A 2.4 to 2.8: exception classes; APM for SSE4a). */
+/* What a thunk must load and store, from Zydis' operand list, and which features and which state
+ * its instruction needs (SDM 2A 2.4 to 2.8: exception classes; APM for SSE4a). */
 #include "x86/thunk.h"
 
 #include "x86/exec.h"
 
 #include <Zydis/Zydis.h>
 
-/* --- Features --------------------------------------------------------------------------------- */
+/* --- Features --- */
 
 struct feature_row {
 	u16 isa_set, need, need2;
 };
 
-#define SETS3(name, a, b)                                                                          \
-	{ ZYDIS_ISA_SET_##name##_128, a, b }, { ZYDIS_ISA_SET_##name##_256, a, b },                \
-	{                                                                                          \
-		ZYDIS_ISA_SET_##name##_512, a, b                                                   \
+#define SETS3(name, a, b)                                                           \
+	{ ZYDIS_ISA_SET_##name##_128, a, b }, { ZYDIS_ISA_SET_##name##_256, a, b }, \
+	{                                                                           \
+		ZYDIS_ISA_SET_##name##_512, a, b                                    \
 	}
 
 static const struct feature_row features[] = {
@@ -85,8 +85,8 @@ static const struct feature_row features[] = {
 
 static bool is_x87(const ZydisDecodedInstruction *z)
 {
-	return z->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
-	       z->opcode >= 0xd8 && z->opcode <= 0xdf;
+	return z->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+	       z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && z->opcode >= 0xd8 && z->opcode <= 0xdf;
 }
 
 static bool plan_features(struct thunk_plan *p, const ZydisDecodedInstruction *z)
@@ -108,7 +108,7 @@ static bool plan_features(struct thunk_plan *p, const ZydisDecodedInstruction *z
 	return false;
 }
 
-/* --- Classes ---------------------------------------------------------------------------------- */
+/* --- Classes --- */
 
 /* Control instructions leave FOP, FIP and FDP alone (SDM 1 8.1.8). */
 static bool x87_sets_pointers(const ZydisDecodedInstruction *z)
@@ -117,7 +117,8 @@ static bool x87_sets_pointers(const ZydisDecodedInstruction *z)
 	       z->mnemonic != ZYDIS_MNEMONIC_FNSTSW;
 }
 
-/* The result depends on MXCSR or goes into it. Zydis does not list MXCSR as an operand of computations. */
+/* The result depends on MXCSR or goes into it. Zydis does not list MXCSR as an operand of
+ * computations. */
 static bool uses_mxcsr(const ZydisDecodedInstruction *z)
 {
 	switch (z->meta.exception_class) {
@@ -150,9 +151,11 @@ static bool uses_mxcsr(const ZydisDecodedInstruction *z)
 	case ZYDIS_MNEMONIC_VFPCLASSSD: return true;
 	default: break;
 	}
-	/* Other computing instructions, some without an exception class (conversions to and from MMX; FP16). */
+	/* Other computing instructions, some without an exception class (conversions to and from
+	 * MMX; FP16). */
 	return z->meta.category == ZYDIS_CATEGORY_CONVERT || z->meta.isa_set == ZYDIS_ISA_SET_FMA ||
-	       (z->meta.isa_set >= ZYDIS_ISA_SET_AVX512_FP16_128 && z->meta.isa_set <= ZYDIS_ISA_SET_AVX512_FP16_SCALAR);
+	       (z->meta.isa_set >= ZYDIS_ISA_SET_AVX512_FP16_128 &&
+		z->meta.isa_set <= ZYDIS_ISA_SET_AVX512_FP16_SCALAR);
 }
 
 /* Legacy 16-byte operands of exception class 4 that need no alignment. */
@@ -179,17 +182,20 @@ static void plan_alignment(struct thunk *t, const ZydisDecodedInstruction *z)
 	case ZYDIS_EXCEPTION_CLASS_E1:
 	case ZYDIS_EXCEPTION_CLASS_E1NF:
 		t->align_mask = (u8)(t->size - 1);
-		t->flags |= THUNK_NOMISALIGN;
+		t->flags |= THUNK_ALIGNED;
 		break;
 	case ZYDIS_EXCEPTION_CLASS_SSE2: t->align_mask = t->size == 16 ? 15 : 0; break;
 	case ZYDIS_EXCEPTION_CLASS_SSE4:
-		/* For SHA the manuals ask for alignment; processors that do not are right too, and the host decides. */
-		if (t->size == 16 && !unaligned_class4(z->mnemonic) && z->meta.isa_set != ZYDIS_ISA_SET_SHA)
+		/* For SHA the manuals ask for alignment; processors that do not are right too,
+		 * and the host decides. */
+		if (t->size == 16 && !unaligned_class4(z->mnemonic) &&
+		    z->meta.isa_set != ZYDIS_ISA_SET_SHA)
 			t->align_mask = 15;
 		break;
 	default:
 		/* These have no class of their own (SDM 2A table 23-4). */
-		if (z->mnemonic == ZYDIS_MNEMONIC_CVTPD2PI || z->mnemonic == ZYDIS_MNEMONIC_CVTTPD2PI)
+		if (z->mnemonic == ZYDIS_MNEMONIC_CVTPD2PI ||
+		    z->mnemonic == ZYDIS_MNEMONIC_CVTTPD2PI)
 			t->align_mask = 15;
 	}
 }
@@ -197,7 +203,8 @@ static void plan_alignment(struct thunk *t, const ZydisDecodedInstruction *z)
 static bool suppresses_faults(const ZydisDecodedInstruction *z)
 {
 	/* Elements of the mask and of memory differ: class E4NF, not E4 as Zydis says. */
-	if (z->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEQB || z->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB ||
+	if (z->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEQB ||
+	    z->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB ||
 	    z->mnemonic == ZYDIS_MNEMONIC_VCVTNE2PS2BF16 || z->mnemonic == ZYDIS_MNEMONIC_VDBPSADBW)
 		return false;
 	switch (z->meta.exception_class) {
@@ -213,7 +220,7 @@ static bool suppresses_faults(const ZydisDecodedInstruction *z)
 	}
 }
 
-/* --- Operands --------------------------------------------------------------------------------- */
+/* --- Operands --- */
 
 u8 thunk_register(u32 reg)
 {
@@ -221,19 +228,23 @@ u8 thunk_register(u32 reg)
 		return (u8)(reg - ZYDIS_REGISTER_AH + 16);
 	if (ZydisRegisterGetClass(reg) != ZYDIS_REGCLASS_GPR8)
 		return (u8)ZydisRegisterGetId(reg);
-	return (u8)(reg >= ZYDIS_REGISTER_SPL ? reg - ZYDIS_REGISTER_SPL + RSP : reg - ZYDIS_REGISTER_AL);
+	return (u8)(reg >= ZYDIS_REGISTER_SPL ? reg - ZYDIS_REGISTER_SPL + RSP
+					      : reg - ZYDIS_REGISTER_AL);
 }
 
 static bool plan_gpr(struct thunk_plan *p, const ZydisDecodedOperand *o)
 {
 	ZydisRegister reg = o->reg.value;
-	bool reads = o->actions & ZYDIS_OPERAND_ACTION_MASK_READ, writes = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
-	bool fixed = o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN || o->encoding == ZYDIS_OPERAND_ENCODING_NONE;
+	bool reads = o->actions & ZYDIS_OPERAND_ACTION_MASK_READ,
+	     writes = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+	bool fixed = o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN ||
+		     o->encoding == ZYDIS_OPERAND_ENCODING_NONE;
 	u8 guest = thunk_register(reg), k = 0;
 
 	if (ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_GPR8 && writes)
 		return false;
-	/* RDI and RSI are the thunk's own, and no instruction has these or callee-saved registers as fixed operands. */
+	/* RDI and RSI are the thunk's own, and no instruction has these or callee-saved
+	 * registers as fixed operands. */
 	if (fixed && guest != RAX && guest != RCX && guest != RDX)
 		return false;
 	while (k < p->gprs && p->gpr[k].guest != guest)
@@ -263,25 +274,30 @@ static bool plan_vector(struct thunk_plan *p, const ZydisDecodedOperand *o)
 
 	if (n > 31)
 		return false;
-	/* A legacy instruction may leave a part of its destination as it was; a VEX one says so by reading it. */
-	if ((o->actions & ZYDIS_OPERAND_ACTION_MASK_READ) || !p->vex || (o->actions & ZYDIS_OPERAND_ACTION_CONDWRITE))
+	/* A legacy instruction may leave a part of its destination as it was; a VEX one says so
+	 * by reading it. */
+	if ((o->actions & ZYDIS_OPERAND_ACTION_MASK_READ) || !p->vex ||
+	    (o->actions & ZYDIS_OPERAND_ACTION_CONDWRITE))
 		p->load[n] = MAX(p->load[n], width);
 	if (writes) {
 		p->store[n] = MAX(p->store[n], width);
 		if (n > 15)
 			p->t.inuse |= XC_HI16;
 		else
-			p->t.inuse |= (u8)(XC_SSE | (width > 16 ? XC_AVX : 0) | (width > 32 ? XC_ZMM_HI : 0));
+			p->t.inuse |= (u8)(XC_SSE | (width > 16 ? XC_AVX : 0) |
+					   (width > 32 ? XC_ZMM_HI : 0));
 	}
 	if (width > 16 || n > 15)
 		p->clears_upper = true;
 	return true;
 }
 
-static bool plan_register(struct thunk_plan *p, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
+static bool plan_register(struct thunk_plan *p, const ZydisDecodedInstruction *z,
+			  const ZydisDecodedOperand *o)
 {
 	ZydisRegister reg = o->reg.value;
-	bool reads = o->actions & ZYDIS_OPERAND_ACTION_MASK_READ, writes = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+	bool reads = o->actions & ZYDIS_OPERAND_ACTION_MASK_READ,
+	     writes = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 	u8 bit = (u8)BIT((unsigned)ZydisRegisterGetId(reg) & 7);
 
 	switch (ZydisRegisterGetClass(reg)) {
@@ -300,14 +316,16 @@ static bool plan_register(struct thunk_plan *p, const ZydisDecodedInstruction *z
 	case ZYDIS_REGCLASS_MASK:
 		if (o->encoding == ZYDIS_OPERAND_ENCODING_MASK && reg == ZYDIS_REGISTER_K0)
 			return true; /* no masking */
-		if (z->mnemonic == ZYDIS_MNEMONIC_VP2INTERSECTD || z->mnemonic == ZYDIS_MNEMONIC_VP2INTERSECTQ)
+		if (z->mnemonic == ZYDIS_MNEMONIC_VP2INTERSECTD ||
+		    z->mnemonic == ZYDIS_MNEMONIC_VP2INTERSECTQ)
 			bit = (u8)(3u << ((unsigned)ZydisRegisterGetId(reg) & 6)); /* a pair */
 		p->k_load |= reads ? bit : 0;
 		p->k_store |= writes ? bit : 0;
 		p->t.inuse |= writes ? XC_OPMASK : 0;
 		return true;
 	case ZYDIS_REGCLASS_FLAGS:
-		/* Flags that the instruction leaves alone or undefined keep their values as on the hardware. */
+		/* Flags that the instruction leaves alone or undefined keep their values as on
+		 * the hardware. */
 		p->flags_load = true;
 		/* Zydis has the flags of ADCX and ADOX as read only. */
 		p->flags_store |= writes || z->meta.isa_set == ZYDIS_ISA_SET_ADOX_ADCX;
@@ -317,35 +335,39 @@ static bool plan_register(struct thunk_plan *p, const ZydisDecodedInstruction *z
 	}
 }
 
-static bool plan_memory(struct thunk_plan *p, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
+static bool plan_memory(struct thunk_plan *p, const ZydisDecodedInstruction *z,
+			const ZydisDecodedOperand *o)
 {
 	ZydisRegisterClass class = ZydisRegisterGetClass(o->mem.index);
 	bool writes = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 
 	if (o->mem.type != ZYDIS_MEMOP_TYPE_MEM || p->t.size != 0)
 		return false;
-	if (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM || class == ZYDIS_REGCLASS_ZMM)
+	if (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM ||
+	    class == ZYDIS_REGCLASS_ZMM)
 		return false;
 	if (o->size < 8 || o->size > 512 || (writes && (o->actions & ZYDIS_OPERAND_ACTION_READ)))
 		return false;
 	p->t.size = (u8)(o->size / 8);
 	p->t.flags |= writes ? THUNK_STORE : THUNK_LOAD;
-	if (z->avx.mask.reg != ZYDIS_REGISTER_NONE && z->avx.mask.reg != ZYDIS_REGISTER_K0 && suppresses_faults(z)) {
-		p->t.flags |= THUNK_MASKED;
+	/* A load without suppression is an ordinary one; a store writes the selected elements all the
+	 * same. */
+	if (z->avx.mask.reg != ZYDIS_REGISTER_NONE && z->avx.mask.reg != ZYDIS_REGISTER_K0 &&
+	    (writes || suppresses_faults(z))) {
+		p->t.flags |= THUNK_MASKED | (suppresses_faults(z) ? 0 : THUNK_WHOLE);
 		p->t.mask_reg = (u8)ZydisRegisterGetId(z->avx.mask.reg);
 		p->t.element_size = (u8)(o->element_size / 8);
 		if (p->t.element_size == 0)
 			return false;
 		p->t.elements = (u8)(p->t.size / p->t.element_size);
 	}
-	if (z->avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID && p->t.elements == 1)
-		p->t.flags |= THUNK_BROADCAST;
 	return true;
 }
 
-/* How many mask bits take part. Memory elements and mask bits go together one to one, unless the operand is repeated to the
- * vector's length. */
-static u8 mask_lanes(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops, const struct thunk *t)
+/* How many mask bits take part. Memory elements and mask bits go together one to one, unless the
+ * operand is repeated to the vector's length. */
+static u8 mask_lanes(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops,
+		     const struct thunk *t)
 {
 	unsigned lanes = t->elements;
 
@@ -354,7 +376,8 @@ static u8 mask_lanes(const ZydisDecodedInstruction *z, const ZydisDecodedOperand
 		return 1;
 	if (z->avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID) {
 		lanes = z->avx.vector_length / 8u / t->element_size;
-		/* A widening conversion has fewer elements; a compare's destination is a mask and does not count. */
+		/* A widening conversion has fewer elements; a compare's destination is a mask
+		 * and does not count. */
 		if (ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    ZydisRegisterGetClass(ops[0].reg.value) != ZYDIS_REGCLASS_MASK)
 			lanes = MIN(lanes, ops[0].element_count);
@@ -405,7 +428,8 @@ bool thunk_plan(struct thunk_plan *p, const struct x86_zydis *zy)
 		p->t.flags |= THUNK_X87 | THUNK_WAITS;
 		if (x87_sets_pointers(z)) {
 			p->t.flags |= THUNK_POINTERS;
-			p->t.fop = (u16)((z->opcode & 7) << 8 | z->raw.modrm.mod << 6 | z->raw.modrm.reg << 3 | z->raw.modrm.rm);
+			p->t.fop = (u16)((z->opcode & 7) << 8 | z->raw.modrm.mod << 6 |
+					 z->raw.modrm.reg << 3 | z->raw.modrm.rm);
 		}
 		if (z->mnemonic == ZYDIS_MNEMONIC_FNSTCW || z->mnemonic == ZYDIS_MNEMONIC_FNSTSW)
 			p->t.flags &= (u16)~THUNK_WAITS;

@@ -1,4 +1,5 @@
-/* Thunks and the instructions around them: results against the host's own, gates, faults of the host, masked memory, state. */
+/* Thunks and the instructions around them: results against the host's own, gates, faults of the
+ * host, masked memory, state. */
 #include "x86/exec_test.h"
 
 #include "x86/fpu.h"
@@ -53,7 +54,10 @@ static u64 lane(struct machine *m, unsigned n, unsigned q)
 
 static void fill(struct machine *m, unsigned n, u8 byte)
 {
-	for (unsigned k = 0; k < (xsave_layout()->avx512 ? 64u : xsave_layout()->avx ? 32u : 16u); k++)
+	for (unsigned k = 0; k < (xsave_layout()->avx512 ? 64u
+				  : xsave_layout()->avx  ? 32u
+							 : 16u);
+	     k++)
 		*fpu_vector_at(&m->v->cpu, n, k) = byte;
 }
 
@@ -74,12 +78,9 @@ static void assert_host_clean(void)
 	assert_int_equal(flags & (FL_AC | FL_DF), 0);
 }
 
-static bool has(struct machine *m, unsigned id)
-{
-	return cpuid_bit(&m->vm, id);
-}
+static bool has(struct machine *m, unsigned id) { return cpuid_bit(&m->vm, id); }
 
-/* --- Results ------------------------------------------------------------------------------------- */
+/* --- Results --- */
 
 static void registers_and_memory(void **state)
 {
@@ -177,7 +178,7 @@ static void other_modes(void **state)
 	assert_host_clean();
 }
 
-/* --- What comes before execution ------------------------------------------------------------------ */
+/* --- What comes before execution --- */
 
 static void gates(void **state)
 {
@@ -188,25 +189,25 @@ static void gates(void **state)
 		u64 cr0, cr4_off;
 		int vector;
 	} rows[] = {
-		{"d9 e8", CR0_TS, 0, EXC_NM}, /* fld1 */
-		{"d9 e8", CR0_EM, 0, EXC_NM},
-		{"9b", CR0_TS, 0, EXC_NM}, /* fwait: MP is set */
-		{"9b", CR0_EM, 0, NO_EXC},
-		{"0f fc c1", CR0_TS, 0, EXC_NM}, /* paddb mm0, mm1 */
-		{"0f fc c1", CR0_EM, 0, EXC_UD},
-		{"0f fc c1", 0, CR4_OSFXSR, NO_EXC},
-		{"66 0f fc c1", CR0_TS, 0, EXC_NM}, /* paddb xmm0, xmm1 */
-		{"66 0f fc c1", CR0_EM | CR0_TS, 0, EXC_UD},
-		{"66 0f fc c1", CR0_TS, CR4_OSFXSR, EXC_UD},
-		{"66 0f 6f c1", 0, CR4_OSFXSR, EXC_UD}, /* movdqa */
-		{"c5 f1 fc c1", CR0_TS, 0, EXC_NM}, /* vpaddb */
-		{"c5 f1 fc c1", CR0_EM, CR4_OSFXSR, NO_EXC},
-		{"c5 f1 fc c1", CR0_TS, CR4_OSXSAVE, EXC_UD},
-		{"f3 0f b8 c1", CR0_TS | CR0_EM, CR4_OSFXSR, NO_EXC}, /* popcnt */
-		{"0f ae 00", CR0_TS, 0, EXC_NM}, /* fxsave */
-		{"0f ae 00", CR0_EM | CR0_TS, 0, EXC_UD},
-		{"0f ae 20", CR0_TS, 0, EXC_NM}, /* xsave */
-		{"0f ae 20", CR0_TS, CR4_OSXSAVE, EXC_UD},
+		{ "d9 e8", CR0_TS, 0, EXC_NM }, /* fld1 */
+		{ "d9 e8", CR0_EM, 0, EXC_NM },
+		{ "9b", CR0_TS, 0, EXC_NM }, /* fwait: MP is set */
+		{ "9b", CR0_EM, 0, NO_EXC },
+		{ "0f fc c1", CR0_TS, 0, EXC_NM }, /* paddb mm0, mm1 */
+		{ "0f fc c1", CR0_EM, 0, EXC_UD },
+		{ "0f fc c1", 0, CR4_OSFXSR, NO_EXC },
+		{ "66 0f fc c1", CR0_TS, 0, EXC_NM }, /* paddb xmm0, xmm1 */
+		{ "66 0f fc c1", CR0_EM | CR0_TS, 0, EXC_UD },
+		{ "66 0f fc c1", CR0_TS, CR4_OSFXSR, EXC_UD },
+		{ "66 0f 6f c1", 0, CR4_OSFXSR, EXC_UD }, /* movdqa */
+		{ "c5 f1 fc c1", CR0_TS, 0, EXC_NM },     /* vpaddb */
+		{ "c5 f1 fc c1", CR0_EM, CR4_OSFXSR, NO_EXC },
+		{ "c5 f1 fc c1", CR0_TS, CR4_OSXSAVE, EXC_UD },
+		{ "f3 0f b8 c1", CR0_TS | CR0_EM, CR4_OSFXSR, NO_EXC }, /* popcnt */
+		{ "0f ae 00", CR0_TS, 0, EXC_NM },                      /* fxsave */
+		{ "0f ae 00", CR0_EM | CR0_TS, 0, EXC_UD },
+		{ "0f ae 20", CR0_TS, 0, EXC_NM }, /* xsave */
+		{ "0f ae 20", CR0_TS, CR4_OSXSAVE, EXC_UD },
 	};
 
 	for (unsigned k = 0; k < ARRAY_LEN(rows); k++) {
@@ -233,9 +234,9 @@ static void models(void **state)
 
 	m->vm.model = cpuid_model_find("x86-64-v1");
 	on(m, 64);
-	assert_int_equal(run(m, "66 0f fc c1"), NO_EXC); /* SSE2 */
+	assert_int_equal(run(m, "66 0f fc c1"), NO_EXC);    /* SSE2 */
 	assert_int_equal(run(m, "66 0f 38 00 c1"), EXC_UD); /* pshufb: SSSE3 */
-	assert_int_equal(run(m, "f3 0f b8 c1"), EXC_UD); /* popcnt */
+	assert_int_equal(run(m, "f3 0f b8 c1"), EXC_UD);    /* popcnt */
 	assert_int_equal(run(m, "c5 f1 fc c1"), EXC_UD);
 	/* LZCNT is BSR, and leaves its destination where the source is 0. */
 	m->r[RCX] = 0x00ff0000;
@@ -252,7 +253,7 @@ static void models(void **state)
 	assert_int_equal(run(m, "0f 28 c1"), EXC_UD); /* movaps */
 }
 
-/* --- Faults of the host ---------------------------------------------------------------------------- */
+/* --- Faults of the host --- */
 
 static void host_faults(void **state)
 {
@@ -262,7 +263,7 @@ static void host_faults(void **state)
 	on(m, 64);
 	set_xmm(m, 0, 0x3ff0000000000000, 0);
 	set_xmm(m, 1, 0, 0);
-	fpu_set32(cpu, FX_MXCSR, MXCSR_INIT & ~BIT(9)); /* divide by zero unmasked */
+	fpu_set32(cpu, FX_MXCSR, MXCSR_INIT & ~BIT(9));  /* divide by zero unmasked */
 	assert_int_equal(run(m, "f2 0f 5e c1"), EXC_XM); /* divsd xmm0, xmm1 */
 	assert_int_equal(fpu_get32(cpu, FX_MXCSR), (MXCSR_INIT & ~BIT(9)) | 4);
 	assert_int_equal(lane(m, 0, 0), 0x3ff0000000000000);
@@ -271,10 +272,10 @@ static void host_faults(void **state)
 	assert_int_equal(run(m, "f2 0f 5e c1"), EXC_UD);
 	on(m, 64);
 	m->r[RAX] = DATA_AT + 8;
-	assert_int_equal(run(m, "0f 58 00"), EXC_GP); /* addps xmm0, [misaligned] */
-	assert_int_equal(run(m, "0f 28 00"), EXC_GP); /* movaps */
+	assert_int_equal(run(m, "0f 58 00"), EXC_GP);    /* addps xmm0, [misaligned] */
+	assert_int_equal(run(m, "0f 28 00"), EXC_GP);    /* movaps */
 	assert_int_equal(run(m, "66 0f 2d 00"), EXC_GP); /* cvtpd2pi */
-	assert_int_equal(run(m, "0f 10 00"), NO_EXC); /* movups */
+	assert_int_equal(run(m, "0f 10 00"), NO_EXC);    /* movups */
 	if (has(m, CPUID_AVX)) {
 		assert_int_equal(run(m, "c5 f8 58 00"), NO_EXC); /* vaddps */
 		assert_int_equal(run(m, "c5 f8 28 00"), EXC_GP); /* vmovaps */
@@ -292,7 +293,7 @@ static void host_faults(void **state)
 	assert_host_clean();
 }
 
-/* --- x87 and MMX ------------------------------------------------------------------------------------ */
+/* --- x87 and MMX --- */
 
 static void x87_pointers(void **state)
 {
@@ -361,7 +362,7 @@ static void pending_exception(void **state)
 	struct x86_cpu *cpu = &m->v->cpu;
 
 	on(m, 64);
-	poke(m, DATA_AT, 0x37b, 2); /* divide by zero unmasked */
+	poke(m, DATA_AT, 0x37b, 2);                /* divide by zero unmasked */
 	assert_int_equal(run(m, "d9 28"), NO_EXC); /* fldcw */
 	assert_int_equal(run(m, "d9 e8"), NO_EXC); /* fld1 */
 	assert_int_equal(run(m, "d9 ee"), NO_EXC); /* fldz */
@@ -373,7 +374,7 @@ static void pending_exception(void **state)
 	assert_int_equal(run(m, "0f fc c1"), EXC_MF);
 	assert_int_equal(run(m, "0f 77"), EXC_MF);
 	assert_int_equal(run(m, "66 0f fc c1"), NO_EXC); /* SSE does not care */
-	assert_int_equal(run(m, "df e0"), NO_EXC); /* fnstsw ax */
+	assert_int_equal(run(m, "df e0"), NO_EXC);       /* fnstsw ax */
 	assert_int_equal(m->r[RAX] & 4, 4);
 	assert_int_equal(run(m, "db e2"), NO_EXC); /* fnclex */
 	assert_int_equal(run(m, "9b"), NO_EXC);
@@ -409,7 +410,7 @@ static void mmx_state(void **state)
 	assert_host_clean();
 }
 
-/* --- Memory that is there in part -------------------------------------------------------------------- */
+/* --- Memory that is there in part --- */
 
 /* Paging that maps one page, so that the next one faults. */
 static void one_page(struct machine *m)
@@ -451,7 +452,8 @@ static void mask_suppresses_faults(void **state)
 	assert_int_equal(cpu->cr2, DATA_AT + 0x1000);
 	fill(m, 2, 0x77);
 	fpu_set_mask(cpu, 1, 1);
-	assert_int_equal(run(m, "62 f1 7d 49 7f 10"), EXC_GP); /* vmovdqa32: the operand's alignment, not the element's */
+	assert_int_equal(run(m, "62 f1 7d 49 7f 10"),
+			 EXC_GP); /* vmovdqa32: the operand's alignment, not the element's */
 	/* A store writes nothing if one of its elements faults. */
 	fpu_set_mask(cpu, 1, 0x18);
 	assert_int_equal(run(m, "62 f1 7e 49 7f 10"), EXC_PF); /* vmovdqu32 [rax]{k1}, zmm2 */
@@ -478,10 +480,12 @@ static void gather_restarts(void **state)
 		skip();
 	poke(m, DATA_AT, 0xaaaaaaaa, 4);
 	one_page(m);
-	set_xmm(m, 1, 0x0000100000000000, 0); /* indices 0, 1000h, 0, 0: the second is beyond the page */
+	set_xmm(m, 1, 0x0000100000000000,
+		0); /* indices 0, 1000h, 0, 0: the second is beyond the page */
 	set_xmm(m, 2, ~0ull, ~0ull);
 	set_xmm(m, 0, 0, 0);
-	assert_int_equal(run(m, "c4 e2 69 90 04 08"), EXC_PF); /* vpgatherdd xmm0, [rax+xmm1], xmm2 */
+	assert_int_equal(run(m, "c4 e2 69 90 04 08"),
+			 EXC_PF); /* vpgatherdd xmm0, [rax+xmm1], xmm2 */
 	assert_int_equal(lane(m, 0, 0), 0xaaaaaaaa);
 	assert_int_equal(lane(m, 2, 0), 0xffffffff00000000);
 	assert_int_equal(cpu->cr2, DATA_AT + 0x1000);
@@ -519,7 +523,7 @@ static void crosses_pages(void **state)
 	assert_int_equal(fpu_top(&m->v->cpu), 7); /* nothing was popped */
 }
 
-/* --- The cache --------------------------------------------------------------------------------------- */
+/* --- The cache --- */
 
 static void cache_shares_and_flushes(void **state)
 {
@@ -532,13 +536,16 @@ static void cache_shares_and_flushes(void **state)
 	on(m, 64);
 	cache = m->vm.thunks;
 	epoch = cache->epoch;
-	assert_int_equal(x86_decode(&i, (const u8 *)"\x66\x0f\xfc\x00", 4, 64), 1); /* paddb xmm0, [rax] */
-	assert_int_equal(x86_decode(&j, (const u8 *)"\x66\x0f\xfc\x43\x08", 5, 64), 1); /* paddb xmm0, [rbx+8] */
+	assert_int_equal(x86_decode(&i, (const u8 *)"\x66\x0f\xfc\x00", 4, 64),
+			 1); /* paddb xmm0, [rax] */
+	assert_int_equal(x86_decode(&j, (const u8 *)"\x66\x0f\xfc\x43\x08", 5, 64),
+			 1); /* paddb xmm0, [rbx+8] */
 	t = thunk_of(m->v, &i);
 	assert_ptr_equal(thunk_of(m->v, &j), t);
 	assert_ptr_equal(thunk_of(m->v, &i), t);
 	cache->count = THUNK_ENTRIES; /* full: the next new one flushes */
-	assert_int_equal(x86_decode(&j, (const u8 *)"\x66\x0f\xfd\xc1", 4, 64), 1); /* paddw xmm0, xmm1 */
+	assert_int_equal(x86_decode(&j, (const u8 *)"\x66\x0f\xfd\xc1", 4, 64),
+			 1); /* paddw xmm0, xmm1 */
 	thunk_of(m->v, &j);
 	assert_int_equal(cache->epoch, epoch + 1);
 	/* The stale tag is noticed: the entry is another instruction's now. */
@@ -551,9 +558,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(registers_and_memory), TEST(vex_clears_upper), TEST(other_modes), TEST(gates), TEST(models),
-		TEST(host_faults), TEST(x87_pointers), TEST(environment_real), TEST(pending_exception), TEST(mmx_state),
-		TEST(mask_suppresses_faults), TEST(gather_restarts), TEST(crosses_pages), TEST(cache_shares_and_flushes),
+		TEST(registers_and_memory),
+		TEST(vex_clears_upper),
+		TEST(other_modes),
+		TEST(gates),
+		TEST(models),
+		TEST(host_faults),
+		TEST(x87_pointers),
+		TEST(environment_real),
+		TEST(pending_exception),
+		TEST(mmx_state),
+		TEST(mask_suppresses_faults),
+		TEST(gather_restarts),
+		TEST(crosses_pages),
+		TEST(cache_shares_and_flushes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,7 +42,7 @@ enum stop {
 #define ATT_SLOW BIT(7) /* own thread: run one instruction at a time: TF, DR7 breakpoints, RF, or a debugger */
 
 #define TLB_SIZE 512u
-#define TLB_INVALID 1ull /* never equal to a page address */
+#define TLB_INVALID 0x800ull /* equals no masked address: those have page bits and the low three */
 
 /* One page: a tag per kind of access is the linear page address, or TLB_INVALID where the access must take the slow path (not
  * mapped, not permitted, dirty bit not yet set, MMIO, cached code on the page, watchpoint). */

@@ -1,10 +1,11 @@
-/* FXSAVE and the XSAVE family: layouts, init optimisation, and the rules for images that are refused. */
+/* FXSAVE and the XSAVE family: layouts, init optimisation, and the rules for images that are
+ * refused. */
 #include "x86/exec_test.h"
 
 #include "x86/fpu.h"
 
 #define AREA_AT 0x4000ull
-#define HEADER (AREA_AT + 512)
+#define HEADER  (AREA_AT + 512)
 
 static void on(struct machine *m, unsigned mode)
 {
@@ -21,10 +22,7 @@ static void on(struct machine *m, unsigned mode)
 	memset(mem_host(&m->mem, AREA_AT, 4096), 0, 4096);
 }
 
-static void scribble(struct machine *m)
-{
-	memset(mem_host(&m->mem, AREA_AT, 4096), 0xee, 4096);
-}
+static void scribble(struct machine *m) { memset(mem_host(&m->mem, AREA_AT, 4096), 0xee, 4096); }
 
 static void fxsave_round_trip(void **state)
 {
@@ -136,7 +134,8 @@ static void xsave_compacted(void **state)
 	assert_int_equal(peek(m, HEADER, 8), 1 | BIT(last));
 	assert_int_equal(peek(m, HEADER + 8, 8), BIT(63) | 1 | BIT(last));
 	assert_int_equal(peek(m, AREA_AT + 576, 8), 0x5a5a5a5a5a5a5a5a);
-	assert_int_equal(peek(m, AREA_AT + 576 + xsave_layout()->size[last], 8), 0xeeeeeeeeeeeeeeee);
+	assert_int_equal(peek(m, AREA_AT + 576 + xsave_layout()->size[last], 8),
+			 0xeeeeeeeeeeeeeeee);
 	for (unsigned k = 16; k < 64; k += 8)
 		poke(m, HEADER + k, 0, 8);
 	memset(cpu->xsave + xsave_layout()->offset[last], 0, xsave_layout()->size[last]);
@@ -159,12 +158,12 @@ static void xrstor_refuses(void **state)
 	static const struct {
 		u64 bv, comp, at16, at56;
 	} rows[] = {
-		{0x100, 0, 0, 0}, /* a component that is not enabled */
-		{1, 1, 0, 0}, /* XCOMP_BV without bit 63 */
-		{1, 0, 1, 0},
-		{2, BIT(63) | 1, 0, 0}, /* not in XCOMP_BV */
-		{1, BIT(63) | 0x101, 0, 0},
-		{1, BIT(63) | 1, 0, 1},
+		{ 0x100, 0, 0, 0 }, /* a component that is not enabled */
+		{ 1, 1, 0, 0 },     /* XCOMP_BV without bit 63 */
+		{ 1, 0, 1, 0 },
+		{ 2, BIT(63) | 1, 0, 0 }, /* not in XCOMP_BV */
+		{ 1, BIT(63) | 0x101, 0, 0 },
+		{ 1, BIT(63) | 1, 0, 1 },
 	};
 
 	on(m, 64);
@@ -209,8 +208,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, machine_setup, machine_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(fxsave_round_trip), TEST(exceptions_follow_the_control_word), TEST(xsave_standard), TEST(xsave_compacted),
-		TEST(xrstor_refuses),	 TEST(mxcsr),
+		TEST(fxsave_round_trip), TEST(exceptions_follow_the_control_word),
+		TEST(xsave_standard),    TEST(xsave_compacted),
+		TEST(xrstor_refuses),    TEST(mxcsr),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,12 +25,10 @@ static void data(void)
 	check(&t, t.cr2 == 0x5a5a5a, "SDM 3A 6.15 #GP leaves CR2 alone");
 	t = try_new(U64);
 	t.rsp = NONCANON;
-	faults(&t, CODE("mov rax, [rsp]"), SS, 0,
-	       "SDM 1 3.3.7.1 a load through RSP faults #SS(0)");
+	faults(&t, CODE("mov rax, [rsp]"), SS, 0, "SDM 1 3.3.7.1 a load through RSP faults #SS(0)");
 	t = try_new(U64);
 	t.rbp = NONCANON;
-	faults(&t, CODE("mov rax, [rbp]"), SS, 0,
-	       "SDM 1 3.3.7.1 a load through RBP faults #SS(0)");
+	faults(&t, CODE("mov rax, [rbp]"), SS, 0, "SDM 1 3.3.7.1 a load through RBP faults #SS(0)");
 	t = try_new(U64);
 	t.rbp = NONCANON - 0x10;
 	t.rax = 0x10;
@@ -210,10 +208,12 @@ static void tables(void)
 	pointer.limit = 0xfff;
 	pointer.base = NONCANON;
 	t.rbx = (u64)&pointer;
-	faults(&t, CODE("lidt [rbx]"), GP, 0, "SDM 2A LIDT with a non-canonical base faults #GP(0)");
+	faults(&t, CODE("lidt [rbx]"), GP, 0,
+	       "SDM 2A LIDT with a non-canonical base faults #GP(0)");
 	t = try_new(K64);
 	t.rbx = (u64)&pointer;
-	faults(&t, CODE("lgdt [rbx]"), GP, 0, "SDM 2A LGDT with a non-canonical base faults #GP(0)");
+	faults(&t, CODE("lgdt [rbx]"), GP, 0,
+	       "SDM 2A LGDT with a non-canonical base faults #GP(0)");
 	t = try_new(K64);
 	t.rbx = NONCANON;
 	faults(&t, CODE("lgdt [rbx]"), GP, 0,
@@ -229,8 +229,10 @@ static void bases(void)
 	} msrs[] = {
 		{ MSR_LSTAR, false, "SDM 2D WRMSR of a non-canonical IA32_LSTAR faults #GP(0)" },
 		{ MSR_CSTAR, false, "SDM 2D WRMSR of a non-canonical IA32_CSTAR faults #GP(0)" },
-		{ MSR_FS_BASE, false, "SDM 2D WRMSR of a non-canonical IA32_FS_BASE faults #GP(0)" },
-		{ MSR_GS_BASE, false, "SDM 2D WRMSR of a non-canonical IA32_GS_BASE faults #GP(0)" },
+		{ MSR_FS_BASE, false,
+		  "SDM 2D WRMSR of a non-canonical IA32_FS_BASE faults #GP(0)" },
+		{ MSR_GS_BASE, false,
+		  "SDM 2D WRMSR of a non-canonical IA32_GS_BASE faults #GP(0)" },
 		{ MSR_KERNEL_GS_BASE, false,
 		  "SDM 2D WRMSR of a non-canonical IA32_KERNEL_GS_BASE faults #GP(0)" },
 		{ MSR_SYSENTER_ESP, true,

@@ -39,7 +39,8 @@ static void registers(void)
 	t = try_new(K64);
 	t.rax = 0x0000d800;
 	try_run(&t, CODE("mov dr7, rax; mov rcx, dr7; mov dr7, rdx"));
-	check(&t, (t.out.rcx & 0xd400) == 0x400, "SDM 3B 17.2.4 DR7 bits 15:14, 12 and 10 are fixed");
+	check(&t, (t.out.rcx & 0xd400) == 0x400,
+	      "SDM 3B 17.2.4 DR7 bits 15:14, 12 and 10 are fixed");
 	t = try_new(K64);
 	runs(&t, CODE("mov rax, dr4; mov rax, dr5; mov dr5, rax"),
 	     "SDM 3B 17.2.2 DR4 and DR5 are aliases with CR4.DE=0");
@@ -49,9 +50,11 @@ static void registers(void)
 	check(&t, (t.out.rcx & 1) == 1, "SDM 3B 17.2.2 DR4 is DR6 with CR4.DE=0");
 	write_cr4(cr4 | CR4_DE);
 	t = try_new(K64);
-	faults(&t, CODE("mov rax, dr4"), UD, 0, "SDM 3B 17.2.2 MOV from DR4 with CR4.DE=1 faults #UD");
+	faults(&t, CODE("mov rax, dr4"), UD, 0,
+	       "SDM 3B 17.2.2 MOV from DR4 with CR4.DE=1 faults #UD");
 	t = try_new(K64);
-	faults(&t, CODE("mov dr5, rax"), UD, 0, "SDM 3B 17.2.2 MOV to DR5 with CR4.DE=1 faults #UD");
+	faults(&t, CODE("mov dr5, rax"), UD, 0,
+	       "SDM 3B 17.2.2 MOV to DR5 with CR4.DE=1 faults #UD");
 	write_cr4(cr4);
 	t = try_new(K64);
 	faults(&t, CODE(".byte 0x44, 0x0f, 0x21, 0xc0"), UD, 0, "SDM 2B MOV from DR8 faults #UD");
@@ -91,7 +94,8 @@ static void single_step(void)
 		  "SDM 3A 6.8.3 MOV SS holds the single-step trap back for one instruction");
 	t = try_new(U64);
 	t.rflags |= FLAG_TF;
-	faults(&t, CODE("ud2"), UD, 0, "SDM 3A 6.9 a faulting instruction gives its fault, no trap");
+	faults(&t, CODE("ud2"), UD, 0,
+	       "SDM 3A 6.9 a faulting instruction gives its fault, no trap");
 	check(&t, !(t.dr6 & DR6_BS), "SDM 3B 17.3.1.4 ... and no DR6.BS");
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE);
 	wrmsr(MSR_STAR, (u64)SEL_CODE64 << 32 | (u64)SEL_UCODE32 << 48);
@@ -111,8 +115,9 @@ static void single_step(void)
 	t = try_new(K64);
 	t.rcx = (u64)CODE("nop; nop");
 	t.r11 = 2 | FLAG_TF;
-	try_run(&t, CODE("rex.w; .byte 0x0f, 0x07"));
-	check(&t, t.out.vector == DB && (t.out.rip == t.rcx || t.out.rip == t.rcx + 1) &&
+	try_run(&t, CODE(".byte 0x48, 0x0f, 0x07"));
+	check(&t,
+	      t.out.vector == DB && (t.out.rip == t.rcx || t.out.rip == t.rcx + 1) &&
 		      t.out.cs == SEL_UCODE64,
 	      "SDM 2B SYSRET that sets TF traps at CPL 3");
 }
@@ -142,7 +147,8 @@ static void int_traps(void)
 	t.rax = 1ull << 63;
 	t.rdx = ~0ull;
 	t.rcx = ~0ull;
-	faults(&t, CODE("idiv rcx"), DE, 0, "SDM 2A IDIV of the most negative number by -1 faults #DE");
+	faults(&t, CODE("idiv rcx"), DE, 0,
+	       "SDM 2A IDIV of the most negative number by -1 faults #DE");
 }
 
 static void breakpoints(void)
@@ -166,7 +172,8 @@ static void breakpoints(void)
 	t = try_new(U64);
 	write_dr0((u64)code);
 	write_dr7(0x400);
-	faults_at(&t, code, 2, UD, 0, "SDM 3B 17.2.4 a breakpoint that is not enabled does nothing");
+	faults_at(&t, code, 2, UD, 0,
+		  "SDM 3B 17.2.4 a breakpoint that is not enabled does nothing");
 	t = try_new(U64);
 	write_dr0((u64)data);
 	write_dr7(DR7_BP(1, 3));
@@ -270,7 +277,8 @@ static void shadows(void)
 	self_ipi(0x50);
 	t = try_new(K64);
 	try_run(&t, CODE("sti; cli; nop; nop"));
-	check(&t, t.out.vector == DONE && hits[0x50] == 1, "SDM 2B STI directly before CLI lets nothing in");
+	check(&t, t.out.vector == DONE && hits[0x50] == 1,
+	      "SDM 2B STI directly before CLI lets nothing in");
 	t = try_new(K64);
 	try_run(&t, CODE("sti; hlt; cli"));
 	check(&t, t.out.vector == DONE && hits[0x50] == 2 && irq_rip == t.rip + 2,

@@ -29,8 +29,12 @@ static void gone(void)
 		{ 1, { 0x60 }, "SDM 2B PUSHA in 64-bit mode faults #UD" },
 		{ 1, { 0x61 }, "SDM 2B POPA in 64-bit mode faults #UD" },
 		{ 3, { 0x82, 0xc0, 0x01 }, "SDM 2D opcode 82h in 64-bit mode faults #UD" },
-		{ 7, { 0x9a, 0, 0, 0, 0, 0x33, 0 }, "SDM 2A CALL ptr16:32 in 64-bit mode faults #UD" },
-		{ 7, { 0xea, 0, 0, 0, 0, 0x33, 0 }, "SDM 2A JMP ptr16:32 in 64-bit mode faults #UD" },
+		{ 7,
+		  { 0x9a, 0, 0, 0, 0, 0x33, 0 },
+		  "SDM 2A CALL ptr16:32 in 64-bit mode faults #UD" },
+		{ 7,
+		  { 0xea, 0, 0, 0, 0, 0x33, 0 },
+		  "SDM 2A JMP ptr16:32 in 64-bit mode faults #UD" },
 		{ 1, { 0xce }, "SDM 2A INTO in 64-bit mode faults #UD" },
 		{ 2, { 0xd4, 0x0a }, "SDM 2A AAM in 64-bit mode faults #UD" },
 		{ 2, { 0xd5, 0x0a }, "SDM 2A AAD in 64-bit mode faults #UD" },
@@ -65,11 +69,14 @@ static void gone(void)
 	faults(&t, CODE(".byte 0xc4, 0x03, 0, 0, 0"), UD, 0,
 	       "SDM 2A C4h with mod not 3 is VEX in 64-bit mode, not LES");
 	t = try_new(U64);
-	faults(&t, CODE(".byte 0x66, 0xc5, 0xf8, 0x77"), UD, 0, "SDM 2A 2.3.3 66h before VEX faults #UD");
+	faults(&t, CODE(".byte 0x66, 0xc5, 0xf8, 0x77"), UD, 0,
+	       "SDM 2A 2.3.3 66h before VEX faults #UD");
 	t = try_new(U64);
-	faults(&t, CODE(".byte 0x48, 0xc5, 0xf8, 0x77"), UD, 0, "SDM 2A 2.3.2 REX before VEX faults #UD");
+	faults(&t, CODE(".byte 0x48, 0xc5, 0xf8, 0x77"), UD, 0,
+	       "SDM 2A 2.3.2 REX before VEX faults #UD");
 	t = try_new(U64);
-	faults(&t, CODE(".byte 0xf0, 0xc5, 0xf8, 0x77"), UD, 0, "SDM 2A 2.3.1 LOCK before VEX faults #UD");
+	faults(&t, CODE(".byte 0xf0, 0xc5, 0xf8, 0x77"), UD, 0,
+	       "SDM 2A 2.3.1 LOCK before VEX faults #UD");
 }
 
 static void lock(void)
@@ -116,7 +123,8 @@ static void lock(void)
 	}
 	t = try_new(U64);
 	t.rbx = (((u64)data + 15) & ~15ull) + 8;
-	faults(&t, CODE("cmpxchg16b [rbx]"), GP, 0, "SDM 2A CMPXCHG16B not aligned to 16 faults #GP(0)");
+	faults(&t, CODE("cmpxchg16b [rbx]"), GP, 0,
+	       "SDM 2A CMPXCHG16B not aligned to 16 faults #GP(0)");
 }
 
 static void rex(void)
@@ -146,7 +154,8 @@ static void rex(void)
 	t.rbx = 0xffffffffffffffff;
 	t.rcx = 0xffffffffffffffff;
 	try_run(&t, CODE("mov eax, 1; mov bx, 1; mov cl, 1"));
-	check(&t, t.out.rax == 1 && t.out.rbx == 0xffffffffffff0001 && t.out.rcx == 0xffffffffffffff01,
+	check(&t,
+	      t.out.rax == 1 && t.out.rbx == 0xffffffffffff0001 && t.out.rcx == 0xffffffffffffff01,
 	      "SDM 1 3.4.1.1 32-bit results are zero-extended, 16 and 8-bit ones are not");
 	t = try_new(U64);
 	t.rax = 0xffffffff00000000;
@@ -161,7 +170,8 @@ static void rex(void)
 	check(&t, t.out.rax == 5 && t.out.r8 == 0, "SDM 2B 90h is NOP, 41 90 is XCHG r8d, eax");
 	t = try_new(U64);
 	t.rcx = 0xffffffff80000000;
-	try_run(&t, CODE(".byte 0x48, 0x63, 0xc1, 0x63, 0xd1")); /* movsxd rax, ecx; movsxd edx, ecx */
+	try_run(&t,
+		CODE(".byte 0x48, 0x63, 0xc1, 0x63, 0xd1")); /* movsxd rax, ecx; movsxd edx, ecx */
 	check(&t, t.out.rax == 0xffffffff80000000 && t.out.rdx == 0x80000000,
 	      "SDM 2B 63h is MOVSXD in 64-bit mode");
 	t = try_new(U64);
@@ -239,7 +249,8 @@ static void addressing(void)
 	t = try_new(U64);
 	t.rsp -= 64;
 	try_run(&t, CODE(".byte 0x66, 0x68, 0x34, 0x12; mov rcx, rsp; add rsp, 2"));
-	check(&t, t.out.vector == DONE && t.out.rcx == t.rsp - 2, "SDM 2B PUSH imm16 moves RSP by 2");
+	check(&t, t.out.vector == DONE && t.out.rcx == t.rsp - 2,
+	      "SDM 2B PUSH imm16 moves RSP by 2");
 	t = try_new(U64);
 	t.rsp -= 64;
 	try_run(&t, CODE("push rsp; pop rax; mov rcx, rsp; push rcx; pop rsp"));
@@ -252,7 +263,8 @@ static void addressing(void)
 	t = try_new(U64);
 	t.rsp -= 64;
 	try_run(&t, CODE("pushfq; pop rax; pushf; pop rcx"));
-	check(&t, t.out.rax == (t.out.rax & 0xffffffff) && !(t.out.rax & (FLAG_RF | FLAG_VM)) &&
+	check(&t,
+	      t.out.rax == (t.out.rax & 0xffffffff) && !(t.out.rax & (FLAG_RF | FLAG_VM)) &&
 		      (t.out.rax & 2),
 	      "SDM 2B PUSHFQ pushes RFLAGS with RF and VM clear and bit 1 set");
 }
@@ -268,11 +280,13 @@ static void lengths(void)
 	limit[15] = 0x90;
 	runs(&t, code_bytes(longest, 15), "SDM 2A 2.3.11 an instruction may have 15 bytes");
 	t = try_new(U64);
-	faults(&t, code_bytes(limit, 16), GP, 0, "SDM 2A 2.3.11 an instruction of 16 bytes faults #GP(0)");
+	faults(&t, code_bytes(limit, 16), GP, 0,
+	       "SDM 2A 2.3.11 an instruction of 16 bytes faults #GP(0)");
 	t = try_new(U64);
 	for (unsigned i = 0; i < 15; i++)
 		limit[i] = 0x2e;
-	faults(&t, code_bytes(limit, 16), GP, 0, "SDM 2A 2.3.11 16 bytes with segment prefixes fault #GP(0)");
+	faults(&t, code_bytes(limit, 16), GP, 0,
+	       "SDM 2A 2.3.11 16 bytes with segment prefixes fault #GP(0)");
 }
 
 static void prefixes(void)
@@ -282,7 +296,8 @@ static void prefixes(void)
 	t.rbx = (u64)data;
 	data[0] = 0x42;
 	try_run(&t, CODE(".byte 0x26, 0x2e, 0x36, 0x3e; mov rax, [rbx]"));
-	check(&t, t.out.rax == 0x42, "SDM 2A 2.1.1 ES, CS, SS, DS prefixes are ignored in 64-bit mode");
+	check(&t, t.out.rax == 0x42,
+	      "SDM 2A 2.1.1 ES, CS, SS, DS prefixes are ignored in 64-bit mode");
 	t = try_new(U64);
 	wrmsr(MSR_FS_BASE, 8);
 	wrmsr(MSR_GS_BASE, 16);
@@ -299,7 +314,8 @@ static void prefixes(void)
 	t.rsi = (u64)data;
 	t.rdi = (u64)(data + 4);
 	try_run(&t, CODE(".byte 0xf2, 0x48, 0xa5")); /* repne movsq */
-	check(&t, t.out.vector == DONE && t.out.rcx == 0, "SDM 2B REPNE before MOVS repeats like REP");
+	check(&t, t.out.vector == DONE && t.out.rcx == 0,
+	      "SDM 2B REPNE before MOVS repeats like REP");
 	t = try_new(U64);
 	runs(&t, CODE(".byte 0xf3, 0x90; .byte 0xf2, 0x90; .byte 0x66, 0x90"),
 	     "SDM 2B PAUSE, and NOP with other prefixes");

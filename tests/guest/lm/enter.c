@@ -3,13 +3,13 @@
  */
 #include "lib/legacy.h"
 
-#define ENABLE_PAE "mov eax, cr4; or eax, 0x20; mov cr4, eax;"
+#define ENABLE_PAE  "mov eax, cr4; or eax, 0x20; mov cr4, eax;"
 #define DISABLE_PAE "mov eax, cr4; and eax, ~0x20; mov cr4, eax;"
-#define SET_LME "mov ecx, 0xc0000080; rdmsr; or eax, 0x100; wrmsr;"
-#define CLEAR_LME "mov ecx, 0xc0000080; rdmsr; and eax, ~0x100; wrmsr;"
-#define SET_PG "mov eax, cr0; or eax, 0x80000000; mov cr0, eax;"
-#define CLEAR_PG "mov eax, cr0; and eax, 0x7fffffff; mov cr0, eax;"
-#define READ_EFER "mov ecx, 0xc0000080; rdmsr;"
+#define SET_LME     "mov ecx, 0xc0000080; rdmsr; or eax, 0x100; wrmsr;"
+#define CLEAR_LME   "mov ecx, 0xc0000080; rdmsr; and eax, ~0x100; wrmsr;"
+#define SET_PG      "mov eax, cr0; or eax, 0x80000000; mov cr0, eax;"
+#define CLEAR_PG    "mov eax, cr0; and eax, 0x7fffffff; mov cr0, eax;"
+#define READ_EFER   "mov ecx, 0xc0000080; rdmsr;"
 
 /* Like legacy_faults, for a fault at the end of a longer piece of code. */
 static void legacy_fault_after(const u8 *code, u32 vector, const char *rule)
@@ -29,8 +29,7 @@ static void enter(void)
 	gdt[(SEL_FREE >> 3) + 1] = desc(0, 0xfffff, 0x9b, 0xe);
 	legacy_fault_after(CODE32(ENABLE_PAE SET_LME
 				  ".byte 0xea; .long 1f; .word 0xc8; 1:" SET_PG CLEAR_PG),
-			   GP,
-			   "SDM 3A 9.8.5 setting CR0.PG with LME=1 and CS.L=1 faults #GP(0)");
+			   GP, "SDM 3A 9.8.5 setting CR0.PG with LME=1 and CS.L=1 faults #GP(0)");
 	gdt[SEL_FREE >> 3] = desc((u32)(u64)&legacy_tss, sizeof(legacy_tss) - 1, 0x81, 0);
 	legacy_fault_after(CODE32(ENABLE_PAE SET_LME "mov eax, 0xc0; ltr ax;" SET_PG CLEAR_PG), GP,
 			   "SDM 3A 9.8.5 setting CR0.PG with LME=1 and a 16-bit TSS in TR faults "
@@ -44,8 +43,9 @@ static void enter(void)
 	tap_check((legacy_out.regs.eax & 0x500) == 0x100,
 		  "SDM 3A 9.8.5.4 clearing CR0.PG in compatibility mode clears EFER.LMA, not LME");
 	if (cpuid_ecx(1, 0) & 1u << 17)
-		legacy_fault_after(CODE32("mov eax, cr4; bts eax, 17; mov cr4, eax"), GP,
-				   "SDM 3A 4.10.1 setting CR4.PCIDE outside IA-32e mode faults #GP(0)");
+		legacy_fault_after(
+			CODE32("mov eax, cr4; bts eax, 17; mov cr4, eax"), GP,
+			"SDM 3A 4.10.1 setting CR4.PCIDE outside IA-32e mode faults #GP(0)");
 	legacy_fault_after(CODE32("mov eax, cr0; or eax, 0x20000000; and eax, ~0x40000000; "
 				  "mov cr0, eax"),
 			   GP, "SDM 3A 2.5 setting CR0.NW with CR0.CD=0 faults #GP(0)");
@@ -68,8 +68,9 @@ static void pae(void)
 		  "SDM 3A 4.4.1 CR0.PG with PAE=1 and LME=0 gives PAE paging, EFER.LMA=0");
 	pdpt[3] |= PTE_U;
 	legacy_regs.ebx = (u32)(u64)pdpt;
-	legacy_fault_after(CODE32(ENABLE_PAE CLEAR_LME "mov cr3, ebx;" SET_PG), GP,
-			   "SDM 3A 4.4.1 a reserved bit in a present PDPTE faults #GP(0) on MOV CR0");
+	legacy_fault_after(
+		CODE32(ENABLE_PAE CLEAR_LME "mov cr3, ebx;" SET_PG), GP,
+		"SDM 3A 4.4.1 a reserved bit in a present PDPTE faults #GP(0) on MOV CR0");
 	pdpt[3] &= ~PTE_P;
 	legacy_regs.ebx = (u32)(u64)pdpt;
 	legacy_run(CODE32(ENABLE_PAE CLEAR_LME "mov cr3, ebx;" SET_PG CLEAR_PG));
@@ -110,8 +111,7 @@ static void leave(void)
 	t.rcx = MSR_EFER;
 	t.rax = rdmsr(MSR_EFER);
 	t.rdx = 1;
-	faults(&t, CODE("wrmsr"), GP, 0,
-	       "SDM 3A 2.2.1 a reserved bit (32) in EFER faults #GP(0)");
+	faults(&t, CODE("wrmsr"), GP, 0, "SDM 3A 2.2.1 a reserved bit (32) in EFER faults #GP(0)");
 	t = try_new(K64);
 	t.rcx = MSR_EFER;
 	t.rax = rdmsr(MSR_EFER) | 1u << 9;
@@ -120,7 +120,7 @@ static void leave(void)
 		write_cr4(read_cr4() | CR4_PCIDE);
 		t = try_new(K32);
 		t.rax = read_cr0() & ~CR0_PG;
-	t.rcx = read_cr0();
+		t.rcx = read_cr0();
 		faults(&t, CODE32("mov cr0, eax; mov cr0, ecx"), GP, 0,
 		       "SDM 3A 4.10.1 clearing CR0.PG with CR4.PCIDE=1 faults #GP(0)");
 		write_cr4(read_cr4() & ~CR4_PCIDE);
@@ -141,7 +141,8 @@ static void compat(void)
 	check(&t, t.out.vector == DONE && t.out.rax == 0,
 	      "SDM 3A 9.8.5 40h is INC in compatibility mode and clears bits 63:32");
 	t = try_new(U32);
-	runs(&t, CODE32(".byte 0x06, 0x07"), "SDM 2B PUSH ES and POP ES work in compatibility mode");
+	runs(&t, CODE32(".byte 0x06, 0x07"),
+	     "SDM 2B PUSH ES and POP ES work in compatibility mode");
 	t = try_new(U32);
 	t.rbx = (u64)pair;
 	try_run(&t, CODE32(".byte 0xc5, 0x03")); /* lds eax, [ebx] */

@@ -145,7 +145,8 @@ static void priorities(void)
 
 	*pt_entry(TEST_VA, 1) = (u64)page | PTE_P | PTE_W | PTE_U;
 	t.rbx = NO_PAGE;
-	faults(&t, CODE(".byte 0xf0; mov [rbx], eax"), UD, 0, "SDM 3A 6.9 #UD comes before #PF of the operand");
+	faults(&t, CODE(".byte 0xf0; mov [rbx], eax"), UD, 0,
+	       "SDM 3A 6.9 #UD comes before #PF of the operand");
 	t = try_new(U64);
 	t.rbx = NO_PAGE;
 	faults(&t, CODE("lgdt [rbx]"), GP, 0, "SDM 3A 6.9 #GP for the privilege comes before #PF");
@@ -155,7 +156,8 @@ static void priorities(void)
 	t = try_new(U64);
 	t.rbx = NO_PAGE;
 	t.rcx = 0;
-	faults(&t, CODE("div dword ptr [rbx]"), PF, PF_U, "SDM 3A 6.9 #PF of the operand comes before #DE");
+	faults(&t, CODE("div dword ptr [rbx]"), PF, PF_U,
+	       "SDM 3A 6.9 #PF of the operand comes before #DE");
 	page[4095] = 0x0f;
 	t = try_new(U64);
 	try_run(&t, (const u8 *)TEST_VA + 4095);

@@ -6,7 +6,8 @@
 
 static u8 area[4096] __attribute__((aligned(64), section(".user.data")));
 static u8 other[4096] __attribute__((aligned(64), section(".user.data")));
-static float floats[8] __attribute__((aligned(16), section(".user.data"))) = { 1, 1, 1, 1, 0, 0, 0, 0 };
+static float floats[8]
+	__attribute__((aligned(16), section(".user.data"))) = { 1, 1, 1, 1, 0, 0, 0, 0 };
 static u32 mxcsr[2] USER;
 
 static bool has_xsave(void) { return cpuid_ecx(1, 0) >> 26 & 1; }
@@ -59,14 +60,16 @@ static void switches(void)
 		t.rbx = (u64)area;
 		try_run(&t, rows[i].code);
 		write_cr0(cr0);
-		check(&t, t.out.vector == rows[i].ts && (t.out.vector == DONE || t.out.rip == t.rip),
+		check(&t,
+		      t.out.vector == rows[i].ts && (t.out.vector == DONE || t.out.rip == t.rip),
 		      rows[i].ts_rule);
 		write_cr0(cr0 | CR0_EM);
 		t = try_new(U64);
 		t.rbx = (u64)area;
 		try_run(&t, rows[i].code);
 		write_cr0(cr0);
-		check(&t, t.out.vector == rows[i].em && (t.out.vector == DONE || t.out.rip == t.rip),
+		check(&t,
+		      t.out.vector == rows[i].em && (t.out.vector == DONE || t.out.rip == t.rip),
 		      rows[i].em_rule);
 	}
 	write_cr0((cr0 | CR0_TS) & ~CR0_MP);
@@ -100,8 +103,8 @@ static void exceptions(void)
 	mxcsr[0] = 0x1f80 & ~0x200; /* divide by zero not masked */
 	t.rbx = (u64)mxcsr;
 	t.rdx = (u64)floats;
-	faults_at(&t, CODE("ldmxcsr [rbx]; movaps xmm0, [rdx]; divps xmm0, [rdx + 16]"), 3 + 3, XM, 0,
-		  "SDM 3A 6.15 a SIMD exception that is not masked faults #XM");
+	faults_at(&t, CODE("ldmxcsr [rbx]; movaps xmm0, [rdx]; divps xmm0, [rdx + 16]"), 3 + 3, XM,
+		  0, "SDM 3A 6.15 a SIMD exception that is not masked faults #XM");
 	t = try_new(U64);
 	t.rbx = (u64)mxcsr;
 	try_run(&t, CODE("stmxcsr [rbx]"));
@@ -111,20 +114,22 @@ static void exceptions(void)
 	t = try_new(U64);
 	t.rbx = (u64)mxcsr;
 	t.rdx = (u64)floats;
-	faults_at(&t, CODE("ldmxcsr [rbx]; movaps xmm0, [rdx]; divps xmm0, [rdx + 16]"), 3 + 3, UD, 0,
-		  "SDM 3A 2.5 ... with CR4.OSXMMEXCPT=0 faults #UD");
+	faults_at(&t, CODE("ldmxcsr [rbx]; movaps xmm0, [rdx]; divps xmm0, [rdx + 16]"), 3 + 3, UD,
+		  0, "SDM 3A 2.5 ... with CR4.OSXMMEXCPT=0 faults #UD");
 	write_cr4(cr4);
 	mxcsr[0] = 0x10000 | 0x1f80;
 	t = try_new(U64);
 	t.rbx = (u64)mxcsr;
-	faults(&t, CODE("ldmxcsr [rbx]"), GP, 0, "SDM 2A LDMXCSR with a reserved bit faults #GP(0)");
+	faults(&t, CODE("ldmxcsr [rbx]"), GP, 0,
+	       "SDM 2A LDMXCSR with a reserved bit faults #GP(0)");
 	mxcsr[0] = 0x1f80;
 	t = try_new(U64);
 	t.rbx = (u64)mxcsr;
 	runs(&t, CODE("ldmxcsr [rbx]"), "SDM 2A LDMXCSR");
 	t = try_new(U64);
 	t.rdx = (u64)floats + 4;
-	faults(&t, CODE("movaps xmm0, [rdx]"), GP, 0, "SDM 2B MOVAPS not aligned to 16 faults #GP(0)");
+	faults(&t, CODE("movaps xmm0, [rdx]"), GP, 0,
+	       "SDM 2B MOVAPS not aligned to 16 faults #GP(0)");
 	t = try_new(U64);
 	t.rdx = (u64)floats + 4;
 	runs(&t, CODE("movups xmm0, [rdx]"), "SDM 2B MOVUPS need not be aligned");
@@ -142,8 +147,9 @@ static void exceptions(void)
 	*(u16 *)mxcsr = 0x037b; /* x87: zero divide not masked */
 	t = try_new(U64);
 	t.rbx = (u64)mxcsr;
-	faults_at(&t, CODE("fldcw [rbx]; fld1; fldz; fdivp; nop; fwait"), 2 + 2 + 2 + 2 + 1, MF, 0,
-		  "SDM 3A 6.15 an x87 exception with CR0.NE=1 waits for the next x87 instruction: #MF");
+	faults_at(
+		&t, CODE("fldcw [rbx]; fld1; fldz; fdivp; nop; fwait"), 2 + 2 + 2 + 2 + 1, MF, 0,
+		"SDM 3A 6.15 an x87 exception with CR0.NE=1 waits for the next x87 instruction: #MF");
 	t = try_new(U64);
 	runs(&t, CODE("fnclex; fninit; fwait"), "SDM 3A 6.15 FNCLEX and FNINIT do not wait");
 }
@@ -246,7 +252,8 @@ static void leaf_d(void)
 		struct cpuid avx = cpuid(13, 2);
 
 		tap_check(all & 4, "SDM 1 13.2 AVX comes with its bit in CPUID.0Dh");
-		tap_check(avx.eax == 256 && avx.ebx == 576, "SDM 1 13.4.3 AVX state: 256 bytes at 576");
+		tap_check(avx.eax == 256 && avx.ebx == 576,
+			  "SDM 1 13.4.3 AVX state: 256 bytes at 576");
 		set_xcr0(7);
 		tap_equal(cpuid_ebx(13, 0), 832, "SDM 2A CPUID.0Dh EBX with XCR0=7 is 832");
 	}
@@ -315,9 +322,11 @@ static void xsave(void)
 	t = xsave_try(save, other, 3);
 	check(&t, other[160 + 16] == 0xff, "SDM 1 13.8 XRSTOR brings the saved state back");
 	t = xsave_try(save, area + 16, 3);
-	check(&t, t.out.vector == GP && t.out.error == 0, "SDM 2D XSAVE not aligned to 64 faults #GP(0)");
+	check(&t, t.out.vector == GP && t.out.error == 0,
+	      "SDM 2D XSAVE not aligned to 64 faults #GP(0)");
 	t = xsave_try(restore, area + 16, 3);
-	check(&t, t.out.vector == GP && t.out.error == 0, "SDM 2D XRSTOR not aligned to 64 faults #GP(0)");
+	check(&t, t.out.vector == GP && t.out.error == 0,
+	      "SDM 2D XRSTOR not aligned to 64 faults #GP(0)");
 	header(area)[0] |= 4;
 	t = xsave_try(restore, area, 3);
 	check(&t, t.out.vector == GP,
@@ -335,9 +344,11 @@ static void xsave(void)
 	header(area)[2] = 0;
 	*(u32 *)(area + 24) |= 0x80000000;
 	t = xsave_try(restore, area, 3);
-	check(&t, t.out.vector == GP, "SDM 1 13.8.1 XRSTOR with a reserved MXCSR bit faults #GP(0)");
+	check(&t, t.out.vector == GP,
+	      "SDM 1 13.8.1 XRSTOR with a reserved MXCSR bit faults #GP(0)");
 	t = xsave_try(restore, area, 1);
-	check(&t, t.out.vector == DONE, "SDM 1 13.8.1 ... but not when neither SSE nor AVX is asked for");
+	check(&t, t.out.vector == DONE,
+	      "SDM 1 13.8.1 ... but not when neither SSE nor AVX is asked for");
 	*(u32 *)(area + 24) &= ~0x80000000;
 	write_cr0(read_cr0() | CR0_TS);
 	t = xsave_try(save, area, 3);
@@ -346,8 +357,11 @@ static void xsave(void)
 	if (has_avx()) {
 		set_xcr0(7);
 		wipe(area, 0);
-		__asm__ volatile("vpcmpeqd %%xmm2, %%xmm2, %%xmm2; vinsertf128 $1, %%xmm2, %%ymm2, %%ymm2"
-				 : : : "memory");
+		__asm__ volatile(
+			"vpcmpeqd %%xmm2, %%xmm2, %%xmm2; vinsertf128 $1, %%xmm2, %%ymm2, %%ymm2"
+			:
+			:
+			: "memory");
 		t = xsave_try(save, area, 7);
 		check(&t, (header(area)[0] & 4) && area[576 + 2 * 16] == 0xff,
 		      "SDM 1 13.4.3 XSAVE stores the upper half of YMM2 at 608");
@@ -358,7 +372,8 @@ static void xsave(void)
 		check(&t, other[576 + 2 * 16] == 0xff, "SDM 1 13.8 XRSTOR restores AVX state");
 		set_xcr0(3);
 		t = xsave_try(CODE("vaddps ymm0, ymm0, ymm0"), area, 0);
-		check(&t, t.out.vector == UD, "SDM 1 13.3 AVX after XCR0.AVX was cleared faults #UD");
+		check(&t, t.out.vector == UD,
+		      "SDM 1 13.3 AVX after XCR0.AVX was cleared faults #UD");
 		set_xcr0(7);
 		write_cr0(read_cr0() | CR0_TS);
 		t = xsave_try(CODE("vaddps ymm0, ymm0, ymm0"), area, 0);
@@ -400,14 +415,17 @@ static void leaves(void)
 	t.rax = 0xffffffff00000000;
 	t.rcx = t.rdx = t.rbx = ~0ull;
 	try_run(&t, CODE("cpuid"));
-	check(&t, t.out.rax >> 32 == 0 && t.out.rbx >> 32 == 0 && t.out.rcx >> 32 == 0 &&
+	check(&t,
+	      t.out.rax >> 32 == 0 && t.out.rbx >> 32 == 0 && t.out.rcx >> 32 == 0 &&
 		      t.out.rdx >> 32 == 0,
 	      "SDM 2A CPUID clears bits 63:32 of its four registers");
 	tap_check(max >= 13 || !has_xsave(), "SDM 2A XSAVE needs leaf 0Dh");
 	a = cpuid(0x80000000, 0);
-	tap_check(a.eax >= 0x80000008 && a.eax < 0x80010000, "SDM 2A extended leaves up to 80000008h");
+	tap_check(a.eax >= 0x80000008 && a.eax < 0x80010000,
+		  "SDM 2A extended leaves up to 80000008h");
 	a = cpuid(1, 0);
-	tap_check((a.edx >> 8 & 1) && (a.edx >> 9 & 1), "SDM 2A CPUID.1 has CX8 and an enabled APIC");
+	tap_check((a.edx >> 8 & 1) && (a.edx >> 9 & 1),
+		  "SDM 2A CPUID.1 has CX8 and an enabled APIC");
 	tap_check((a.edx >> 24 & 7) == 7 && (a.edx >> 6 & 1) && (a.edx >> 5 & 1),
 		  "SDM 3A 9.8.5 a 64-bit processor has FXSR, SSE, SSE2, PAE, MSR");
 	b = cpuid(0x80000001, 0);
@@ -422,7 +440,8 @@ static void leaves(void)
 	tap_check(!(a.ecx >> 28 & 1) || (a.ecx >> 26 & 1), "SDM 2A AVX comes with XSAVE");
 	tap_check((cpuid(0x80000008, 0).eax >> 8 & 0xff) == 48 || (cpuid_ecx(7, 0) >> 16 & 1),
 		  "SDM 2A CPUID.80000008h: 48 linear address bits without LA57");
-	tap_equal(cpuid(1, 0).ebx >> 24, apic_read(0x20) >> 24, "SDM 3A 10.4.6 CPUID.1 has the APIC ID");
+	tap_equal(cpuid(1, 0).ebx >> 24, apic_read(0x20) >> 24,
+		  "SDM 3A 10.4.6 CPUID.1 has the APIC ID");
 	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) & ~0x800ull);
 	tap_check(!(cpuid(1, 0).edx >> 9 & 1),
 		  "SDM 3A 10.4.3 CPUID.1.APIC is 0 while IA32_APIC_BASE[11] is 0");

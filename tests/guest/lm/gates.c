@@ -52,7 +52,8 @@ static void far_transfers(void)
 	t = try_new(U64);
 	t.rbx = far_pointer(CODE32("nop"), SEL_UCODE32);
 	try_run(&t, CODE("call fword ptr [rbx]; 1:"));
-	check(&t, t.out.vector == DONE && t.out.cs == SEL_UCODE32 && t.out.rsp == t.rsp - 8 &&
+	check(&t,
+	      t.out.vector == DONE && t.out.cs == SEL_UCODE32 && t.out.rsp == t.rsp - 8 &&
 		      *(u32 *)(t.rsp - 4) == SEL_UCODE64,
 	      "SDM 2A a far CALL m16:32 pushes 32-bit CS and EIP");
 	t = try_new(U64);
@@ -69,7 +70,8 @@ static void far_transfers(void)
 	((u64 *)t.rsp)[2] = USER_STACK_TOP - 64;
 	((u64 *)t.rsp)[3] = SEL_UDATA;
 	try_run(&t, CODE("retfq"));
-	check(&t, t.out.vector == DONE && t.out.cs == SEL_UCODE64 && t.out.ss == SEL_UDATA &&
+	check(&t,
+	      t.out.vector == DONE && t.out.cs == SEL_UCODE64 && t.out.ss == SEL_UDATA &&
 		      t.out.rsp == USER_STACK_TOP - 64,
 	      "SDM 2B RETF to CPL 3 pops SS and RSP too");
 	t = try_new(K64);
@@ -102,12 +104,12 @@ static void far_transfers(void)
 	if (cpu_is_intel()) {
 		t = try_new(U64);
 		t.rbx = far_pointer64(CODE("nop"), SEL_UCODE64);
-		runs(&t, CODE("rex.w jmp fword ptr [rbx]"),
+		runs(&t, CODE(".byte 0x48, 0xff, 0x2b"),
 		     "SDM 2A a far JMP with REX.W takes m16:64 (Intel)");
 	} else {
 		t = try_new(U64);
 		t.rbx = far_pointer(CODE("nop"), SEL_UCODE64);
-		runs(&t, CODE("rex.w jmp fword ptr [rbx]"),
+		runs(&t, CODE(".byte 0x48, 0xff, 0x2b"),
 		     "APM 3 JMP far ignores REX.W: m16:32 (AMD)");
 	}
 }
@@ -132,7 +134,8 @@ static void call_gates(void)
 		  "SDM 3A 5.8.3.1 a call gate to 32-bit code faults #GP(code)" },
 		{ SEL_DATA, 3, 1, 0, 3, GP, SEL_DATA,
 		  "SDM 3A 5.8.4 a call gate to data faults #GP(data)" },
-		{ 0, 3, 1, 0, 3, GP, 0, "SDM 3A 5.8.4 a call gate to a null selector faults #GP(0)" },
+		{ 0, 3, 1, 0, 3, GP, 0,
+		  "SDM 3A 5.8.4 a call gate to a null selector faults #GP(0)" },
 		{ SEL_BEYOND, 3, 1, 0, 3, GP, SEL_BEYOND,
 		  "SDM 3A 5.8.4 a call gate beyond the GDT faults #GP(code)" },
 	};
@@ -148,7 +151,8 @@ static void call_gates(void)
 	      "SDM 3A 5.8.4 a CALL through a 64-bit call gate enters CPL 0");
 	check(&t, t.out.rdx == top - 32, "SDM 3A 5.8.5.1 ... on RSP0, with four quadwords pushed");
 	check(&t, (u16)t.out.rax == 0, "SDM 3A 5.8.5.1 ... with a null SS");
-	check(&t, ((u64 *)top)[-1] == SEL_UDATA && ((u64 *)top)[-2] == t.rsp &&
+	check(&t,
+	      ((u64 *)top)[-1] == SEL_UDATA && ((u64 *)top)[-2] == t.rsp &&
 		      ((u64 *)top)[-3] == SEL_UCODE64 && ((u64 *)top)[-4] > 0x400000,
 	      "SDM 3A 5.8.5.1 ... SS, RSP, CS and RIP of the caller, and no parameters");
 	t = try_new(U64);
@@ -178,7 +182,8 @@ static void call_gates(void)
 	faults(&t, CODE("jmp fword ptr [rbx]"), GP, SEL_CODE64,
 	       "SDM 3A 5.8.4 a JMP through a gate to another CPL faults #GP(code)");
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		call_gate(SEL_G0, (u64)inner, bad[i].code, bad[i].dpl, bad[i].present, bad[i].upper);
+		call_gate(SEL_G0, (u64)inner, bad[i].code, bad[i].dpl, bad[i].present,
+			  bad[i].upper);
 		t = try_new(U64);
 		t.rbx = far_pointer(0, SEL_G0 | bad[i].rpl);
 		faults(&t, CODE("call fword ptr [rbx]"), bad[i].vector, bad[i].error, bad[i].rule);
@@ -221,13 +226,16 @@ static void task_registers(void)
 		const char *rule;
 	} tr[] = {
 		{ 11, 1, SEL_G0, GP, SEL_G0, "SDM 2A LTR of a busy TSS faults #GP(selector)" },
-		{ 9, 0, SEL_G0, NP, SEL_G0, "SDM 2A LTR of a TSS not present faults #NP(selector)" },
+		{ 9, 0, SEL_G0, NP, SEL_G0,
+		  "SDM 2A LTR of a TSS not present faults #NP(selector)" },
 		{ 2, 1, SEL_G0, GP, SEL_G0, "SDM 2A LTR of an LDT faults #GP(selector)" },
 		{ 1, 1, SEL_G0, GP, SEL_G0,
 		  "SDM 2A LTR of a 16-bit TSS in IA-32e mode faults #GP(selector)" },
 		{ 9, 1, 0, GP, 0, "SDM 2A LTR of a null selector faults #GP(0)" },
-		{ 9, 1, SEL_G0 | 4, GP, SEL_G0 | 4, "SDM 2A LTR from the LDT faults #GP(selector)" },
-		{ 9, 1, SEL_BEYOND, GP, SEL_BEYOND, "SDM 2A LTR beyond the GDT faults #GP(selector)" },
+		{ 9, 1, SEL_G0 | 4, GP, SEL_G0 | 4,
+		  "SDM 2A LTR from the LDT faults #GP(selector)" },
+		{ 9, 1, SEL_BEYOND, GP, SEL_BEYOND,
+		  "SDM 2A LTR beyond the GDT faults #GP(selector)" },
 		{ 9, 1, SEL_BEYOND - 8, GP, SEL_BEYOND - 8,
 		  "SDM 2A LTR of a descriptor cut by the GDT limit faults #GP(selector)" },
 	};
@@ -239,9 +247,12 @@ static void task_registers(void)
 		const char *rule;
 	} ldt[] = {
 		{ 9, 1, SEL_G0, GP, SEL_G0, "SDM 2A LLDT of a TSS faults #GP(selector)" },
-		{ 2, 0, SEL_G0, NP, SEL_G0, "SDM 2A LLDT of an LDT not present faults #NP(selector)" },
-		{ 2, 1, SEL_G0 | 4, GP, SEL_G0 | 4, "SDM 2A LLDT from the LDT faults #GP(selector)" },
-		{ 2, 1, SEL_BEYOND, GP, SEL_BEYOND, "SDM 2A LLDT beyond the GDT faults #GP(selector)" },
+		{ 2, 0, SEL_G0, NP, SEL_G0,
+		  "SDM 2A LLDT of an LDT not present faults #NP(selector)" },
+		{ 2, 1, SEL_G0 | 4, GP, SEL_G0 | 4,
+		  "SDM 2A LLDT from the LDT faults #GP(selector)" },
+		{ 2, 1, SEL_BEYOND, GP, SEL_BEYOND,
+		  "SDM 2A LLDT beyond the GDT faults #GP(selector)" },
 	};
 	static u64 table[2];
 	struct try t;
@@ -271,7 +282,8 @@ static void task_registers(void)
 	t = try_new(K64);
 	t.rax = SEL_G0;
 	try_run(&t, CODE("ltr ax; str ecx"));
-	check(&t, t.out.vector == DONE && t.out.rcx == SEL_G0, "SDM 2B STR gives the selector of LTR");
+	check(&t, t.out.vector == DONE && t.out.rcx == SEL_G0,
+	      "SDM 2B STR gives the selector of LTR");
 	gdt[SEL_TSS >> 3] &= ~(2ull << 40);
 	t = try_new(K64);
 	t.rax = SEL_TSS;
@@ -328,10 +340,12 @@ static void interrupts(void)
 		  "SDM 3A 6.14.1 a call gate in the IDT faults #GP(vector, IDT)" },
 		{ SEL_CODE32, 14, 3, 1, GP, SEL_CODE32,
 		  "SDM 3A 6.14.1 an interrupt gate to 32-bit code faults #GP(code)" },
-		{ 0, 14, 3, 1, GP, 0, "SDM 3A 6.14.1 an interrupt gate to a null selector faults #GP(0)" },
+		{ 0, 14, 3, 1, GP, 0,
+		  "SDM 3A 6.14.1 an interrupt gate to a null selector faults #GP(0)" },
 		{ SEL_UCODE64, 14, 3, 1, DONE, 0,
 		  "SDM 3A 6.12.1 an interrupt gate to DPL 3 code at CPL 3 stays there" },
-		{ SEL_DATA, 14, 3, 1, GP, SEL_DATA, "SDM 3A 6.12.1 an interrupt gate to data faults #GP(data)" },
+		{ SEL_DATA, 14, 3, 1, GP, SEL_DATA,
+		  "SDM 3A 6.12.1 an interrupt gate to data faults #GP(data)" },
 		{ SEL_BEYOND, 14, 3, 1, GP, SEL_BEYOND,
 		  "SDM 3A 6.12.1 an interrupt gate beyond the GDT faults #GP(selector)" },
 	};
@@ -362,11 +376,13 @@ static void interrupts(void)
 	try_run(&t, CODE("int 0x60"));
 	check(&t, t.out.vector == DONE && t.out.rsp == top - 40 && (u16)t.out.rax == 0,
 	      "SDM 3A 6.14.4 INT n from CPL 3 takes RSP0, pushes 40 bytes, sets SS null");
-	check(&t, ((u64 *)top)[-1] == SEL_UDATA && ((u64 *)top)[-2] == t.rsp &&
+	check(&t,
+	      ((u64 *)top)[-1] == SEL_UDATA && ((u64 *)top)[-2] == t.rsp &&
 		      ((u64 *)top)[-4] == SEL_UCODE64 && ((u64 *)top)[-5] == t.rip + 2,
 	      "SDM 3A 6.14.2 ... SS, RSP, RFLAGS, CS and RIP behind the INT");
 	check(&t, ((u64 *)top)[-3] == (t.rflags & ~0ull), "SDM 3A 6.14.2 ... with the old RFLAGS");
-	check(&t, !(t.out.rflags & (FLAG_IF | FLAG_NT | FLAG_TF | FLAG_RF)) && (t.out.rflags & FLAG_CF),
+	check(&t,
+	      !(t.out.rflags & (FLAG_IF | FLAG_NT | FLAG_TF | FLAG_RF)) && (t.out.rflags & FLAG_CF),
 	      "SDM 3A 6.12.1.2 an interrupt gate clears IF, NT, TF, RF");
 	gate_set(VEC, (void *)CODE("nop"), SEL_CODE64, 15, 3, 0);
 	t = try_new(U64);
@@ -378,7 +394,8 @@ static void interrupts(void)
 		t = try_new(K64);
 		t.rsp = stack + i;
 		try_run(&t, CODE("int 0x60"));
-		check(&t, t.out.vector == DONE && t.out.rsp == (stack & ~15ull) - 40 &&
+		check(&t,
+		      t.out.vector == DONE && t.out.rsp == (stack & ~15ull) - 40 &&
 			      *(u64 *)(t.out.rsp + 24) == t.rsp,
 		      "SDM 3A 6.14.2 an interrupt aligns RSP to 16 before it pushes");
 	}
@@ -390,13 +407,16 @@ static void interrupts(void)
 	tss.ist[5] = stack + 0x408;
 	t = try_new(K64);
 	try_run(&t, CODE("int 0x60"));
-	check(&t, t.out.rsp == stack + 0x400 - 40, "SDM 3A 6.14.5 an IST stack is used at CPL 0, aligned");
+	check(&t, t.out.rsp == stack + 0x400 - 40,
+	      "SDM 3A 6.14.5 an IST stack is used at CPL 0, aligned");
 	t = try_new(U64);
 	try_run(&t, CODE("int 0x60"));
-	check(&t, t.out.rsp == stack + 0x400 - 40, "SDM 3A 6.14.5 an IST stack replaces RSP0 at CPL 3");
+	check(&t, t.out.rsp == stack + 0x400 - 40,
+	      "SDM 3A 6.14.5 an IST stack replaces RSP0 at CPL 3");
 	tss.ist[5] = NONCANON;
 	t = try_new(U64);
-	faults(&t, CODE("int 0x60"), SS, 0, "SDM 2A INT n to a non-canonical IST stack faults #SS(0)");
+	faults(&t, CODE("int 0x60"), SS, 0,
+	       "SDM 2A INT n to a non-canonical IST stack faults #SS(0)");
 	tss.ist[5] = 0x7000000000;
 	t = try_new(U64);
 	faults(&t, CODE("int 0x60"), PF, PF_W,
@@ -415,7 +435,8 @@ static void interrupts(void)
 	gate_set(BP, trap_stubs + 16 * BP, SEL_CODE64, 14, 3, 1);
 	t = try_new(U64);
 	gate_set(UD, trap_stubs + 16 * UD, SEL_CODE64, 14, 0, 1);
-	faults(&t, CODE("ud2"), UD, 0, "SDM 3A 6.12.1.1 the DPL of a gate does not count for a fault");
+	faults(&t, CODE("ud2"), UD, 0,
+	       "SDM 3A 6.12.1.1 the DPL of a gate does not count for a fault");
 	idt[2 * UD] &= ~(1ull << 47);
 	t = try_new(U64);
 	faults(&t, CODE("ud2"), NP, UD * 8 + 3,
@@ -449,7 +470,8 @@ static void idt_limit(void)
 	t = try_new(K64);
 	t.rbx = (u64)far_target;
 	try_run(&t, CODE("sidt [rbx]"));
-	check(&t, t.out.vector == DONE && (u16)far_target[0] == 0xfff &&
+	check(&t,
+	      t.out.vector == DONE && (u16)far_target[0] == 0xfff &&
 		      (far_target[0] >> 16 | far_target[1] << 48) == (u64)idt,
 	      "SDM 2B SIDT stores a 16-bit limit and a 64-bit base");
 }
@@ -480,13 +502,16 @@ static void iret(void)
 		{ SEL_UCODE64, SEL_DATA, GP, SEL_DATA,
 		  "SDM 2A IRET to CPL 3 with an SS of DPL 0 faults #GP(SS)" },
 		{ 0, SEL_DATA, GP, 0, "SDM 2A IRET to a null CS faults #GP(0)" },
-		{ SEL_DATA, SEL_DATA, GP, SEL_DATA, "SDM 2A IRET to a data segment faults #GP(CS)" },
-		{ SEL_BEYOND, SEL_DATA, GP, SEL_BEYOND, "SDM 2A IRET beyond the GDT faults #GP(CS)" },
+		{ SEL_DATA, SEL_DATA, GP, SEL_DATA,
+		  "SDM 2A IRET to a data segment faults #GP(CS)" },
+		{ SEL_BEYOND, SEL_DATA, GP, SEL_BEYOND,
+		  "SDM 2A IRET beyond the GDT faults #GP(CS)" },
 		{ SEL_UCODE64 & ~3, SEL_DATA, GP, SEL_UCODE64 & ~3,
 		  "SDM 2A IRET to DPL 3 code with RPL 0 faults #GP(CS)" },
 		{ SEL_CODE64 | 3, SEL_UDATA, GP, SEL_CODE64,
 		  "SDM 2A IRET to DPL 0 code with RPL 3 faults #GP(CS)" },
-		{ SEL_CODE32, 0, GP, 0, "SDM 2A IRET to compatibility mode with a null SS faults #GP(0)" },
+		{ SEL_CODE32, 0, GP, 0,
+		  "SDM 2A IRET to compatibility mode with a null SS faults #GP(0)" },
 		{ SEL_C0 | 3, SEL_UDATA, NP, SEL_C0,
 		  "SDM 2A IRET to code not present faults #NP(CS)" },
 		{ SEL_UCODE64, (SEL_C0 + 8) | 3, SS, SEL_C0 + 8,
@@ -506,7 +531,8 @@ static void iret(void)
 	t = try_new(K64);
 	push_iret(&t, nop32, SEL_UCODE32, 2, 0x100000000 + USER_STACK_TOP - 64, SEL_UDATA);
 	try_run(&t, CODE("iretq"));
-	check(&t, t.out.vector == DONE && t.out.cs == SEL_UCODE32 &&
+	check(&t,
+	      t.out.vector == DONE && t.out.cs == SEL_UCODE32 &&
 		      (u32)t.out.rsp == USER_STACK_TOP - 64,
 	      "SDM 3A 6.14.3 IRETQ goes to compatibility mode");
 	t = try_new(K64);
@@ -543,8 +569,8 @@ static void iret(void)
 	gdt[(SEL_C0 >> 3) + 1] = desc(0, 0xfffff, 0x72, 0xc);
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		t = try_new(K64);
-		push_iret(&t, bad[i].cs == SEL_CODE32 ? nop32 : nop, bad[i].cs, 2, USER_STACK_TOP - 64,
-			  bad[i].ss);
+		push_iret(&t, bad[i].cs == SEL_CODE32 ? nop32 : nop, bad[i].cs, 2,
+			  USER_STACK_TOP - 64, bad[i].ss);
 		faults(&t, CODE("iretq"), bad[i].vector, bad[i].error, bad[i].rule);
 	}
 }
@@ -562,16 +588,19 @@ static void ports(void)
 	runs(&t, CODE("out dx, al; in al, dx; out 0x80, al"),
 	     "SDM 1 18.5.2 a clear bit in the I/O bitmap allows a port at CPL 3");
 	t = try_new(U64);
-	faults(&t, CODE("in al, 0x81"), GP, 0, "SDM 1 18.5.2 a set bit in the I/O bitmap faults #GP(0)");
+	faults(&t, CODE("in al, 0x81"), GP, 0,
+	       "SDM 1 18.5.2 a set bit in the I/O bitmap faults #GP(0)");
 	t = try_new(U64);
 	faults(&t, CODE("in ax, 0x80"), GP, 0,
 	       "SDM 1 18.5.2 each byte of an access needs its bit clear: #GP(0)");
 	t = try_new(U64);
 	t.rdx = 0x400;
-	faults(&t, CODE("in al, dx"), GP, 0, "SDM 1 18.5.2 a port beyond the TSS limit faults #GP(0)");
+	faults(&t, CODE("in al, dx"), GP, 0,
+	       "SDM 1 18.5.2 a port beyond the TSS limit faults #GP(0)");
 	t = try_new(U64);
 	t.rflags |= 0x3000;
-	runs(&t, CODE("in al, 0x81; cli; sti"), "SDM 1 18.5.1 IOPL 3 allows ports, CLI and STI at CPL 3");
+	runs(&t, CODE("in al, 0x81; cli; sti"),
+	     "SDM 1 18.5.1 IOPL 3 allows ports, CLI and STI at CPL 3");
 	tss.iomap = sizeof(tss);
 	t = try_new(U64);
 	faults(&t, CODE("in al, 0x80"), GP, 0, "SDM 1 18.5.2 no bitmap within the limit: #GP(0)");

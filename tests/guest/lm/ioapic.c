@@ -5,10 +5,10 @@
  */
 #include "lib/lm.h"
 
-#define IOAPIC ((volatile u32 *)0xfec00000ull)
-#define MASKED 0x10000u
-#define LEVEL  0x8000u
-#define REMOTE 0x4000u
+#define IOAPIC  ((volatile u32 *)0xfec00000ull)
+#define MASKED  0x10000u
+#define LEVEL   0x8000u
+#define REMOTE  0x4000u
 #define LOGICAL 0x800u
 
 enum { PIN_PIT = 2, PIN_COM1 = 4, COM1 = 0x3f8 };
@@ -57,7 +57,8 @@ static void registers(void)
 		all_masked &= io_read(0x10 + 2 * i) >> 16 & 1;
 	tap_check(all_masked, "82093AA 3.2.4 all entries are masked after reset");
 	io_write(0, 0x05000000);
-	tap_equal(io_read(0) & 0x0f000000, 0x05000000, "82093AA 3.2.1 IOAPICID bits 27:24 can be written");
+	tap_equal(io_read(0) & 0x0f000000, 0x05000000,
+		  "82093AA 3.2.1 IOAPICID bits 27:24 can be written");
 	io_write(0, 0);
 	io_write(1, 0);
 	tap_equal(io_read(1), version, "82093AA 3.2.2 IOAPICVER is read-only");
@@ -66,7 +67,8 @@ static void registers(void)
 		  "82093AA 3.2.4 remote IRR and delivery status are read-only");
 	io_write(0x10 + 2 * 20, MASKED);
 	io_write(0x11 + 2 * 20, 0xab000000);
-	tap_equal(io_read(0x11 + 2 * 20) >> 24, 0xab, "82093AA 3.2.4 the destination field reads back");
+	tap_equal(io_read(0x11 + 2 * 20) >> 24, 0xab,
+		  "82093AA 3.2.4 the destination field reads back");
 	io_write(0x11 + 2 * 20, 0);
 	IOAPIC[0] = 0x10;
 	tap_equal(IOAPIC[0] & 0xff, 0x10, "82093AA 3.1.1 IOREGSEL reads back");
@@ -91,7 +93,8 @@ static void edge(void)
 	route(PIN_PIT, 0x62 | MASKED, 0);
 	tap_equal(wait_hits(0x62, 1, 30), 0, "82093AA 3.2.4 a masked entry delivers nothing");
 	route(PIN_PIT, 0x62, 0);
-	tap_check(wait_hits(0x62, 5, 500) >= 5, "82093AA 3.2.4 the PIT's edges come with their vector");
+	tap_check(wait_hits(0x62, 5, 500) >= 5,
+		  "82093AA 3.2.4 the PIT's edges come with their vector");
 	route(PIN_PIT, 0x62 | MASKED, 0);
 	hits_clear();
 	wait_hits(0x62, 1, 2);
@@ -102,7 +105,8 @@ static void edge(void)
 	n = wait_hits(0x62, 2, 50);
 	tap_equal(n, 1, "SDM 3A 10.8.4 without EOI only one comes");
 	tap_check(!bit(0x180, 0x62), "SDM 3A 10.8.4 an edge leaves the TMR bit clear");
-	tap_equal(io_read(0x10 + 2 * PIN_PIT) & REMOTE, 0, "82093AA 3.2.4 an edge leaves remote IRR clear");
+	tap_equal(io_read(0x10 + 2 * PIN_PIT) & REMOTE, 0,
+		  "82093AA 3.2.4 an edge leaves remote IRR clear");
 	tap_check(bit(0x200, 0x62), "SDM 3A 10.8.4 the next edge waits in the IRR");
 	apic_write(0xb0, 0);
 	handler[0x62] = count_eoi;
@@ -204,7 +208,8 @@ static void level(void)
 	pending = hits[0x64] == 1;
 	com1_line(false);
 	tap_equal(once, 0, "82093AA 3.2.4 a masked level is held back");
-	tap_check(pending, "82093AA 3.2.4 ... and comes when it is unmasked, as the line is still up");
+	tap_check(pending,
+		  "82093AA 3.2.4 ... and comes when it is unmasked, as the line is still up");
 	route(PIN_COM1, MASKED, 0);
 }
 

@@ -41,21 +41,24 @@ static void rights(void)
 	static const struct {
 		u64 flags;
 		enum mode mode;
-		char kind;  /* read, write, fetch */
-		int error;  /* -1: no fault */
+		char kind; /* read, write, fetch */
+		int error; /* -1: no fault */
 		bool wp;
 		const char *rule;
 	} rows[] = {
 		{ 0, K64, 'r', 0, 1, "SDM 3A 4.7 read of a page not present: error 0" },
 		{ 0, K64, 'w', PF_W, 1, "SDM 3A 4.7 write to a page not present: error W" },
 		{ 0, U64, 'r', PF_U, 1, "SDM 3A 4.7 user read of a page not present: error U" },
-		{ 0, U64, 'w', PF_U | PF_W, 1, "SDM 3A 4.7 user write to a page not present: error U W" },
+		{ 0, U64, 'w', PF_U | PF_W, 1,
+		  "SDM 3A 4.7 user write to a page not present: error U W" },
 		{ PTE_P | PTE_W, U64, 'r', PF_P | PF_U, 1,
 		  "SDM 3A 4.6.1 user read of a supervisor page: error P U" },
 		{ PTE_P | PTE_W, U64, 'w', PF_P | PF_U | PF_W, 1,
 		  "SDM 3A 4.6.1 user write to a supervisor page: error P U W" },
-		{ PTE_P | PTE_W, K64, 'w', -1, 1, "SDM 3A 4.6.1 supervisor write to a supervisor page" },
-		{ PTE_P | PTE_U, U64, 'r', -1, 1, "SDM 3A 4.6.1 user read of a read-only user page" },
+		{ PTE_P | PTE_W, K64, 'w', -1, 1,
+		  "SDM 3A 4.6.1 supervisor write to a supervisor page" },
+		{ PTE_P | PTE_U, U64, 'r', -1, 1,
+		  "SDM 3A 4.6.1 user read of a read-only user page" },
 		{ PTE_P | PTE_U, U64, 'w', PF_P | PF_U | PF_W, 1,
 		  "SDM 3A 4.6.1 user write to a read-only page: error P U W" },
 		{ PTE_P | PTE_U, U64, 'w', PF_P | PF_U | PF_W, 0,
@@ -70,13 +73,15 @@ static void rights(void)
 		  "SDM 3A 4.6.1 supervisor write to a read-only user page with CR0.WP=0" },
 		{ LEAF, U64, 'w', -1, 1, "SDM 3A 4.6.1 user write to a user page" },
 		{ LEAF, U64, 'f', -1, 1, "SDM 3A 4.6.1 user fetch from a user page" },
-		{ LEAF, K64, 'f', -1, 1, "SDM 3A 4.6.1 supervisor fetch from a user page without SMEP" },
+		{ LEAF, K64, 'f', -1, 1,
+		  "SDM 3A 4.6.1 supervisor fetch from a user page without SMEP" },
 		{ LEAF | PTE_XD, U64, 'f', PF_P | PF_U | PF_I, 1,
 		  "SDM 3A 4.6.1 user fetch from an XD page: error P U I" },
 		{ PTE_P | PTE_W | PTE_XD, K64, 'f', PF_P | PF_I, 1,
 		  "SDM 3A 4.6.1 supervisor fetch from an XD page: error P I" },
 		{ LEAF | PTE_XD, U64, 'w', -1, 1, "SDM 3A 4.6.1 user write to an XD page" },
-		{ 0, U64, 'f', PF_U | PF_I, 1, "SDM 3A 4.7 user fetch from a page not present: error U I" },
+		{ 0, U64, 'f', PF_U | PF_I, 1,
+		  "SDM 3A 4.7 user fetch from a page not present: error U I" },
 		{ PTE_P | PTE_W, U64, 'f', PF_P | PF_U | PF_I, 1,
 		  "SDM 3A 4.6.1 user fetch from a supervisor page: error P U I" },
 	};
@@ -92,8 +97,8 @@ static void rights(void)
 		if (!rows[i].wp)
 			write_cr0(cr0 & ~CR0_WP);
 		t = access(rows[i].mode, rows[i].kind == 'r'   ? read_code
-					  : rows[i].kind == 'w' ? write_code
-								: (const u8 *)TEST_VA);
+					 : rows[i].kind == 'w' ? write_code
+							       : (const u8 *)TEST_VA);
 		write_cr0(cr0);
 		ok = rows[i].error < 0 ? t.out.vector == DONE : fault_is(&t, (u64)rows[i].error);
 		check(&t, ok, rows[i].rule);
@@ -164,6 +169,39 @@ static void not_present(void)
 	}
 }
 
+/* The first page, not present: offsets of every alignment, in turn read and written. */
+static void first_page(void)
+{
+	static const char *const rules[] = {
+		"SDM 3A 4.7 read at linear address 1 with page 0 not present: #PF, CR2 = 1",
+		"SDM 3A 4.7 write at linear address 1 with page 0 not present: #PF, CR2 = 1",
+		"SDM 3A 4.7 read-modify-write at linear address 1 with page 0 not present: #PF, CR2 = 1",
+	};
+	const u8 *code[] = { read_code, write_code, CODE("add [rbx], rcx") };
+	u64 old = boot_pd[0];
+	struct try t;
+
+	boot_pd[0] = 0;
+	flush_tlb();
+	for (unsigned i = 0; i < 3; i++) {
+		t = try_new(U64);
+		t.rbx = 1;
+		faults(&t, code[i], PF, i ? PF_U | PF_W : PF_U, rules[i]);
+		check(&t, t.cr2 == 1, rules[i]);
+	}
+	for (u64 at = 0; at < 64; at++) {
+		t = try_new(U64);
+		t.rbx = at;
+		try_run(&t, CODE("mov ax, [rbx]"));
+		if (t.out.vector != PF || t.cr2 != at)
+			break;
+	}
+	check(&t, t.rbx == 63 && t.out.vector == PF && t.cr2 == 63,
+	      "SDM 3A 4.7 reads of words at each offset below 64 of a page not present: #PF");
+	boot_pd[0] = old;
+	flush_tlb();
+}
+
 static void reserved(void)
 {
 	static const char *const rules[4] = {
@@ -222,7 +260,8 @@ static void reserved(void)
 	map(LEAF | PTE_XD);
 	flush_tlb();
 	t = access(U64, read_code);
-	check(&t, fault_is(&t, PF_P | PF_U | PF_RSVD), "SDM 3A 4.5 XD=1 with EFER.NXE=0: error P RSVD");
+	check(&t, fault_is(&t, PF_P | PF_U | PF_RSVD),
+	      "SDM 3A 4.5 XD=1 with EFER.NXE=0: error P RSVD");
 	map(LEAF);
 	flush_tlb();
 	*pt_entry(TEST_VA, 1) = 0;
@@ -254,11 +293,13 @@ static void sizes(void)
 	t.rbx = TEST_VA + ((u64)page & 0x1fffff);
 	try_run(&t, read_code);
 	check(&t, t.out.vector == DONE && t.out.rax == page[0], "SDM 3A 4.5 a 2 MiB page");
-	tap_check((*e & (PTE_A | PTE_D)) == PTE_A, "SDM 3A 4.8 a read sets A in a 2 MiB PDE, not D");
+	tap_check((*e & (PTE_A | PTE_D)) == PTE_A,
+		  "SDM 3A 4.8 a read sets A in a 2 MiB PDE, not D");
 	t = try_new(U64);
 	t.rbx = TEST_VA + ((u64)page & 0x1fffff);
 	try_run(&t, write_code);
-	tap_check((*e & (PTE_A | PTE_D)) == (PTE_A | PTE_D), "SDM 3A 4.8 a write sets D in a 2 MiB PDE");
+	tap_check((*e & (PTE_A | PTE_D)) == (PTE_A | PTE_D),
+		  "SDM 3A 4.8 a write sets D in a 2 MiB PDE");
 	*e = old;
 	flush_tlb();
 	if (!(cpuid_edx(0x80000001, 0) & 1u << 26)) {
@@ -379,7 +420,8 @@ static void implicit(void)
 	__asm__ volatile("lgdt %0" : : "m"(moved));
 	faults(&t, CODE("mov ds, eax"), PF, 0,
 	       "SDM 3A 4.7 a segment load at CPL 3 from a page not present: #PF without U");
-	check(&t, t.cr2 - (TEST_VA - 0x60) - SEL_FREE < 8, "SDM 3A 4.7 ... and CR2 within the descriptor");
+	check(&t, t.cr2 - (TEST_VA - 0x60) - SEL_FREE < 8,
+	      "SDM 3A 4.7 ... and CR2 within the descriptor");
 	__asm__ volatile("lgdt %0" : : "m"(back));
 	*pt_entry(TEST_VA - 4096, 1) = 0;
 	invlpg(TEST_VA - 4096);
@@ -416,7 +458,8 @@ static void crossing(void)
 	t.rbx = TEST_VA + 4096 - 4;
 	t.rcx = 0x1122334455667788;
 	try_run(&t, CODE("mov [rbx], rcx"));
-	check(&t, t.out.vector == DONE && ((u32 *)page)[1023] == 0x55667788 &&
+	check(&t,
+	      t.out.vector == DONE && ((u32 *)page)[1023] == 0x55667788 &&
 		      *(u32 *)other == 0x11223344,
 	      "SDM 3A 4.1 the pages of an operand are translated one by one");
 	((u8 *)page)[4095] = 0x48; /* REX.W of a MOV that goes on in the next page */
@@ -424,7 +467,8 @@ static void crossing(void)
 	flush_tlb();
 	t = try_new(U64);
 	try_run(&t, (const u8 *)TEST_VA + 4095);
-	check(&t, t.out.vector == PF && t.out.error == (PF_U | PF_I) && t.cr2 == TEST_VA + 4096 &&
+	check(&t,
+	      t.out.vector == PF && t.out.error == (PF_U | PF_I) && t.cr2 == TEST_VA + 4096 &&
 		      t.out.rip == TEST_VA + 4095,
 	      "SDM 3A 4.7 an instruction across two pages: RIP at its start, CR2 in the second page");
 	*e = (u64)page | LEAF;
@@ -433,7 +477,8 @@ static void crossing(void)
 	t.rdi = TEST_VA + 4096 - 16;
 	t.rcx = 4;
 	try_run(&t, CODE("rep stosq"));
-	check(&t, t.out.vector == PF && t.out.rcx == 2 && t.out.rdi == TEST_VA + 4096 &&
+	check(&t,
+	      t.out.vector == PF && t.out.rcx == 2 && t.out.rdi == TEST_VA + 4096 &&
 		      t.out.rip == t.rip,
 	      "SDM 3A 6.5 a REP that faults keeps the iterations done in RCX and RDI");
 	*e = *e2 = 0;
@@ -453,7 +498,8 @@ static void cr3(void)
 	t = try_new(K64);
 	t.rax = read_cr3() | 1ull << 62;
 	t.rcx = read_cr3();
-	faults(&t, CODE("mov cr3, rax; mov cr3, rcx"), GP, 0, "SDM 3A 2.5 CR3 with bit 62 faults #GP(0)");
+	faults(&t, CODE("mov cr3, rax; mov cr3, rcx"), GP, 0,
+	       "SDM 3A 2.5 CR3 with bit 62 faults #GP(0)");
 	t = try_new(K64);
 	t.rax = read_cr3() | 0x18;
 	t.rcx = read_cr3();
@@ -465,7 +511,8 @@ static void cr3(void)
 	t = try_new(K64);
 	t.rax = read_cr0() | 1ull << 32;
 	t.rcx = read_cr0();
-	faults(&t, CODE("mov cr0, rax; mov cr0, rcx"), GP, 0, "SDM 3A 2.5 CR0 with bit 32 faults #GP(0)");
+	faults(&t, CODE("mov cr0, rax; mov cr0, rcx"), GP, 0,
+	       "SDM 3A 2.5 CR0 with bit 32 faults #GP(0)");
 	t = try_new(K64);
 	t.rax = (read_cr0() | CR0_NW) & ~CR0_CD;
 	t.rcx = read_cr0();
@@ -484,6 +531,7 @@ void lm_main(void)
 	rights();
 	levels();
 	not_present();
+	first_page();
 	reserved();
 	sizes();
 	accessed_dirty();

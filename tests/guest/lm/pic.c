@@ -127,7 +127,8 @@ static void priority(void)
 	outb(M, 0x20);
 	com1_down();
 	tap_equal(blocked, 1, "8259A IRQ 4 comes after the EOI of IRQ 0");
-	tap_check(higher == 2 && in_service == 0x11, "8259A a higher priority nests into a lower one");
+	tap_check(higher == 2 && in_service == 0x11,
+		  "8259A a higher priority nests into a lower one");
 	hits_clear();
 
 	outb(M, 0xc3); /* set priority: IRQ 3 is the lowest, IRQ 4 the highest */
@@ -185,7 +186,8 @@ static void automatic(void)
 	mask(0xfe, 0xff);
 	pit_edge();
 	window();
-	tap_check(hits[BASE_M] == 1 && isr(M) == 0, "8259A ICW4: automatic EOI leaves the ISR clear");
+	tap_check(hits[BASE_M] == 1 && isr(M) == 0,
+		  "8259A ICW4: automatic EOI leaves the ISR clear");
 	pit_edge();
 	window();
 	tap_equal(hits[BASE_M], 2, "8259A ICW4: ... and the next request comes without EOI");

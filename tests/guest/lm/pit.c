@@ -100,12 +100,14 @@ static void mode0(void)
 	idle(100);
 	a = latched();
 	idle(1000);
-	tap_check(latched() == a && !out2(), "8254 mode 0: after the first byte of two counting waits");
+	tap_check(latched() == a && !out2(),
+		  "8254 mode 0: after the first byte of two counting waits");
 	outb(COUNTER2, 0x10);
 	tap_check(wait_out(true), "8254 mode 0: the second byte starts it");
 	outb(COUNTER2, 0x00);
 	outb(COUNTER2, 0x10);
-	tap_check(!out2() && wait_out(true), "8254 mode 0: a new count alone sets OUT low and starts over");
+	tap_check(!out2() && wait_out(true),
+		  "8254 mode 0: a new count alone sets OUT low and starts over");
 }
 
 static void mode1(void)
@@ -166,6 +168,7 @@ static void mode3(void)
 {
 	u32 up = 0, odd = 0;
 	u16 a, b;
+	bool twice = false;
 
 	gate(true);
 	set(3, 2000);
@@ -176,12 +179,15 @@ static void mode3(void)
 	}
 	tap_check(up > 350 && up < 650, "8254 mode 3: OUT is high half of the time");
 	tap_equal(odd, 0, "8254 mode 3: an even count goes down by two");
-	set(3, 60000);
-	idle(20);
-	a = latched();
-	idle(1000);
-	b = latched();
-	tap_check(a - b > 1400 && a - b < 6000, "8254 mode 3: ... twice as fast as the clock");
+	for (unsigned i = 0; i < 10 && !twice; i++) { /* the host may halt us in between */
+		set(3, 60000);
+		idle(20);
+		a = latched();
+		idle(1000);
+		b = latched();
+		twice = a - b > 1600 && a - b < 3000;
+	}
+	tap_check(twice, "8254 mode 3: ... twice as fast as the clock");
 	gate(false);
 	idle(20);
 	tap_check(out2(), "8254 mode 3: GATE low sets OUT high");
@@ -209,14 +215,16 @@ static void mode4_5(void)
 	tap_check(a <= 3000 && a > 1000, "8254 mode 5: the rising edge of GATE loads the count");
 	gate(true);
 	set(6, 1000);
-	tap_equal(status(2) & 0x0e, 6u << 1, "8254 read-back status gives mode X10 as it was written");
+	tap_equal(status(2) & 0x0e, 6u << 1,
+		  "8254 read-back status gives mode X10 as it was written");
 	idle(5000);
 	a = latched();
 	tap_check(a <= 1000, "8254 mode X10 is mode 2: it reloads");
 	set(7, 1000);
 	idle(5000);
 	a = latched();
-	tap_check(a <= 1000 && !(a & 1), "8254 mode X11 is mode 3: it reloads and goes down by two");
+	tap_check(a <= 1000 && !(a & 1),
+		  "8254 mode X11 is mode 3: it reloads and goes down by two");
 }
 
 static void reading(void)
@@ -242,13 +250,15 @@ static void reading(void)
 	outb(CONTROL, 0x94); /* low byte alone, mode 2 */
 	outb(COUNTER2, 100);
 	idle(20);
-	tap_check(inb(COUNTER2) <= 100 && inb(COUNTER2) <= 100, "8254 low-byte access reads one byte");
+	tap_check(inb(COUNTER2) <= 100 && inb(COUNTER2) <= 100,
+		  "8254 low-byte access reads one byte");
 	outb(CONTROL, 0xa4); /* high byte alone */
 	outb(COUNTER2, 0x80);
 	idle(20);
 	a = inb(COUNTER2);
 	b = inb(COUNTER2);
-	tap_check(a <= 0x80 && a > 0x60 && b <= 0x80 && b > 0x60, "8254 high-byte access: the low byte is 0");
+	tap_check(a <= 0x80 && a > 0x60 && b <= 0x80 && b > 0x60,
+		  "8254 high-byte access: the low byte is 0");
 	outb(CONTROL, 0xb5); /* BCD, mode 2 */
 	outb(COUNTER2, 0x00);
 	outb(COUNTER2, 0x10);
@@ -266,7 +276,8 @@ static void reading(void)
 	tap_equal(status(2) & 0x3f, 0x36, "8254 read-back status: access, mode and BCD");
 	tap_check(!(status(2) & 0x40), "8254 read-back status: null count is 0 once it is loaded");
 	outb(CONTROL, 0xb0);
-	tap_check(status(2) & 0x40, "8254 read-back status: null count is 1 after the control word");
+	tap_check(status(2) & 0x40,
+		  "8254 read-back status: null count is 1 after the control word");
 	set(0, 1000);
 	tap_check(!(status(2) & 0x80), "8254 read-back status: OUT low");
 	wait_out(true);
@@ -276,7 +287,8 @@ static void reading(void)
 	outb(CONTROL, 0xc8); /* latch status and count of channel 2 */
 	a = inb(COUNTER2);
 	b = read16();
-	tap_check((a & 0x3f) == 0x34 && b <= 50000 && b > 40000, "8254 read-back gives status, then count");
+	tap_check((a & 0x3f) == 0x34 && b <= 50000 && b > 40000,
+		  "8254 read-back gives status, then count");
 	outb(CONTROL, 0xd8); /* count alone, for channel 2 */
 	idle(1000);
 	b = read16();
@@ -305,12 +317,15 @@ static void channel0(void)
 	sti();
 	gate(true);
 	pit_wait(5 * PIT_MS);
-	hits_clear();
-	pit_wait(200 * PIT_MS);
-	n = hits[0x20];
+	n = 0;
+	for (unsigned i = 0; i < 5 && (n < 18 || n > 22); i++) { /* the host may halt us */
+		hits_clear();
+		pit_wait(200 * PIT_MS);
+		n = hits[0x20];
+	}
 	cli();
 	outb(0x21, 0xff);
-	tap_check(n >= 15 && n <= 21, "8254 channel 0 in mode 2 gives 20 interrupts in 200 ms");
+	tap_check(n >= 18 && n <= 22, "8254 channel 0 in mode 2 gives 20 interrupts in 200 ms");
 	outb(CONTROL, 0x30);
 	outb(COUNTER0, 0x00);
 	outb(COUNTER0, 0x08);

@@ -18,13 +18,14 @@
 #define REAL_SANDBOX 0x20000u /* 64 KiB for real and virtual-8086 mode */
 
 enum {
-	SEL_R_CODE16 = SEL_FREE,        /* base at the sandbox, 64 KiB, DPL 0 */
+	SEL_R_CODE16 = SEL_FREE, /* base at the sandbox, 64 KiB, DPL 0 */
 	SEL_R_DATA16 = SEL_FREE + 0x08,
 	SEL_R_UCODE16 = SEL_FREE + 0x10,
 	SEL_R_UDATA16 = SEL_FREE + 0x18,
 	SEL_R_RESCUE = SEL_FREE + 0x20, /* 32-bit TSS for the double fault */
 	SEL_R_REAL = SEL_FREE + 0x28,   /* base 0, 64 KiB: the way to real mode */
 	SEL_R_REAL_DATA = SEL_FREE + 0x30,
+	SEL_R_REAL_STACK = SEL_FREE + 0x38, /* 128 KiB: a stack that wraps does not shut down */
 };
 
 /* What the assembly below pops on its way into a 64-bit or compatibility-mode round. */
@@ -162,7 +163,7 @@ __asm__(".text\n"
 	/* The way to real mode; SEL_R_REAL has the limit that real mode needs. */
 	"rnd_enter_real:\n"
 	"	movl $0xf0, %eax; movl %eax, %ds; movl %eax, %es; movl %eax, %fs; movl %eax, %gs\n"
-	"	movl %eax, %ss\n"
+	"	movl $0xf8, %eax; movl %eax, %ss\n"
 	"	movl $0x7ffc, %esp\n"
 	"	ljmpl $0xe8, $0x8000\n"
 	".code16\n"
@@ -207,6 +208,24 @@ static u64 rnd(void)
 
 static u32 below(u32 n) { return (u32)((rnd() >> 32) * n >> 32); }
 static bool one_in(u32 n) { return below(n) == 0; }
+
+/*
+ * Wind up the watchdog, an NMI each 20 ms: right before the jump, as an NMI while legacy_enter or
+ * legacy_exit changes modes would be the end.
+ */
+static void arm(void)
+{
+	outb(0x43, 0x34);
+	outb(0x40, 0x37);
+	outb(0x40, 0x5d);
+}
+
+/* Leave long mode for the code at an address, with the watchdog wound up. */
+static void enter_legacy(const u8 *code)
+{
+	arm();
+	legacy_enter((u32)(u64)code);
+}
 
 static void flags_of_page(u64 *pte, u64 at)
 {
@@ -277,6 +296,7 @@ static void descriptors_init(void)
 	gdt[SEL_R_RESCUE >> 3] = desc((u32)(u64)&rescue_tss, sizeof(rescue_tss) - 1, 0x89, 0);
 	gdt[SEL_R_REAL >> 3] = desc(0, 0xffff, 0x9b, 0);
 	gdt[SEL_R_REAL_DATA >> 3] = desc(0, 0xffff, 0x93, 0);
+	gdt[SEL_R_REAL_STACK >> 3] = desc(0, 0x1ffff, 0x93, 0);
 	for (unsigned i = 0; i < 128; i++)
 		gdt_copy[i] = gdt[i];
 }
@@ -300,7 +320,8 @@ static void rescue_init(void)
 /* One instruction's worth of bytes that decode more often than plain noise does. */
 static u8 *instruction(u8 *p, bool long_mode)
 {
-	static const u8 prefixes[] = { 0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65 };
+	static const u8 prefixes[] = { 0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e,
+				       0x36, 0x3e, 0x26, 0x64, 0x65 };
 	unsigned tail;
 
 	while (one_in(4))
@@ -308,7 +329,10 @@ static u8 *instruction(u8 *p, bool long_mode)
 	if (long_mode && one_in(2))
 		*p++ = (u8)(0x40 | below(16));
 	switch (below(16)) {
-	case 0: case 1: case 2: case 3:
+	case 0:
+	case 1:
+	case 2:
+	case 3:
 		*p++ = 0x0f;
 		*p++ = (u8)rnd();
 		break;
@@ -335,17 +359,20 @@ static u8 *instruction(u8 *p, bool long_mode)
 		*p++ = (u8)rnd();
 		*p++ = (u8)rnd();
 		break;
-	case 8:
-		*p++ = (u8)(0xd8 | below(8));
-		break;
-	default:
-		*p++ = (u8)rnd();
-		break;
+	case 8: *p++ = (u8)(0xd8 | below(8)); break;
+	default: *p++ = (u8)rnd(); break;
 	}
 	*p++ = one_in(3) ? (u8)(below(8) | below(8) << 3) : (u8)rnd();
 	for (tail = below(6); tail; tail--)
 		*p++ = one_in(2) ? (u8)below(64) : (u8)rnd();
 	return p;
+}
+
+/* Whether OUT of up to four bytes to a port misses the watchdog's PIT, reset and the exit device. */
+static bool harmless_out(u8 port)
+{
+	return (port < 0x3d || port > 0x43) && (port < 0x61 || port > 0x64) &&
+	       (port < 0x8f || port > 0x92) && port < 0xed;
 }
 
 /*
@@ -359,9 +386,7 @@ static void tame(u8 *code, u32 size)
 		    (code[i + 1] == 0x00 || code[i + 1] == 0x01 || code[i + 1] == 0x22 ||
 		     code[i + 1] == 0x30 || code[i + 1] == 0x26))
 			code[i + 1] = 0x1f;
-		if ((code[i] & 0xfe) == 0xe6 && (code[i + 1] >= 0xf0 || code[i + 1] == 0x64 ||
-						 code[i + 1] == 0x92 || code[i + 1] == 0x40 ||
-						 code[i + 1] == 0x43))
+		if ((code[i] & 0xfe) == 0xe6 && !harmless_out(code[i + 1]))
 			code[i + 1] = 0x80;
 		if ((code[i] & 0xfe) == 0xee || (code[i] & 0xfe) == 0x6e)
 			code[i] = 0x90;
@@ -370,7 +395,7 @@ static void tame(u8 *code, u32 size)
 
 static void fill(u8 *sandbox, bool long_mode)
 {
-	u32 size = one_in(4) ? 0x2000 : 0x400;
+	u32 size = one_in(8) ? 0x800 : 0x100;
 	u8 *end = sandbox + size, *p = sandbox;
 
 	while (p < end)
@@ -465,9 +490,12 @@ static void round64(enum mode mode)
 	static const struct {
 		u16 cs, ss;
 	} sel[] = {
-		[K64] = { SEL_CODE64, SEL_DATA },	   [U64] = { SEL_UCODE64, SEL_UDATA },
-		[K32] = { SEL_CODE32, SEL_DATA },	   [U32] = { SEL_UCODE32, SEL_UDATA },
-		[K16] = { SEL_R_CODE16, SEL_R_DATA16 }, [U16] = { SEL_R_UCODE16 | 3, SEL_R_UDATA16 | 3 },
+		[K64] = { SEL_CODE64, SEL_DATA },
+		[U64] = { SEL_UCODE64, SEL_UDATA },
+		[K32] = { SEL_CODE32, SEL_DATA },
+		[U32] = { SEL_UCODE32, SEL_UDATA },
+		[K16] = { SEL_R_CODE16, SEL_R_DATA16 },
+		[U16] = { SEL_R_UCODE16 | 3, SEL_R_UDATA16 | 3 },
 	};
 	bool sixteen = mode == K16 || mode == U16, user = mode == U64 || mode == U32 || mode == U16;
 	u64 base = sixteen ? 0 : SANDBOX;
@@ -477,7 +505,7 @@ static void round64(enum mode mode)
 		base |= 0xffff800000000000;
 	for (unsigned i = 0; i < 15; i++)
 		rnd_entry64.gpr[i] = value(base);
-	rnd_entry64.rip = base + below(0x400);
+	rnd_entry64.rip = base + below(0x80);
 	rnd_entry64.cs = sel[mode].cs;
 	rnd_entry64.rflags = flags(user);
 	rnd_entry64.rsp = base + SANDBOX_SIZE - 64 - 8 * below(512);
@@ -486,6 +514,7 @@ static void round64(enum mode mode)
 	rnd_cr0 = control0();
 	rnd_cr4 = control4();
 	rnd_cr3 = (u64)pml4;
+	arm();
 	rnd_enter64();
 }
 
@@ -504,7 +533,7 @@ static void round_protected(bool user, bool sixteen)
 
 	fill((u8 *)(u64)SANDBOX, false);
 	legacy_registers(base);
-	rnd_entry32.eip = base + below(0x400);
+	rnd_entry32.eip = base + below(0x80);
 	rnd_entry32.eflags = flags(user);
 	rnd_cr0 = control0();
 	rnd_cr3 = (u64)pd32;
@@ -513,7 +542,7 @@ static void round_protected(bool user, bool sixteen)
 		rnd_entry32.cs = sixteen ? SEL_R_UCODE16 | 3 : SEL_UCODE32;
 		rnd_entry32.ss = rnd_ds = sixteen ? SEL_R_UDATA16 | 3 : SEL_UDATA;
 		rnd_entry32.esp = esp;
-		legacy_enter((u32)(u64)rnd_enter32);
+		enter_legacy(rnd_enter32);
 		return;
 	}
 	rnd_entry32.cs = sixteen ? SEL_R_CODE16 : SEL_CODE32;
@@ -528,7 +557,7 @@ static void round_protected(bool user, bool sixteen)
 	}
 	rnd_stack[0] = esp;
 	rnd_stack[1] = rnd_ds;
-	legacy_enter((u32)(u64)rnd_enter32_kernel);
+	enter_legacy(rnd_enter32_kernel);
 }
 
 static void round_v86(void)
@@ -537,7 +566,7 @@ static void round_v86(void)
 
 	fill((u8 *)(u64)REAL_SANDBOX, false);
 	legacy_registers(0);
-	rnd_entry32.eip = below(0x400);
+	rnd_entry32.eip = below(0x80);
 	rnd_entry32.cs = rnd_entry32.ss = rnd_entry32.ds = rnd_entry32.es = segment;
 	rnd_entry32.fs = below(0x10000);
 	rnd_entry32.gs = below(0x10000);
@@ -547,18 +576,18 @@ static void round_v86(void)
 	rnd_cr0 = control0();
 	rnd_cr3 = (u64)pd32;
 	rnd_cr4 = (control4() & ~(CR4_PAE | CR4_FSGSBASE)) | (rnd() & 1); /* VME */
-	legacy_enter((u32)(u64)rnd_enter32);
+	enter_legacy(rnd_enter32);
 }
 
 static void round_real(void)
 {
 	u8 *page = (u8 *)(u64)REAL_PAGE;
-	u32 *vectors = (u32 *)(u64)((u64)below(1)); /* the table lies at 0 */
+	u32 *vectors = 0; /* the table lies at 0 */
 	u16 *w = (u16 *)(page + (real_regs - real_start));
 	u16 *stack = (u16 *)(page + (real_stack - real_start));
 	u16 *frame = (u16 *)(u64)(REAL_SANDBOX + 0xff00);
 
-	__asm__("" : "+r"(vectors)); /* address 0 is meant */
+	__asm__("" : "+r"(vectors)); /* so that the compiler takes 0 for an address */
 	for (u32 i = 0; i < (u32)(real_end - real_start); i++)
 		page[i] = real_start[i];
 	for (unsigned i = 0; i < 256; i++)
@@ -570,10 +599,10 @@ static void round_real(void)
 		((u32 *)(w + 2))[i] = ((u32 *)&rnd_entry32.regs)[i];
 	stack[0] = 0xff00;
 	stack[1] = REAL_SANDBOX >> 4;
-	frame[0] = (u16)below(0x400);
+	frame[0] = (u16)below(0x80);
 	frame[1] = REAL_SANDBOX >> 4;
 	frame[2] = (u16)flags(false);
-	legacy_enter((u32)(u64)rnd_enter_real);
+	enter_legacy(rnd_enter_real);
 }
 
 static bool ignore(struct frame *f)
@@ -584,7 +613,7 @@ static bool ignore(struct frame *f)
 
 #define IOAPIC ((volatile u32 *)0xfec00000ull)
 
-/* Put back what a round or an access may have changed, and wind up the watchdog: an NMI in 20 ms. */
+/* Put back what a round or an access may have changed. */
 static void restore(void)
 {
 	for (unsigned i = 0; i < 128; i++)
@@ -613,9 +642,6 @@ static void restore(void)
 		IOAPIC[4] = 0;
 	}
 	pic_quiet();
-	outb(0x43, 0x30);
-	outb(0x40, 0x37);
-	outb(0x40, 0x5d);
 	if (one_in(4)) /* something to deliver once IF=1 */
 		apic_write(0x300, 0x40000 | (32 + below(224)));
 }
@@ -627,9 +653,10 @@ static bool port_spared(u32 port, unsigned size, u32 data)
 			return true;
 		if ((p >= 0x600 && p < 0x640) || (p >= 0xb000 && p < 0xb040))
 			return true; /* ACPI power management: it powers off */
-		if (p == 0xcf9 && size < 4)
+		if (p == 0xcf9 && (port != 0xcf8 || size != 4))
 			return true;
-		if (p == 0x64 && ((data & 0xf0) == 0xf0 || (data & 0xff) == 0xd1))
+		if (p == 0x64 && ((data >> 8 * (p - port) & 0xf0) == 0xf0 ||
+				  (data >> 8 * (p - port) & 0xff) == 0xd1))
 			return true;
 	}
 	return false;
@@ -640,11 +667,11 @@ static void port_access(void)
 	static const struct {
 		u16 first, count;
 	} ranges[] = {
-		{ 0x00, 0x10 }, { 0x20, 2 },	{ 0x40, 4 },	{ 0x60, 5 },	{ 0x70, 4 },
-		{ 0x80, 0x20 }, { 0xa0, 2 },	{ 0xc0, 0x20 }, { 0x170, 8 },	{ 0x1f0, 8 },
-		{ 0x2f8, 8 },	{ 0x376, 1 },	{ 0x378, 8 },	{ 0x3b0, 0x30 }, { 0x3f0, 8 },
-		{ 0x3f8, 8 },	{ 0x4d0, 2 },	{ 0x510, 0x10 }, { 0xcf8, 8 },	{ 0xcfc, 4 },
-		{ 0xb000, 64 }, { 0x600, 64 },	{ 0xc000, 0x1000 }, { 0, 0xfff0 },
+		{ 0x00, 0x10 }, { 0x20, 2 },   { 0x40, 4 },        { 0x60, 5 },     { 0x70, 4 },
+		{ 0x80, 0x20 }, { 0xa0, 2 },   { 0xc0, 0x20 },     { 0x170, 8 },    { 0x1f0, 8 },
+		{ 0x2f8, 8 },   { 0x376, 1 },  { 0x378, 8 },       { 0x3b0, 0x30 }, { 0x3f0, 8 },
+		{ 0x3f8, 8 },   { 0x4d0, 2 },  { 0x510, 0x10 },    { 0xcf8, 8 },    { 0xcfc, 4 },
+		{ 0xb000, 64 }, { 0x600, 64 }, { 0xc000, 0x1000 }, { 0, 0xfff0 },
 	};
 	unsigned i = below(sizeof(ranges) / sizeof(ranges[0])), size = 1u << below(3);
 	u16 port = (u16)(ranges[i].first + below(ranges[i].count));
@@ -673,7 +700,7 @@ static void port_access(void)
 
 static void mmio_access(void)
 {
-	static const u64 bases[] = { 0xa0000,	 0xc0000,    0xf0000,	 0xfec00000, 0xfed00000,
+	static const u64 bases[] = { 0xa0000,    0xc0000,    0xf0000,    0xfec00000, 0xfed00000,
 				     0xfee00000, 0xfffc0000, 0xe0000000, 0xfeb00000 };
 	u64 at = bases[below(sizeof(bases) / sizeof(bases[0]))] + below(0x1000);
 	u64 data = rnd();
@@ -703,8 +730,9 @@ static void mmio_access(void)
 
 static void msr_access(void)
 {
-	static const u32 bases[] = { 0, 0x170, 0x1a0, 0x200, 0x250, 0x268, 0x2ff, 0x400, 0x480, 0x6e0,
-				     0x800, 0xc0000080, 0xc0000100, 0xc0010000, 0xd90, 0x40000000 };
+	static const u32 bases[] = { 0,          0x170,      0x1a0, 0x200,     0x250, 0x268,
+				     0x2ff,      0x400,      0x480, 0x6e0,     0x800, 0xc0000080,
+				     0xc0000100, 0xc0010000, 0xd90, 0x40000000 };
 	struct try t = try_new(K64);
 	u64 data = one_in(2) ? rnd() : rnd() & 0xffff;
 
@@ -767,11 +795,12 @@ static void heartbeat(u64 round, u32 *counts)
 	static const struct {
 		u32 vector;
 		const char *name;
-	} names[] = { { DE, " DE " },	{ DB, " DB " },	   { NMI, " NMI " }, { BP, " BP " },
-		      { UD, " UD " },	{ NM, " NM " },	   { DF, " DF " },   { TS, " TS " },
-		      { NP, " NP " },	{ SS, " SS " },	   { GP, " GP " },   { PF, " PF " },
-		      { MF, " MF " },	{ AC, " AC " },	   { XM, " XM " },   { 0x100, " syscall " },
-		      { 0x101, " rescue " }, { 0x102, " real " } };
+	} names[] = { { DE, " DE " },         { DB, " DB " },        { NMI, " NMI " },
+		      { BP, " BP " },         { UD, " UD " },        { NM, " NM " },
+		      { DF, " DF " },         { TS, " TS " },        { NP, " NP " },
+		      { SS, " SS " },         { GP, " GP " },        { PF, " PF " },
+		      { MF, " MF " },         { AC, " AC " },        { XM, " XM " },
+		      { 0x100, " syscall " }, { 0x101, " rescue " }, { 0x102, " real " } };
 	u32 named = 0;
 
 	tap_puts("round ");

@@ -150,21 +150,24 @@ static void interrupt(void)
 static void update(void)
 {
 	u8 c, s0, s1;
-	bool uip = false;
+	bool uip = false, step = false;
 
 	put(B, H24);
 	get(C);
 	c = wait_flag(UF, 1500);
 	tap_check(c & UF, "MC146818A register C: UF comes each second");
-	s0 = from_bcd(get(0));
-	for (unsigned i = 0; i < 15000 && !uip; i++) {
+	for (unsigned i = 0; i < 3 && !step; i++) { /* the host may halt us for a second */
+		s0 = from_bcd(get(0));
+		wait_flag(UF, 1500);
+		s1 = from_bcd(get(0));
+		step = (s1 + 60 - s0) % 60 == 1;
+	}
+	tap_check(step, "MC146818A the seconds go up by one for each update");
+	for (unsigned i = 0; i < 30000 && !uip; i++) {
 		uip = get(A) & UIP;
 		pit_wait(100);
 	}
 	tap_check(uip, "MC146818A register A: UIP is seen before an update");
-	wait_flag(UF, 1500);
-	s1 = from_bcd(get(0));
-	tap_check((s1 + 60 - s0) % 60 == 1, "MC146818A the seconds go up by one for each update");
 	get(C);
 	put(B, H24 | SET);
 	s0 = get(0);
@@ -193,9 +196,11 @@ static void time(void)
 	u8 h = get(4), m = get(2), s = get(0);
 
 	set_time(H24, 0x23, 0x59, 0x59);
-	tap_check(get(4) == 0 && get(2) == 0 && get(0) == 0, "MC146818A BCD, 24 hours: 23:59:59 wraps to 0");
+	tap_check(get(4) == 0 && get(2) == 0 && get(0) == 0,
+		  "MC146818A BCD, 24 hours: 23:59:59 wraps to 0");
 	set_time(H24 | DM, 9, 59, 59);
-	tap_check(get(4) == 10 && get(2) == 0 && get(0) == 0, "MC146818A binary: 9:59:59 becomes 10:00:00");
+	tap_check(get(4) == 10 && get(2) == 0 && get(0) == 0,
+		  "MC146818A binary: 9:59:59 becomes 10:00:00");
 	set_time(0, 0x11, 0x59, 0x59);
 	tap_equal(get(4), 0x92, "MC146818A 12 hours: 11:59:59 AM becomes 12 PM (bit 7)");
 	set_time(0, 0x92, 0x59, 0x59);

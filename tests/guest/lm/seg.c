@@ -136,15 +136,15 @@ static void loads(void)
 		  SEL_T0 },
 		{ 0xf2, SEL_BEYOND | 3, "SDM 3A 5.3 DS beyond the GDT limit faults #GP(selector)",
 		  GP, SEL_BEYOND },
-		{ 0xf2, SEL_T0 | 7, "SDM 3A 3.5.1 DS from a null LDT faults #GP(selector, TI=1)", GP,
-		  SEL_T0 | 4 },
+		{ 0xf2, SEL_T0 | 7, "SDM 3A 3.5.1 DS from a null LDT faults #GP(selector, TI=1)",
+		  GP, SEL_T0 | 4 },
 		{ 0xf8, SEL_T0 | 3, "SDM 3A 5.4 DS of an execute-only segment faults #GP(selector)",
 		  GP, SEL_T0 },
 		{ 0xe9, SEL_T0 | 3, "SDM 3A 5.4 DS of a system segment faults #GP(selector)", GP,
 		  SEL_T0 },
 		{ 0xf2, SEL_T0, "SDM 3A 5.6 DS with RPL 0, DPL 3 at CPL 3 is fine", DONE, 0 },
-		{ 0x9e, SEL_T0 | 3, "SDM 3A 5.6.1 DS of readable conforming code is fine at any CPL",
-		  DONE, 0 },
+		{ 0x9e, SEL_T0 | 3,
+		  "SDM 3A 5.6.1 DS of readable conforming code is fine at any CPL", DONE, 0 },
 		{ 0x9a, SEL_T0 | 3,
 		  "SDM 3A 5.6.1 DS of readable non-conforming DPL 0 code faults #GP(selector)", GP,
 		  SEL_T0 },
@@ -159,10 +159,12 @@ static void loads(void)
 		{ 0x12, SEL_T0, "SDM 3A 5.7 SS not present faults #SS(selector)", SS, SEL_T0 },
 		{ 0x90, SEL_T0, "SDM 3A 5.7 SS of a read-only segment faults #GP(selector)", GP,
 		  SEL_T0 },
-		{ 0xf2, SEL_T0, "SDM 3A 5.7 SS with DPL 3 at CPL 0 faults #GP(selector)", GP, SEL_T0 },
+		{ 0xf2, SEL_T0, "SDM 3A 5.7 SS with DPL 3 at CPL 0 faults #GP(selector)", GP,
+		  SEL_T0 },
 		{ 0x92, SEL_T0 | 3, "SDM 3A 5.7 SS with RPL 3 at CPL 0 faults #GP(selector)", GP,
 		  SEL_T0 },
-		{ 0x9a, SEL_T0, "SDM 3A 5.4 SS of a code segment faults #GP(selector)", GP, SEL_T0 },
+		{ 0x9a, SEL_T0, "SDM 3A 5.4 SS of a code segment faults #GP(selector)", GP,
+		  SEL_T0 },
 		{ 0x92, SEL_BEYOND, "SDM 3A 5.3 SS beyond the GDT limit faults #GP(selector)", GP,
 		  SEL_BEYOND },
 		{ 0x92, 0, "SDM 3A 5.4.1.1 SS takes a null selector in 64-bit mode at CPL 0", DONE,
@@ -207,7 +209,8 @@ static void loads(void)
 	t = try_new(U64);
 	faults(&t, CODE(".byte 0x8e, 0xf0"), UD, 0, "SDM 2B MOV to segment register 6 faults #UD");
 	t = try_new(U64);
-	faults(&t, CODE(".byte 0x8c, 0xf8"), UD, 0, "SDM 2B MOV from segment register 7 faults #UD");
+	faults(&t, CODE(".byte 0x8c, 0xf8"), UD, 0,
+	       "SDM 2B MOV from segment register 7 faults #UD");
 	t = try_new(U64);
 	t.rax = ~0ull;
 	try_run(&t, CODE("mov rax, ds"));
@@ -215,7 +218,8 @@ static void loads(void)
 	t = try_new(U64);
 	t.rax = ~0ull;
 	try_run(&t, CODE("mov ax, ds"));
-	check(&t, t.out.rax == (0xffffffffffff0000 | SEL_UDATA), "SDM 2B MOV r16, Sreg writes 16 bits");
+	check(&t, t.out.rax == (0xffffffffffff0000 | SEL_UDATA),
+	      "SDM 2B MOV r16, Sreg writes 16 bits");
 	set(SEL_T0, 0, 0xfffff, 0xf2, 0xc);
 	t = try_new(U64);
 	t.rax = SEL_T0 | 3;
@@ -289,7 +293,8 @@ static void code_segments(void)
 	t.rbx = (u64)far_target;
 	runs(&t, CODE("jmp fword ptr [rbx]"),
 	     "SDM 3A 3.2.4 the base of CS counts in compatibility mode");
-	check(&t, t.out.rip == (u64)(u32)far_target[0] + 3, "SDM 3A 6.14.2 the pushed RIP is the EIP");
+	check(&t, t.out.rip == (u64)(u32)far_target[0] + 3,
+	      "SDM 3A 6.14.2 the pushed RIP is the EIP");
 	set(SEL_T0, 0, 0xf, 0xfa, 0x4);
 	far_target[0] = 0x400000 | (u64)(SEL_T0 | 3) << 32;
 	t = try_new(U64);
@@ -304,8 +309,8 @@ static void compat_limits(void)
 	u32 base = (u32)(u64)word;
 
 	set(SEL_T0, base, 7, 0xf2, 4);
-	set(SEL_T1, base, 7, 0xf0, 4);      /* read-only */
-	set(SEL_T2, base, 7, 0xf6, 4);      /* expand-down: offsets 8 to 4G-1 */
+	set(SEL_T1, base, 7, 0xf0, 4); /* read-only */
+	set(SEL_T2, base, 7, 0xf6, 4); /* expand-down: offsets 8 to 4G-1 */
 	t = try_new(U32);
 	t.rax = SEL_T0 | 3;
 	t.rbx = 4;
@@ -404,8 +409,7 @@ static void queries(void)
 	t = try_new(K64);
 	t.rcx = SEL_T0;
 	try_run(&t, CODE("lar eax, ecx"));
-	check(&t, !(t.out.rflags & FLAG_ZF),
-	      "SDM 2A LAR of a task gate clears ZF in IA-32e mode");
+	check(&t, !(t.out.rflags & FLAG_ZF), "SDM 2A LAR of a task gate clears ZF in IA-32e mode");
 	set(SEL_T0, 0, 0x67, 0x8c, 0);
 	t = try_new(K64);
 	t.rcx = SEL_T0;

@@ -58,7 +58,8 @@ static void smap(void)
 	}
 	write_cr4(cr4 | CR4_SMAP);
 	t.rbx = (u64)user_word;
-	faults(&t, load, PF, PF_P, "SDM 3A 4.6.1 SMAP: a supervisor read of a user page faults, error P");
+	faults(&t, load, PF, PF_P,
+	       "SDM 3A 4.6.1 SMAP: a supervisor read of a user page faults, error P");
 	t = try_new(K64);
 	t.rbx = (u64)user_word;
 	faults(&t, store, PF, PF_P | PF_W,
@@ -85,7 +86,8 @@ static void smap(void)
 	runs(&t, CODE("nop"), "SDM 3A 4.6.1 SMAP does not stop fetches");
 	t = try_new(K64);
 	t.rsp = USER_STACK_TOP - 64;
-	faults(&t, KCODE("push rax"), PF, PF_P | PF_W, "SDM 3A 4.6.1 SMAP: PUSH to a user stack faults");
+	faults(&t, KCODE("push rax"), PF, PF_P | PF_W,
+	       "SDM 3A 4.6.1 SMAP: PUSH to a user stack faults");
 	{
 		/* A GDT in a user page: implicit accesses fault whatever AC says. */
 		static struct {
@@ -138,15 +140,20 @@ static void umip(void)
 		const char *on, *off, *kernel;
 	} rows[] = {
 		{ CODE("sgdt [rbx]"), "SDM 2B SGDT at CPL 3 with CR4.UMIP=1 faults #GP(0)",
-		  "SDM 2B SGDT at CPL 3 with CR4.UMIP=0 works", "SDM 2B SGDT at CPL 0 with UMIP works" },
+		  "SDM 2B SGDT at CPL 3 with CR4.UMIP=0 works",
+		  "SDM 2B SGDT at CPL 0 with UMIP works" },
 		{ CODE("sidt [rbx]"), "SDM 2B SIDT at CPL 3 with CR4.UMIP=1 faults #GP(0)",
-		  "SDM 2B SIDT at CPL 3 with CR4.UMIP=0 works", "SDM 2B SIDT at CPL 0 with UMIP works" },
+		  "SDM 2B SIDT at CPL 3 with CR4.UMIP=0 works",
+		  "SDM 2B SIDT at CPL 0 with UMIP works" },
 		{ CODE("sldt eax"), "SDM 2B SLDT at CPL 3 with CR4.UMIP=1 faults #GP(0)",
-		  "SDM 2B SLDT at CPL 3 with CR4.UMIP=0 works", "SDM 2B SLDT at CPL 0 with UMIP works" },
+		  "SDM 2B SLDT at CPL 3 with CR4.UMIP=0 works",
+		  "SDM 2B SLDT at CPL 0 with UMIP works" },
 		{ CODE("smsw eax"), "SDM 2B SMSW at CPL 3 with CR4.UMIP=1 faults #GP(0)",
-		  "SDM 2B SMSW at CPL 3 with CR4.UMIP=0 works", "SDM 2B SMSW at CPL 0 with UMIP works" },
+		  "SDM 2B SMSW at CPL 3 with CR4.UMIP=0 works",
+		  "SDM 2B SMSW at CPL 0 with UMIP works" },
 		{ CODE("str eax"), "SDM 2B STR at CPL 3 with CR4.UMIP=1 faults #GP(0)",
-		  "SDM 2B STR at CPL 3 with CR4.UMIP=0 works", "SDM 2B STR at CPL 0 with UMIP works" },
+		  "SDM 2B STR at CPL 3 with CR4.UMIP=0 works",
+		  "SDM 2B STR at CPL 0 with UMIP works" },
 	};
 	static u64 buffer[2] USER;
 	u64 cr4 = read_cr4();

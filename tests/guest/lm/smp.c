@@ -31,7 +31,7 @@ static void start(void)
 			  (*(volatile u32 *)AP_SEEN(ap_seen_cr0) & 0x10),
 		  "SDM 3A 9.1.1 after INIT CR0 has PE=0, PG=0, ET=1");
 	tap_check((*(volatile u32 *)AP_SEEN(ap_seen_edx) & 0xfffff0ff) ==
-			  (cpuid(1, 0).eax & 0xfffff0ff) ||
+				  (cpuid(1, 0).eax & 0xfffff0ff) ||
 			  (*(volatile u32 *)AP_SEEN(ap_seen_edx) >> 8 & 15) ==
 				  (cpuid(1, 0).eax >> 8 & 15),
 		  "SDM 3A 9.1.1 after INIT EDX holds the processor signature");
@@ -58,8 +58,10 @@ static void identity(void)
 	tap_check(ap_wait(), "SDM 3A 8.4 the second CPU runs 64-bit code");
 	tap_equal(seen[0], 1, "SDM 3A 10.4.6 the second CPU has an APIC ID of its own: 1");
 	tap_equal(seen[3], 1, "SDM 2A ... and CPUID.1 gives it");
-	tap_check((seen[1] & 0x900) == 0x800, "SDM 3A 10.4.4 IA32_APIC_BASE.BSP is 0 on the second CPU");
-	tap_equal(seen[2] & 0x1ff, 0xff, "SDM 3A 10.4.7.1 its APIC is disabled by software after INIT");
+	tap_check((seen[1] & 0x900) == 0x800,
+		  "SDM 3A 10.4.4 IA32_APIC_BASE.BSP is 0 on the second CPU");
+	tap_equal(seen[2] & 0x1ff, 0xff,
+		  "SDM 3A 10.4.7.1 its APIC is disabled by software after INIT");
 	tap_equal(seen[4], 0, "SDM 3A 8.7 model-specific registers are per CPU");
 	tap_check(seen[5] & 0x10000, "SDM 3A 10.4.7.1 its LINT0 is masked after INIT");
 	wrmsr(MSR_FS_BASE, 0);
@@ -110,7 +112,8 @@ static void ipis(void)
 	stop = 0;
 	ap_call(spin, 0);
 	send(1, 0x4050);
-	tap_check(reaches(&by_cpu[1], 1), "SDM 3A 10.6.1 a fixed IPI to the other CPU's physical ID");
+	tap_check(reaches(&by_cpu[1], 1),
+		  "SDM 3A 10.6.1 a fixed IPI to the other CPU's physical ID");
 	tap_equal(by_cpu[0], 0, "SDM 3A 10.6.1 ... does not come to the sender");
 	send(2, 0x4850);
 	tap_check(reaches(&by_cpu[1], 2), "SDM 3A 10.6.2.2 a fixed IPI to its logical ID");
@@ -129,7 +132,8 @@ static void ipis(void)
 		pit_wait(PIT_MS);
 	pit_wait(5 * PIT_MS);
 	cli();
-	tap_equal(by_cpu[0] + by_cpu[1], 1, "SDM 3A 10.6.2.4 lowest priority: one of the CPUs gets it");
+	tap_equal(by_cpu[0] + by_cpu[1], 1,
+		  "SDM 3A 10.6.2.4 lowest priority: one of the CPUs gets it");
 	by_cpu[0] = by_cpu[1] = 0;
 	send(1, 0x4400);
 	tap_check(reaches(&by_cpu[1], 1) && !by_cpu[0], "SDM 3A 10.6.1 an NMI to the other CPU");
@@ -229,7 +233,8 @@ static void cross_modify(void)
 			stale++;
 	}
 	stop = 1;
-	tap_check(ap_wait() && counter == 500, "SDM 3A 8.1.3 the other CPU runs code that is patched");
+	tap_check(ap_wait() && counter == 500,
+		  "SDM 3A 8.1.3 the other CPU runs code that is patched");
 	tap_equal(stale, 0, "SDM 3A 8.1.3 after a serializing instruction it runs the new code");
 }
 
@@ -259,7 +264,8 @@ static void shootdown(void)
 	tap_check(ap_wait() && seen[0] == 1, "SDM 3A 4.10.5 two CPUs share page tables");
 	*pt_entry(TEST_VA, 1) = (u64)two | PTE_P | PTE_W;
 	ap_call(flush_and_touch, 0);
-	tap_check(ap_wait() && seen[0] == 2, "SDM 3A 4.10.5 INVLPG on the other CPU shows it the new page");
+	tap_check(ap_wait() && seen[0] == 2,
+		  "SDM 3A 4.10.5 INVLPG on the other CPU shows it the new page");
 	*pt_entry(TEST_VA, 1) = (u64)two | PTE_P | PTE_W;
 	invlpg(TEST_VA);
 	ap_call(flush_and_touch, 0);

@@ -23,7 +23,7 @@ static void disabled(void)
 	sce(false);
 	faults(&t, CODE("syscall"), UD, 0, "SDM 2B SYSCALL with EFER.SCE=0 faults #UD");
 	t = try_new(K64);
-	faults(&t, CODE("rex.w; .byte 0x0f, 0x07"), UD, 0,
+	faults(&t, CODE(".byte 0x48, 0x0f, 0x07"), UD, 0,
 	       "SDM 2B SYSRET with EFER.SCE=0 faults #UD");
 	t = try_new(U32);
 	faults(&t, CODE32(".byte 0x0f, 0x05"), UD, 0,
@@ -42,10 +42,12 @@ static void enter(void)
 	t.rflags |= FLAGS_ALL | FLAG_IF;
 	t.rsp = USER_STACK_TOP - 64;
 	try_run(&t, CODE("syscall"));
-	check(&t, t.out.vector == DONE && t.out.cs == SEL_CODE64 && t.out.rbx == SEL_CODE64 &&
+	check(&t,
+	      t.out.vector == DONE && t.out.cs == SEL_CODE64 && t.out.rbx == SEL_CODE64 &&
 		      t.out.rdx == SEL_CODE64 + 8,
 	      "SDM 2B SYSCALL takes CS from STAR[47:32] and SS = that + 8, CPL 0");
-	check(&t, t.out.rcx == t.rip + 2, "SDM 2B SYSCALL saves RIP of the next instruction in RCX");
+	check(&t, t.out.rcx == t.rip + 2,
+	      "SDM 2B SYSCALL saves RIP of the next instruction in RCX");
 	check(&t, t.out.r11 == t.rflags, "SDM 2B SYSCALL saves RFLAGS in R11");
 	check(&t, (t.out.rax & (FLAGS_ALL | FLAG_IF)) == (FLAG_CF | FLAG_ZF | FLAG_SF | 0x800),
 	      "SDM 2B SYSCALL clears the RFLAGS bits that are set in IA32_FMASK");
@@ -75,7 +77,8 @@ static void enter(void)
 	wrmsr(MSR_STAR, STAR_VALUE);
 	t = try_new(K64);
 	try_run(&t, CODE("syscall"));
-	check(&t, t.out.vector == DONE && t.out.cs == SEL_CODE64, "SDM 2B SYSCALL works at CPL 0 too");
+	check(&t, t.out.vector == DONE && t.out.cs == SEL_CODE64,
+	      "SDM 2B SYSCALL works at CPL 0 too");
 	if (cpu_is_intel()) {
 		t = try_new(U32);
 		faults(&t, CODE32(".byte 0x0f, 0x05"), UD, 0,
@@ -97,7 +100,7 @@ static void leave(void)
 	t.rcx = (u64)CODE("pushfq; pop rax; mov edx, ss; mov ebx, cs");
 	t.r11 = 2 | FLAGS_ALL | 0x3000 | FLAG_RF | FLAG_VM;
 	t.rsp = USER_STACK_TOP - 64;
-	try_run(&t, CODE("rex.w; .byte 0x0f, 0x07"));
+	try_run(&t, CODE(".byte 0x48, 0x0f, 0x07"));
 	check(&t, t.out.vector == DONE && t.out.rbx == SEL_UCODE64 && t.out.rdx == SEL_UDATA,
 	      "SDM 2B SYSRET with REX.W takes CS = STAR[63:48] + 16 and SS = that + 8, CPL 3");
 	check(&t, (t.out.rax & (FLAGS_ALL | 0x3000 | FLAG_RF | FLAG_VM)) == (FLAGS_ALL | 0x3000),
@@ -115,7 +118,7 @@ static void leave(void)
 	t.rcx = (u64)CODE("mov edx, ss; mov ebx, cs");
 	t.r11 = 2;
 	t.rsp = USER_STACK_TOP - 64;
-	try_run(&t, CODE("rex.w; .byte 0x0f, 0x07"));
+	try_run(&t, CODE(".byte 0x48, 0x0f, 0x07"));
 	check(&t, t.out.vector == DONE && t.out.rbx == SEL_UCODE64,
 	      "SDM 2B SYSRET forces RPL 3 in CS whatever STAR says");
 	wrmsr(MSR_STAR, STAR_VALUE);
@@ -123,18 +126,19 @@ static void leave(void)
 	t.rcx = NONCANON;
 	t.r11 = 2;
 	if (cpu_is_intel()) {
-		faults(&t, CODE("rex.w; .byte 0x0f, 0x07"), GP, 0,
+		faults(&t, CODE(".byte 0x48, 0x0f, 0x07"), GP, 0,
 		       "SDM 2B SYSRET with a non-canonical RCX faults #GP(0) at CPL 0 (Intel)");
 		check(&t, t.out.cs == SEL_CODE64, "SDM 2B ... still in ring 0 (Intel)");
 	} else {
-		try_run(&t, CODE("rex.w; .byte 0x0f, 0x07"));
-		check(&t, t.out.vector == GP && t.out.error == 0 && t.out.rip == NONCANON &&
+		try_run(&t, CODE(".byte 0x48, 0x0f, 0x07"));
+		check(&t,
+		      t.out.vector == GP && t.out.error == 0 && t.out.rip == NONCANON &&
 			      t.out.cs == SEL_UCODE64,
 		      "APM 3 SYSRET with a non-canonical RCX completes; the target faults #GP(0) "
 		      "at CPL 3 (AMD)");
 	}
 	t = try_new(U64);
-	faults(&t, CODE("rex.w; .byte 0x0f, 0x07"), GP, 0, "SDM 2B SYSRET at CPL 3 faults #GP(0)");
+	faults(&t, CODE(".byte 0x48, 0x0f, 0x07"), GP, 0, "SDM 2B SYSRET at CPL 3 faults #GP(0)");
 	if (cpu_is_intel()) {
 		t = try_new(K32);
 		faults(&t, CODE32(".byte 0x0f, 0x07"), UD, 0,
@@ -143,7 +147,7 @@ static void leave(void)
 	t = try_new(K64);
 	t.rcx = (u64)CODE("nop");
 	t.r11 = 2;
-	runs(&t, CODE("xor eax, eax; mov ss, eax; rex.w; .byte 0x0f, 0x07"),
+	runs(&t, CODE("xor eax, eax; mov ss, eax; .byte 0x48, 0x0f, 0x07"),
 	     "SDM 2B SYSRET loads a fixed SS even when it was null");
 }
 
@@ -175,7 +179,8 @@ static void sysenter(void)
 	t = try_new(U64);
 	t.rflags |= FLAG_IF;
 	try_run(&t, CODE("sysenter"));
-	check(&t, t.out.vector == DONE && t.out.rbx == SEL_SYSENTER && t.out.rdx == SEL_SYSENTER + 8 &&
+	check(&t,
+	      t.out.vector == DONE && t.out.rbx == SEL_SYSENTER && t.out.rdx == SEL_SYSENTER + 8 &&
 		      t.out.rsp == (u64)kernel_try_stack + 2048 && !(t.out.rax & FLAG_IF),
 	      "SDM 2B SYSENTER loads CS, SS, RSP, RIP and clears IF (Intel)");
 	t = try_new(U32);
@@ -185,23 +190,26 @@ static void sysenter(void)
 	t = try_new(K64);
 	t.rdx = (u64)CODE("mov edx, ss; mov ebx, cs");
 	t.rcx = USER_STACK_TOP - 64;
-	try_run(&t, CODE("rex.w; .byte 0x0f, 0x35"));
-	check(&t, t.out.vector == DONE && t.out.rbx == (SEL_SYSENTER + 32 + 3) &&
+	try_run(&t, CODE(".byte 0x48, 0x0f, 0x35"));
+	check(&t,
+	      t.out.vector == DONE && t.out.rbx == (SEL_SYSENTER + 32 + 3) &&
 		      t.out.rdx == (SEL_SYSENTER + 40 + 3) && t.out.rsp == USER_STACK_TOP - 64,
 	      "SDM 2B SYSEXIT with REX.W goes to 64-bit mode at RDX with RSP = RCX (Intel)");
 	t = try_new(K64);
 	t.rdx = (u64)CODE32("mov edx, ss; mov ebx, cs");
 	t.rcx = USER_STACK_TOP - 64;
 	try_run(&t, CODE(".byte 0x0f, 0x35"));
-	check(&t, t.out.vector == DONE && t.out.rbx == (SEL_SYSENTER + 16 + 3) &&
+	check(&t,
+	      t.out.vector == DONE && t.out.rbx == (SEL_SYSENTER + 16 + 3) &&
 		      t.out.rdx == (SEL_SYSENTER + 24 + 3),
 	      "SDM 2B SYSEXIT without REX.W goes to compatibility mode (Intel)");
 	t = try_new(K64);
 	t.rdx = NONCANON;
-	faults(&t, CODE("rex.w; .byte 0x0f, 0x35"), GP, 0,
+	faults(&t, CODE(".byte 0x48, 0x0f, 0x35"), GP, 0,
 	       "SDM 2B SYSEXIT to a non-canonical RDX faults #GP(0) (Intel)");
 	t = try_new(U64);
-	faults(&t, CODE(".byte 0x0f, 0x35"), GP, 0, "SDM 2B SYSEXIT at CPL 3 faults #GP(0) (Intel)");
+	faults(&t, CODE(".byte 0x0f, 0x35"), GP, 0,
+	       "SDM 2B SYSEXIT at CPL 3 faults #GP(0) (Intel)");
 }
 
 static void swapgs(void)
@@ -228,7 +236,8 @@ static void fsgsbase(void)
 	struct try t = try_new(U64);
 
 	if (!(cpuid_ebx(7, 0) & 1)) {
-		faults(&t, CODE("rdfsbase rax"), UD, 0, "SDM 2B RDFSBASE without CPUID bit faults #UD");
+		faults(&t, CODE("rdfsbase rax"), UD, 0,
+		       "SDM 2B RDFSBASE without CPUID bit faults #UD");
 		t = try_new(K64);
 		t.rax = read_cr4() | CR4_FSGSBASE;
 		faults(&t, CODE("mov cr4, rax"), GP, 0,

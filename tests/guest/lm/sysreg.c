@@ -25,7 +25,8 @@ static void control(void)
 	}
 	t = try_new(K64);
 	try_run(&t, CODE(".byte 0x0f, 0x20, 0x18"));
-	check(&t, t.out.vector == DONE && t.out.rax == cr3, "SDM 2B MOV from CR ignores the mod field");
+	check(&t, t.out.vector == DONE && t.out.rax == cr3,
+	      "SDM 2B MOV from CR ignores the mod field");
 	t = try_new(K64);
 	try_run(&t, CODE(".byte 0x66, 0x0f, 0x20, 0xd8"));
 	check(&t, t.out.vector == DONE && t.out.rax == cr3,
@@ -47,7 +48,8 @@ static void control(void)
 	      "SDM 2A LMSW writes bits 3:0 alone");
 	t = try_new(K64);
 	try_run(&t, CODE("mov rax, -1; smsw rax; mov rcx, -1; smsw cx"));
-	check(&t, t.out.vector == DONE && (u16)t.out.rax == (u16)cr0 &&
+	check(&t,
+	      t.out.vector == DONE && (u16)t.out.rax == (u16)cr0 &&
 		      t.out.rcx == (0xffffffffffff0000 | (u16)cr0),
 	      "SDM 2B SMSW stores 16 bits of CR0, more in a wide register");
 	t = try_new(K64);
@@ -67,7 +69,8 @@ static void cr8(void)
 	apic_write(0x80, 0);
 	t = try_new(K64);
 	t.rax = 0x10;
-	faults(&t, CODE("mov cr8, rax"), GP, 0, "SDM 3A 10.8.6 CR8 with a bit above 3 faults #GP(0)");
+	faults(&t, CODE("mov cr8, rax"), GP, 0,
+	       "SDM 3A 10.8.6 CR8 with a bit above 3 faults #GP(0)");
 	t = try_new(K64);
 	t.rax = 1ull << 63;
 	faults(&t, CODE("mov cr8, rax"), GP, 0, "SDM 3A 10.8.6 CR8 with bit 63 faults #GP(0)");
@@ -80,9 +83,12 @@ static void msrs(void)
 		u64 value;
 		const char *rule;
 	} bad[] = {
-		{ MSR_PAT, 0x0007040600070402, "SDM 3A 11.12.4 memory type 2 in IA32_PAT faults #GP(0)" },
-		{ MSR_PAT, 0x0307040600070406, "SDM 3A 11.12.4 memory type 3 in IA32_PAT faults #GP(0)" },
-		{ MSR_PAT, 0x0807040600070406, "SDM 3A 11.12.4 a reserved bit in IA32_PAT faults #GP(0)" },
+		{ MSR_PAT, 0x0007040600070402,
+		  "SDM 3A 11.12.4 memory type 2 in IA32_PAT faults #GP(0)" },
+		{ MSR_PAT, 0x0307040600070406,
+		  "SDM 3A 11.12.4 memory type 3 in IA32_PAT faults #GP(0)" },
+		{ MSR_PAT, 0x0807040600070406,
+		  "SDM 3A 11.12.4 a reserved bit in IA32_PAT faults #GP(0)" },
 		{ MSR_APIC_BASE, 0xfee00901 | 1ull << 63,
 		  "SDM 3A 10.4.4 a reserved bit in IA32_APIC_BASE faults #GP(0)" },
 		{ 0xfe, 0, "SDM 3A 11.11.1 a write to IA32_MTRRCAP faults #GP(0)" },
@@ -145,16 +151,19 @@ static void tsc(void)
 		      "SDM 2B RDTSCP gives IA32_TSC_AUX in ECX");
 		write_cr4(cr4 | CR4_TSD);
 		t = try_new(U64);
-		faults(&t, CODE("rdtscp"), GP, 0, "SDM 2B RDTSCP at CPL 3 with CR4.TSD=1 faults #GP(0)");
+		faults(&t, CODE("rdtscp"), GP, 0,
+		       "SDM 2B RDTSCP at CPL 3 with CR4.TSD=1 faults #GP(0)");
 		write_cr4(cr4);
 		t = try_new(K64);
 		t.rcx = MSR_TSC_AUX;
 		t.rdx = 1;
-		faults(&t, CODE("wrmsr"), GP, 0, "SDM 2D IA32_TSC_AUX with bits 63:32 faults #GP(0)");
+		faults(&t, CODE("wrmsr"), GP, 0,
+		       "SDM 2D IA32_TSC_AUX with bits 63:32 faults #GP(0)");
 	}
 	wrmsr(MSR_TSC, 0x123456789000);
 	a = rdtsc();
-	tap_check(a >= 0x123456789000 && a < 0x133456789000, "SDM 3B 17.17.3 IA32_TSC can be written");
+	tap_check(a >= 0x123456789000 && a < 0x133456789000,
+		  "SDM 3B 17.17.3 IA32_TSC can be written");
 	t = try_new(U64);
 	faults(&t, CODE("rdpmc"), GP, 0, "SDM 2B RDPMC at CPL 3 with CR4.PCE=0 faults #GP(0)");
 	t = try_new(U64);
@@ -187,7 +196,8 @@ static void monitor(void)
 	       "SDM 2B MONITOR of a non-canonical address faults #GP(0)");
 	t = try_new(K64);
 	t.rax = 0x7000000000;
-	faults(&t, CODE("monitor"), PF, 0, "SDM 2B MONITOR of an unmapped address faults #PF as a load");
+	faults(&t, CODE("monitor"), PF, 0,
+	       "SDM 2B MONITOR of an unmapped address faults #PF as a load");
 	t = try_new(K64);
 	t.rcx = 0x80;
 	faults(&t, CODE("mwait"), GP, 0, "SDM 2B MWAIT with a reserved bit in ECX faults #GP(0)");

@@ -67,7 +67,8 @@ static void flushes(void)
 	*pde = old;
 	map(two, 0);
 	invlpg(TEST_VA + 0x123456);
-	tap_equal(peek(TEST_VA), 2, "SDM 3A 4.10.4.1 INVLPG anywhere in a 2 MiB page forgets all of it");
+	tap_equal(peek(TEST_VA), 2,
+		  "SDM 3A 4.10.4.1 INVLPG anywhere in a 2 MiB page forgets all of it");
 
 	/* Paging-structure caches: a new page table behind the same PDE. */
 	map(one, 0);
@@ -203,7 +204,8 @@ static void pcid_rules(void)
 	tap_equal(peek(TEST_VA), 2, "SDM 3A 4.10.4.1 INVLPG forgets the page of the current PCID");
 	prime(0);
 	write_cr3(cr3 | 2);
-	tap_equal(peek(TEST_VA), 2, "SDM 3A 4.10.2.2 a translation of PCID 1 is not used with PCID 2");
+	tap_equal(peek(TEST_VA), 2,
+		  "SDM 3A 4.10.2.2 a translation of PCID 1 is not used with PCID 2");
 	prime(0);
 	write_cr3(cr3 | 3);
 	write_cr3(cr3 | 2);

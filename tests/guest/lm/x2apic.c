@@ -36,7 +36,8 @@ static void transitions(u64 base)
 	faults_write(MSR_APIC_BASE, (base & ~0x800ull) | 0x400,
 		     "SDM 3A 10.12.5 xAPIC to the invalid state (EXTD without EN) faults #GP(0)");
 	wrmsr(MSR_APIC_BASE, base | 0x400);
-	tap_check(rdmsr(MSR_APIC_BASE) & 0x400, "SDM 3A 10.12.1 IA32_APIC_BASE[10] turns x2APIC mode on");
+	tap_check(rdmsr(MSR_APIC_BASE) & 0x400,
+		  "SDM 3A 10.12.1 IA32_APIC_BASE[10] turns x2APIC mode on");
 	faults_write(MSR_APIC_BASE, base, "SDM 3A 10.12.5 x2APIC directly to xAPIC faults #GP(0)");
 	faults_write(MSR_APIC_BASE, (base & ~0x800ull) | 0x400,
 		     "SDM 3A 10.12.5 x2APIC to the invalid state faults #GP(0)");
@@ -44,8 +45,10 @@ static void transitions(u64 base)
 
 static void registers(void)
 {
-	tap_equal(rdmsr(X2(0x20)), 0, "SDM 3A 10.12.5.1 the x2APIC ID has 32 bits: 0 on the first CPU");
-	tap_equal(rdmsr(X2(0xd0)), 1, "SDM 3A 10.12.10.2 the LDR derives from the ID: cluster 0, bit 0");
+	tap_equal(rdmsr(X2(0x20)), 0,
+		  "SDM 3A 10.12.5.1 the x2APIC ID has 32 bits: 0 on the first CPU");
+	tap_equal(rdmsr(X2(0xd0)), 1,
+		  "SDM 3A 10.12.10.2 the LDR derives from the ID: cluster 0, bit 0");
 	tap_check((rdmsr(X2(0x30)) & 0xff) >= 0x10, "SDM 3A 10.12.1.2 version register");
 	faults_read(X2(0xe0), "SDM 3A 10.12.1.2 there is no DFR: RDMSR 80Eh faults #GP(0)");
 	faults_read(X2(0x310), "SDM 3A 10.12.1.2 there is no upper ICR: RDMSR 831h faults #GP(0)");
@@ -57,9 +60,11 @@ static void registers(void)
 	faults_write(X2(0xd0), 5, "SDM 3A 10.12.10.2 the LDR is read-only: #GP(0)");
 	faults_write(X2(0xb0), 1, "SDM 3A 10.12.1.2 EOI with a value other than 0 faults #GP(0)");
 	faults_write(X2(0x80), 0x100, "SDM 3A 10.12.1.3 a reserved bit in the TPR faults #GP(0)");
-	faults_write(X2(0x80), 1ull << 32, "SDM 3A 10.12.1.3 bit 32 of a 32-bit register faults #GP(0)");
+	faults_write(X2(0x80), 1ull << 32,
+		     "SDM 3A 10.12.1.3 bit 32 of a 32-bit register faults #GP(0)");
 	faults_write(X2(0x280), 1, "SDM 3A 10.5.3 ESR with a value other than 0 faults #GP(0)");
-	faults_write(X2(0x3f0), 0x100, "SDM 3A 10.12.11 SELF IPI with a reserved bit faults #GP(0)");
+	faults_write(X2(0x3f0), 0x100,
+		     "SDM 3A 10.12.11 SELF IPI with a reserved bit faults #GP(0)");
 	wrmsr(X2(0x80), 0x70);
 	tap_equal(read_cr8(), 7, "SDM 3A 10.8.6.1 the TPR of x2APIC mode is CR8");
 	wrmsr(X2(0x80), 0);

@@ -20,8 +20,8 @@ struct tss32 {
 	u16 trap, iomap;
 };
 
-extern struct legacy_regs legacy_regs;  /* what a try starts with */
-extern struct legacy_frame legacy_out;  /* what ended it */
+extern struct legacy_regs legacy_regs; /* what a try starts with */
+extern struct legacy_frame legacy_out; /* what ended it */
 extern u32 legacy_start;
 extern u64 legacy_idt[256];
 extern u8 legacy_stubs[], legacy_load[], legacy_stack_top[];

@@ -234,8 +234,8 @@ void lm_tables(void)
 			ist = 3;
 		if (i == MC)
 			ist = 4;
-		gate_set(i, trap_stubs + 16 * i, SEL_CODE64, 14, i == DONE || i == BP || i == OF ? 3 : 0,
-			 ist);
+		gate_set(i, trap_stubs + 16 * i, SEL_CODE64, 14,
+			 i == DONE || i == BP || i == OF ? 3 : 0, ist);
 	}
 	for (unsigned i = 1; i <= 4; i++) {
 		tss.ist[i] = (u64)ist_stacks[0][i] + HANDLER_STACK_SIZE;

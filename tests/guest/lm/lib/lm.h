@@ -139,13 +139,13 @@ enum {
 #define NONCANON 0x0000800000000000ull /* the first non-canonical address with 48 bits */
 
 /* Named registers over an array in the order of their encoding. */
-#define REGS                                                                                       \
-	union {                                                                                    \
-		u64 gpr[16];                                                                       \
-		struct {                                                                           \
-			u64 rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi;                                \
-			u64 r8, r9, r10, r11, r12, r13, r14, r15;                                  \
-		};                                                                                 \
+#define REGS                                                        \
+	union {                                                     \
+		u64 gpr[16];                                        \
+		struct {                                            \
+			u64 rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi; \
+			u64 r8, r9, r10, r11, r12, r13, r14, r15;   \
+		};                                                  \
 	}
 
 /* What the entry stubs leave on the stack: registers, then the frame of SDM 3A 6.14.2. */
@@ -162,7 +162,8 @@ struct frame {
 };
 
 /* A try: the state that a snippet starts with, and the event that ended it. */
-struct try {
+struct
+try {
 	REGS;
 	u64 rip, cs, rflags, ss, ds;
 	struct frame out;
@@ -205,20 +206,20 @@ const u8 *code_bytes(const void *bytes, unsigned size);
  * The address of a snippet given as Intel-syntax assembly: in user pages (CODE...) or in kernel
  * pages (KCODE, which CPL 0 with SMEP can run). INT 0x81 follows the text.
  */
-#define SNIPPET(section, bits, text)                                                               \
-	({                                                                                         \
-		const u8 *code_;                                                                   \
-		__asm__ volatile(".pushsection " section "\n\t"                            \
-				 ".intel_syntax noprefix\n\t"                                      \
-				 ".code" bits "\n"                                                 \
-				 "98765:\n\t" text "\n\t"                                          \
-				 "int 0x81\n\t"                                                    \
-				 ".code64\n\t"                                                     \
-				 ".att_syntax prefix\n\t"                                          \
-				 ".popsection\n\t"                                                 \
-				 "leaq 98765b(%%rip), %0"                                          \
-				 : "=r"(code_));                                                   \
-		code_;                                                                             \
+#define SNIPPET(section, bits, text)                            \
+	({                                                      \
+		const u8 *code_;                                \
+		__asm__ volatile(".pushsection " section "\n\t" \
+				 ".intel_syntax noprefix\n\t"   \
+				 ".code" bits "\n"              \
+				 "98765:\n\t" text "\n\t"       \
+				 "int 0x81\n\t"                 \
+				 ".code64\n\t"                  \
+				 ".att_syntax prefix\n\t"       \
+				 ".popsection\n\t"              \
+				 "leaq 98765b(%%rip), %0"       \
+				 : "=r"(code_));                \
+		code_;                                          \
 	})
 #define CODE(text)   SNIPPET(".user,\"awx\"", "64", text)
 #define CODE32(text) SNIPPET(".user,\"awx\"", "32", text)
@@ -299,7 +300,7 @@ extern u8 ap_trampoline[], ap_trampoline_end[];
 extern u16 ap_seen_cs;
 extern u32 ap_seen_cr0, ap_seen_edx, ap_seen_esi;
 /* Address of a trampoline variable in the copy that the second CPU ran. */
-#define AP_SEEN(var) ((volatile void *)((u64)AP_PAGE + (u64)((u8 *)&(var) - ap_trampoline)))
+#define AP_SEEN(var) ((volatile void *)((u64)AP_PAGE + (u64)((u8 *)&(var)-ap_trampoline)))
 
 /* Wait that many periods of the PIT (1,193,182 a second) by its channel 2. */
 void pit_wait(u32 ticks);
@@ -343,23 +344,20 @@ static inline u64 rdmsr(u32 msr)
 
 static inline void wrmsr(u32 msr, u64 value)
 {
-	__asm__ volatile("wrmsr"
-			 :
-			 : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32))
-			 : "memory");
+	__asm__ volatile("wrmsr" : : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
 }
 
-#define CR_ACCESS(n)                                                                               \
-	static inline u64 read_cr##n(void)                                                         \
-	{                                                                                          \
-		u64 value;                                                                         \
-                                                                                                   \
-		__asm__ volatile("movq %%cr" #n ", %0" : "=r"(value) : : "memory");                \
-		return value;                                                                      \
-	}                                                                                          \
-	static inline void write_cr##n(u64 value)                                                  \
-	{                                                                                          \
-		__asm__ volatile("movq %0, %%cr" #n : : "r"(value) : "memory");                    \
+#define CR_ACCESS(n)                                                                \
+	static inline u64 read_cr##n(void)                                          \
+	{                                                                           \
+		u64 value;                                                          \
+                                                                                    \
+		__asm__ volatile("movq %%cr" #n ", %0" : "=r"(value) : : "memory"); \
+		return value;                                                       \
+	}                                                                           \
+	static inline void write_cr##n(u64 value)                                   \
+	{                                                                           \
+		__asm__ volatile("movq %0, %%cr" #n : : "r"(value) : "memory");     \
 	}
 CR_ACCESS(0)
 CR_ACCESS(2)
@@ -367,17 +365,17 @@ CR_ACCESS(3)
 CR_ACCESS(4)
 CR_ACCESS(8)
 
-#define DR_ACCESS(n)                                                                               \
-	static inline u64 read_dr##n(void)                                                         \
-	{                                                                                          \
-		u64 value;                                                                         \
-                                                                                                   \
-		__asm__ volatile("movq %%dr" #n ", %0" : "=r"(value));                             \
-		return value;                                                                      \
-	}                                                                                          \
-	static inline void write_dr##n(u64 value)                                                  \
-	{                                                                                          \
-		__asm__ volatile("movq %0, %%dr" #n : : "r"(value));                               \
+#define DR_ACCESS(n)                                                   \
+	static inline u64 read_dr##n(void)                             \
+	{                                                              \
+		u64 value;                                             \
+                                                                       \
+		__asm__ volatile("movq %%dr" #n ", %0" : "=r"(value)); \
+		return value;                                          \
+	}                                                              \
+	static inline void write_dr##n(u64 value)                      \
+	{                                                              \
+		__asm__ volatile("movq %0, %%dr" #n : : "r"(value));   \
 	}
 DR_ACCESS(0)
 DR_ACCESS(1)
@@ -402,7 +400,10 @@ static inline u64 rdtsc(void)
 static inline void outb(u16 port, u8 value) { tap_outb(port, value); }
 static inline u8 inb(u16 port) { return tap_inb(port); }
 
-static inline volatile u32 *apic_reg(u32 offset) { return (volatile u32 *)(0xfee00000ull + offset); }
+static inline volatile u32 *apic_reg(u32 offset)
+{
+	return (volatile u32 *)(0xfee00000ull + offset);
+}
 static inline u32 apic_read(u32 offset) { return *apic_reg(offset); }
 static inline void apic_write(u32 offset, u32 value) { *apic_reg(offset) = value; }
 
