@@ -12,11 +12,12 @@ static void help_usage(void *file);
 static void version_usage(void *file);
 
 const struct command commands[] = {
-	{"run", "run a machine in the foreground", command_run, command_run_usage},
-	{"doctor", "say what this host offers to each engine", command_doctor, command_doctor_usage},
-	{"help", "explain a command", command_help, help_usage},
-	{"version", "print the version", command_version, version_usage},
-	{0},
+	{ "run", "run a machine in the foreground", command_run, command_run_usage },
+	{ "doctor", "say what this host offers to each engine", command_doctor,
+	  command_doctor_usage },
+	{ "help", "explain a command", command_help, help_usage },
+	{ "version", "print the version", command_version, version_usage },
+	{ 0 },
 };
 
 static void usage(void *file)
@@ -45,15 +46,9 @@ static int unknown_command(const char *name)
 	return EXIT_USAGE;
 }
 
-static void help_usage(void *file)
-{
-	fputs("Explains a command.\n\n  pogo help run\n", file);
-}
+static void help_usage(void *file) { fputs("Explains a command.\n\n  pogo help run\n", file); }
 
-static void version_usage(void *file)
-{
-	fputs("Prints the version.\n\n  pogo version\n", file);
-}
+static void version_usage(void *file) { fputs("Prints the version.\n\n  pogo version\n", file); }
 
 static int command_help(int argc, char **argv)
 {

@@ -2,7 +2,8 @@
  * the exit code carries its checksum. Multiboot 1. */
 #include <stdint.h>
 
-__attribute__((section(".multiboot"), used)) static const uint32_t header[] = {0x1badb002, 0, -0x1badb002u};
+__attribute__((section(".multiboot"), used)) static const uint32_t header[] = { 0x1badb002, 0,
+										-0x1badb002u };
 
 static uint8_t sieve[65536];
 static uint32_t table[4096], values[512];

@@ -15,25 +15,16 @@ static inline u64 bits_get(u64 v, unsigned hi, unsigned lo)
 }
 
 /* A mask of the low n bits, n in 0..64. */
-static inline u64 bits_mask(unsigned n)
-{
-	return n >= 64 ? ~0ull : BIT(n) - 1;
-}
+static inline u64 bits_mask(unsigned n) { return n >= 64 ? ~0ull : BIT(n) - 1; }
 
 static inline i64 bits_sext(u64 v, unsigned width)
 {
 	return (i64)(v << (64 - width)) >> (64 - width);
 }
 
-static inline u64 align_down(u64 v, u64 a)
-{
-	return v & ~(a - 1);
-}
+static inline u64 align_down(u64 v, u64 a) { return v & ~(a - 1); }
 
-static inline u64 align_up(u64 v, u64 a)
-{
-	return (v + a - 1) & ~(a - 1);
-}
+static inline u64 align_up(u64 v, u64 a) { return (v + a - 1) & ~(a - 1); }
 
 /* Little-endian loads and stores of 1, 2, 4 or 8 bytes at any alignment. */
 static inline u64 le_load(const void *p, unsigned size)
@@ -44,9 +35,6 @@ static inline u64 le_load(const void *p, unsigned size)
 	return v;
 }
 
-static inline void le_store(void *p, u64 v, unsigned size)
-{
-	memcpy(p, &v, size);
-}
+static inline void le_store(void *p, u64 v, unsigned size) { memcpy(p, &v, size); }
 
 #endif

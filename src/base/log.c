@@ -5,14 +5,11 @@
 
 static bool log_raw;
 
-void log_set_raw(bool raw)
-{
-	log_raw = raw;
-}
+void log_set_raw(bool raw) { log_raw = raw; }
 
 void log_print(enum log_level level, const char *fmt, ...)
 {
-	static const char *const prefix[] = {"error: ", "warning: ", ""};
+	static const char *const prefix[] = { "error: ", "warning: ", "" };
 	char line[1024];
 	va_list ap;
 

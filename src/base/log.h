@@ -10,8 +10,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO };
 void log_print(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 
 #define log_error(...) log_print(LOG_ERROR, __VA_ARGS__)
-#define log_warn(...) log_print(LOG_WARN, __VA_ARGS__)
-#define log_info(...) log_print(LOG_INFO, __VA_ARGS__)
+#define log_warn(...)  log_print(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_print(LOG_INFO, __VA_ARGS__)
 
 /* Ends each line with CR LF while the terminal is in raw mode. */
 void log_set_raw(bool raw);

@@ -71,10 +71,7 @@ void block_complete(struct block *block, struct block_req *req)
 		req->done(req);
 }
 
-int block_fd(const struct block *block)
-{
-	return block->thread ? block_thread_fd(block) : -1;
-}
+int block_fd(const struct block *block) { return block->thread ? block_thread_fd(block) : -1; }
 
 void block_poll(struct block *block)
 {

@@ -9,7 +9,7 @@
 enum block_op {
 	BLOCK_READ,
 	BLOCK_WRITE,
-	BLOCK_FLUSH, /* all writes that are done reach stable storage */
+	BLOCK_FLUSH,   /* all writes that are done reach stable storage */
 	BLOCK_DISCARD, /* a hint: the contents of the range no longer matter */
 	BLOCK_WRITE_ZEROES,
 };
@@ -52,7 +52,7 @@ struct block_ops {
 /* The part that every backend embeds first. */
 struct block {
 	const struct block_ops *ops;
-	u64 size; /* bytes, a multiple of BLOCK_SECTOR */
+	u64 size;          /* bytes, a multiple of BLOCK_SECTOR */
 	u32 physical_size; /* bytes that the storage writes at once: a power of two */
 	bool readonly;
 	struct block_thread *thread; /* NULL if not threaded */
@@ -61,8 +61,8 @@ struct block {
 extern const struct block_ops block_raw;
 
 /* On failure a negative errno, and one line in err. */
-int block_open(struct block **block, const struct block_options *options, char *err,
-	       size_t errlen) must_check;
+int block_open(struct block **block, const struct block_options *options, char *err, size_t errlen)
+	must_check;
 /* Drains, flushes nothing, frees. NULL is ignored. */
 void block_close(struct block *block);
 /* A request beyond the disk fails with -EINVAL, a change of a read-only disk with -EROFS. */

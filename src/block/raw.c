@@ -116,11 +116,11 @@ static void raw_close(struct block *block)
 /* --- Opening -------------------------------------------------------------------------------- */
 
 /* Fails with -errno and one line that starts with the file's name. */
-#define FAIL(error, ...)                                                                           \
-	do {                                                                                       \
-		int error_ = (error); /* before snprintf can change errno */                       \
-		snprintf(err, errlen, __VA_ARGS__);                                                \
-		return -error_;                                                                    \
+#define FAIL(error, ...)                                                     \
+	do {                                                                 \
+		int error_ = (error); /* before snprintf can change errno */ \
+		snprintf(err, errlen, __VA_ARGS__);                          \
+		return -error_;                                              \
 	} while (0)
 
 /* Keeps other monitors off the image: many may read it, or one write. */
@@ -158,7 +158,8 @@ static int find_size(struct raw *raw, const char *path, char *err, size_t errlen
 		     path);
 	if (size % BLOCK_SECTOR)
 		FAIL(EINVAL,
-		     "disk '%s' has %llu bytes, not a multiple of %u; pad it with: truncate -s %%%u '%s'",
+		     "disk '%s' has %llu bytes, not a multiple of %u; "
+		     "pad it with: truncate -s %%%u '%s'",
 		     path, (unsigned long long)size, BLOCK_SECTOR, BLOCK_SECTOR, path);
 	raw->block.size = size;
 	raw->block.physical_size = physical;

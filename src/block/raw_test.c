@@ -61,9 +61,12 @@ static void count_done(struct block_req *req) { ++*(unsigned *)req->opaque; }
 static int run_op(struct block *block, enum block_op op, u64 offset, u64 size, void *buf)
 {
 	unsigned done = 0;
-	struct block_req req = {
-		.op = op, .offset = offset, .size = size, .buf = buf, .done = count_done, .opaque = &done
-	};
+	struct block_req req = { .op = op,
+				 .offset = offset,
+				 .size = size,
+				 .buf = buf,
+				 .done = count_done,
+				 .opaque = &done };
 
 	block_submit(block, &req);
 	block_drain(block);
@@ -121,8 +124,12 @@ static void completion_by_poll(void **state)
 	unsigned done = 0;
 
 	for (unsigned i = 0; i < 16; i++) {
-		req[i] = (struct block_req){ .op = BLOCK_READ, .offset = i * 512, .size = 512,
-					     .buf = buf[i], .done = count_done, .opaque = &done };
+		req[i] = (struct block_req){ .op = BLOCK_READ,
+					     .offset = i * 512,
+					     .size = 512,
+					     .buf = buf[i],
+					     .done = count_done,
+					     .opaque = &done };
 		block_submit(block, &req[i]);
 	}
 	assert_int_equal(done, 0);

@@ -8,16 +8,16 @@ enum exit_code {
 	EXIT_OK = 0, /* the guest powered off */
 	EXIT_ERROR = 1,
 	EXIT_USAGE = 2,
-	EXIT_CRASHED = 3, /* triple fault */
+	EXIT_CRASHED = 3,     /* triple fault */
 	EXIT_UNAVAILABLE = 4, /* this host cannot run the engine */
 	EXIT_TIMED_OUT = 124,
 };
 
 struct command {
 	const char *name;
-	const char *help; /* one line */
+	const char *help;                  /* one line */
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns an exit code */
-	void (*usage)(void *file); /* whole help text */
+	void (*usage)(void *file);         /* whole help text */
 };
 
 extern const struct command commands[]; /* ended by name == NULL */

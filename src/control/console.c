@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@ static void console_write(void *opaque, const u8 *buf, size_t n)
 		ssize_t done = write(STDOUT_FILENO, buf, n);
 
 		if (done < 0 && errno == EAGAIN) {
-			struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+			struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
 
 			poll(&p, 1, -1);
 		} else if (done < 0 && errno != EINTR) {
@@ -79,7 +80,28 @@ static void console_queue(struct console *c, u8 key)
 
 static void console_help(void)
 {
-	log_info("Ctrl-] then: q quit, r reset, p pause or go on, s state of the CPUs, h this help, Ctrl-] sends itself");
+	log_info(
+		"Ctrl-] then: q quit, r reset, p pause or go on, s state of the CPUs, h this help, Ctrl-] sends itself");
+}
+
+/* Each line ends with a carriage return too: the terminal is raw. */
+static void console_report(struct machine *m)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return;
+	machine_report(m, f);
+	fclose(f);
+	for (const char *line = text; *line;) {
+		int n = (int)strcspn(line, "\n");
+
+		fprintf(stderr, "%.*s\r\n", n, line);
+		line += n + (line[n] != 0);
+	}
+	free(text);
 }
 
 static void console_command(struct console *c, u8 key)
@@ -87,9 +109,7 @@ static void console_command(struct console *c, u8 key)
 	struct machine *m = c->machine;
 
 	switch (key) {
-	case 'q':
-		machine_end(m, END_QUIT);
-		break;
+	case 'q': machine_end(m, END_QUIT); break;
 	case 'r':
 		log_info("reset");
 		machine_reset(m);
@@ -98,15 +118,9 @@ static void console_command(struct console *c, u8 key)
 		machine_pause(m, !machine_paused(m));
 		log_info(machine_paused(m) ? "paused; Ctrl-] p goes on" : "running");
 		break;
-	case 's':
-		machine_report(m, stderr);
-		break;
-	case ESCAPE:
-		console_queue(c, ESCAPE);
-		break;
-	default:
-		console_help();
-		break;
+	case 's': console_report(m); break;
+	case ESCAPE: console_queue(c, ESCAPE); break;
+	default: console_help(); break;
 	}
 }
 
@@ -152,7 +166,9 @@ static void console_readable(void *arg, short revents)
 
 struct machine_console console_wires(struct console *c)
 {
-	return (struct machine_console){.write = console_write, .opaque = c, .ready = console_ready};
+	return (struct machine_console){ .write = console_write,
+					 .opaque = c,
+					 .ready = console_ready };
 }
 
 int console_attach(struct console *c, struct machine *m)
@@ -160,7 +176,8 @@ int console_attach(struct console *c, struct machine *m)
 	c->machine = m;
 	c->raw = terminal_raw();
 	if (c->raw)
-		log_info("the serial console is this terminal; Ctrl-] is the escape key (Ctrl-] h for help)");
+		log_info(
+			"the serial console is this terminal; Ctrl-] is the escape key (Ctrl-] h for help)");
 	console_watch(c, true);
 	return c->watching ? 0 : -ENOSPC;
 }

@@ -7,10 +7,10 @@
 
 struct console {
 	struct machine *machine;
-	bool raw; /* standard input is a terminal */
-	bool escaped; /* Ctrl-] was the last key */
-	bool watching; /* standard input is in the loop */
-	bool ended; /* standard input is at its end */
+	bool raw;         /* standard input is a terminal */
+	bool escaped;     /* Ctrl-] was the last key */
+	bool watching;    /* standard input is in the loop */
+	bool ended;       /* standard input is at its end */
 	u8 pending[4096]; /* input that the guest has not taken yet */
 	size_t first, count;
 };

@@ -35,7 +35,8 @@ static void doctor_kvm(void)
 		return;
 	}
 	vm = ioctl(fd, KVM_CREATE_VM, 0);
-	row("/dev/kvm", vm >= 0, vm >= 0 ? "creates virtual machines; no engine of Pogo uses it yet" : strerror(errno));
+	row("/dev/kvm", vm >= 0,
+	    vm >= 0 ? "creates virtual machines; no engine of Pogo uses it yet" : strerror(errno));
 	if (vm >= 0)
 		close(vm);
 	close(fd);
@@ -43,18 +44,20 @@ static void doctor_kvm(void)
 
 static void doctor_memory(void)
 {
-	static const u64 sizes[] = {64 * GIB, 16 * GIB, 4 * GIB, GIB, 512 * MIB};
+	static const u64 sizes[] = { 64 * GIB, 16 * GIB, 4 * GIB, GIB, 512 * MIB };
 	char text[64];
 	struct mem mem;
 
 	for (unsigned n = 0; n < ARRAY_LEN(sizes); n++)
 		if (!mem_init(&mem, sizes[n])) {
 			mem_fini(&mem);
-			snprintf(text, sizeof(text), "a guest of %llu MiB can be mapped", (unsigned long long)(sizes[n] / MIB));
+			snprintf(text, sizeof(text), "a guest of %llu MiB can be mapped",
+				 (unsigned long long)(sizes[n] / MIB));
 			row("memory", true, text);
 			return;
 		}
-	row("memory", false, "not even 512 MiB can be mapped: raise ulimit -v or the container's limit");
+	row("memory", false,
+	    "not even 512 MiB can be mapped: raise ulimit -v or the container's limit");
 }
 
 int command_doctor(int argc, char **argv)

@@ -398,7 +398,9 @@ static bool on_debug(void *opaque, struct vcpu *v, enum stop why)
 {
 	struct gdb *g = opaque;
 
-	if (g->fd < 0 || !g->running || (why == STOP_SHUTDOWN && g->crashed))
+	if (why == STOP_DEBUG && !g->running)
+		return true; /* the user let the machine go on while gdb had stopped it: gdb is right */
+	if (!g->running || (why == STOP_SHUTDOWN && g->crashed))
 		return false;
 	g->cpu = v->index;
 	g->crashed = why == STOP_SHUTDOWN;
@@ -733,6 +735,14 @@ static void choose_registers(struct gdb *g)
 	g->architecture = g->wide ? "i386:x86-64" : x86_code_bits(cpu) == 16 ? "i8086" : "i386";
 }
 
+/* The debugger has gone, and the news of it waits to be read. */
+static bool has_left(const struct gdb *g)
+{
+	char byte;
+
+	return g->fd >= 0 && recv(g->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void on_connect(void *arg, short revents)
 {
 	struct gdb *g = arg;
@@ -742,6 +752,8 @@ static void on_connect(void *arg, short revents)
 	(void)revents;
 	if (fd < 0)
 		return;
+	if (has_left(g))
+		detach(g);
 	if (g->fd >= 0 || loop_add(machine_loop(g->machine), fd, POLLIN, on_data, g)) {
 		close(fd);
 		return;

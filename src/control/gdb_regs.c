@@ -34,7 +34,7 @@ struct reg {
 #define ST(name, index) {name, "i387_ext", NULL, 10, REG_ST, index}
 #define FP(name, kind, index) {name, "int", "float", 4, kind, index}
 #define XMM(n) {"xmm" #n, "vec128", NULL, 16, REG_XMM, n}
-#define SYSTEM(name, field) {name, "int64", "system", 8, REG_SYSTEM, offsetof(struct x86_cpu, field) / 8}
+#define SYSTEM(name, field) {name, "int64", NULL, 8, REG_SYSTEM, offsetof(struct x86_cpu, field) / 8}
 
 static const struct reg general64[] = {
 	GPR64("rax", RAX), GPR64("rbx", RBX), GPR64("rcx", RCX), GPR64("rdx", RDX), GPR64("rsi", RSI), GPR64("rdi", RDI),

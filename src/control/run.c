@@ -4,6 +4,7 @@
 #include "control/command.h"
 #include "control/console.h"
 #include "control/gdb.h"
+#include "host/terminal.h"
 #include "x86/exec.h"
 
 #include <signal.h>
@@ -19,25 +20,103 @@ struct run_config {
 #define MACHINE(field) offsetof(struct run_config, machine.field)
 
 static const struct opt run_opts[] = {
-	{.key = "kernel", .kind = OPT_STRING, .offset = MACHINE(kernel), .value = "FILE", .help = "Linux bzImage, multiboot or PVH ELF kernel to boot"},
-	{.key = "initrd", .kind = OPT_STRING, .offset = MACHINE(initrd), .value = "FILE", .help = "initial RAM disk (multiboot: the module)"},
-	{.key = "append", .kind = OPT_STRING, .offset = MACHINE(append), .value = "TEXT", .help = "kernel command line"},
-	{.key = "memory", .kind = OPT_SIZE, .offset = MACHINE(memory), .value = "SIZE", .help = "guest RAM, for example 512M or 2G (default 512M)", .min = 2 * MIB, .max = 64 * GIB},
-	{.key = "cpus", .kind = OPT_UINT, .offset = MACHINE(cpus), .value = "N", .help = "virtual CPUs, 1 to 64 (default 1)", .min = 1, .max = VM_MAX_VCPUS},
-	{.key = "disk", .kind = OPT_LIST, .offset = MACHINE(disks), .value = "FILE[,ro]", .help = "raw image as a virtio disk; may be repeated"},
-	{.key = "engine", .kind = OPT_STRING, .offset = MACHINE(engine), .value = "NAME", .help = "how to run guest code (default interp; `pogo doctor` lists them)"},
-	{.key = "cpu", .kind = OPT_STRING, .offset = MACHINE(cpu), .value = "MODEL", .help = "CPU model that the guest sees (default max)"},
-	{.key = "clock", .kind = OPT_CHOICE, .offset = MACHINE(clock), .value = "real|insns", .help = "guest time: real, or counted in instructions (deterministic)", .choices = "real insns"},
-	{.key = "boot-entry", .kind = OPT_CHOICE, .offset = MACHINE(boot_entry), .value = "auto|16|32|64", .help = "which entry of a bzImage to use (default auto)", .choices = "auto 16 32 64"},
-	{.key = "timeout", .kind = OPT_UINT, .offset = MACHINE(timeout_s), .value = "SECONDS", .help = "stop after this time, exit code 124", .min = 1, .max = 10000000},
-	{.key = "no-reboot", .kind = OPT_FLAG, .offset = MACHINE(no_reboot), .help = "exit where the guest resets the machine"},
-	{.key = "debug-exit", .kind = OPT_UINT, .offset = MACHINE(debug_exit), .value = "PORT", .help = "isa-debug-exit: a write of V to PORT exits with 2V+1 (default port 0xf4)", .min = 1, .max = 0xffff, .implied = "0xf4"},
-	{.key = "trace", .kind = OPT_STRING, .offset = offsetof(struct run_config, trace), .value = "LIST", .help = "trace points to stderr: a comma-separated list, or all; `help` lists them"},
-	{.key = "stats", .kind = OPT_FLAG, .offset = offsetof(struct run_config, stats), .help = "exit counters at the end, to stderr"},
-	{.key = "dump", .kind = OPT_STRING, .offset = offsetof(struct run_config, dump), .value = "WHAT", .help = "config, memmap, bus, cpuid: print and exit; state: at the end; block: each decoded block to stderr"},
-	{.key = "gdb", .kind = OPT_STRING, .offset = offsetof(struct run_config, gdb), .value = ":PORT", .help = "wait for gdb before the first instruction (default :1234)", .implied = ":1234"},
-	{.key = "help", .kind = OPT_HELP, .help = "this text"},
-	{0},
+	{ .key = "kernel",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(kernel),
+	  .value = "FILE",
+	  .help = "Linux bzImage, multiboot or PVH ELF kernel to boot" },
+	{ .key = "initrd",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(initrd),
+	  .value = "FILE",
+	  .help = "initial RAM disk (multiboot: the module)" },
+	{ .key = "append",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(append),
+	  .value = "TEXT",
+	  .help = "kernel command line" },
+	{ .key = "memory",
+	  .kind = OPT_SIZE,
+	  .offset = MACHINE(memory),
+	  .value = "SIZE",
+	  .help = "guest RAM, for example 512M or 2G (default 512M)",
+	  .min = 2 * MIB,
+	  .max = 64 * GIB },
+	{ .key = "cpus",
+	  .kind = OPT_UINT,
+	  .offset = MACHINE(cpus),
+	  .value = "N",
+	  .help = "virtual CPUs, 1 to 64 (default 1)",
+	  .min = 1,
+	  .max = VM_MAX_VCPUS },
+	{ .key = "disk",
+	  .kind = OPT_LIST,
+	  .offset = MACHINE(disks),
+	  .value = "FILE[,ro]",
+	  .help = "raw image as a virtio disk; may be repeated" },
+	{ .key = "engine",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(engine),
+	  .value = "NAME",
+	  .help = "how to run guest code (default interp; `pogo doctor` lists them)" },
+	{ .key = "cpu",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(cpu),
+	  .value = "MODEL",
+	  .help = "CPU model that the guest sees (default max)" },
+	{ .key = "clock",
+	  .kind = OPT_CHOICE,
+	  .offset = MACHINE(clock),
+	  .value = "real|insns",
+	  .help = "guest time: real, or counted in instructions (deterministic)",
+	  .choices = "real insns" },
+	{ .key = "boot-entry",
+	  .kind = OPT_CHOICE,
+	  .offset = MACHINE(boot_entry),
+	  .value = "auto|16|32|64",
+	  .help = "which entry of a bzImage to use (default auto)",
+	  .choices = "auto 16 32 64" },
+	{ .key = "timeout",
+	  .kind = OPT_UINT,
+	  .offset = MACHINE(timeout_s),
+	  .value = "SECONDS",
+	  .help = "stop after this time, exit code 124",
+	  .min = 1,
+	  .max = 10000000 },
+	{ .key = "no-reboot",
+	  .kind = OPT_FLAG,
+	  .offset = MACHINE(no_reboot),
+	  .help = "exit where the guest resets the machine" },
+	{ .key = "debug-exit",
+	  .kind = OPT_UINT,
+	  .offset = MACHINE(debug_exit),
+	  .value = "PORT",
+	  .help = "isa-debug-exit: a write of V to PORT exits with 2V+1 (default port 0xf4)",
+	  .min = 1,
+	  .max = 0xffff,
+	  .implied = "0xf4" },
+	{ .key = "trace",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, trace),
+	  .value = "LIST",
+	  .help = "trace points to stderr: a comma-separated list, or all; `help` lists them" },
+	{ .key = "stats",
+	  .kind = OPT_FLAG,
+	  .offset = offsetof(struct run_config, stats),
+	  .help = "exit counters at the end, to stderr" },
+	{ .key = "dump",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, dump),
+	  .value = "WHAT",
+	  .help = "config, memmap, bus, cpuid: print and exit; state: at the end; block: each decoded block to stderr" },
+	{ .key = "gdb",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, gdb),
+	  .value = ":PORT",
+	  .help = "wait for gdb before the first instruction (default :1234)",
+	  .implied = ":1234" },
+	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ 0 },
 };
 
 void command_run_usage(void *file)
@@ -58,16 +137,24 @@ void command_run_usage(void *file)
 /* The running machine, for the signal handler: an interrupt asks it to end. */
 static struct machine *volatile signalled;
 
+/* The second one does not ask: whoever reads the output may have stopped doing so. */
 static void on_signal(int sig)
 {
-	(void)sig;
-	if (signalled)
-		machine_interrupt(signalled);
+	struct machine *m = signalled;
+
+	signalled = NULL;
+	if (m) {
+		machine_interrupt(m);
+		return;
+	}
+	terminal_restore();
+	signal(sig, SIG_DFL);
+	raise(sig);
 }
 
 static void catch_signals(struct machine *m)
 {
-	struct sigaction sa = {.sa_handler = on_signal};
+	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_NODEFER};
 
 	signalled = m;
 	sigaction(SIGINT, &sa, NULL);
@@ -89,7 +176,8 @@ static int check_config(struct run_config *cfg)
 	const char *why;
 
 	if (!engine) {
-		log_error("--engine %s: no such engine; `pogo doctor` lists them", cfg->machine.engine);
+		log_error("--engine %s: no such engine; `pogo doctor` lists them",
+			  cfg->machine.engine);
 		return EXIT_USAGE;
 	}
 	why = engine->unfit();
@@ -98,14 +186,17 @@ static int check_config(struct run_config *cfg)
 		return EXIT_UNAVAILABLE;
 	}
 	if (!cpuid_model_find(cfg->machine.cpu)) {
-		log_error("--cpu %s: no such model; choose one of: %s", cfg->machine.cpu, cpuid_model_list());
+		log_error("--cpu %s: no such model; choose one of: %s", cfg->machine.cpu,
+			  cpuid_model_list());
 		return EXIT_USAGE;
 	}
 	if (cfg->trace) {
 		const char *bad = trace_enable(cfg->trace);
 
 		if (bad) {
-			log_error("--trace: no trace point '%s'; `pogo run --trace help` lists them", bad);
+			log_error(
+				"--trace: no trace point '%s'; `pogo run --trace help` lists them",
+				bad);
 			return EXIT_USAGE;
 		}
 	}
@@ -122,8 +213,7 @@ static int end_code(struct machine *m, enum machine_end end, const struct run_co
 	switch (end) {
 	case END_POWEROFF:
 	case END_RESET:
-	case END_QUIT:
-		return EXIT_OK;
+	case END_QUIT: return EXIT_OK;
 	case END_CRASH:
 		log_error("the guest crashed: triple fault");
 		machine_report(m, stderr);
@@ -131,19 +221,19 @@ static int end_code(struct machine *m, enum machine_end end, const struct run_co
 	case END_TIMEOUT:
 		log_error("timeout after %u s", cfg->machine.timeout_s);
 		return EXIT_TIMED_OUT;
-	case END_DEBUG_EXIT:
-		return machine_exit_code(m);
+	case END_DEBUG_EXIT: return machine_exit_code(m);
 	case END_INTERRUPTED:
+		log_error("interrupted by a signal");
+		return EXIT_ERROR;
 	case END_NONE:
-	case END_ERROR:
-		break;
+	case END_ERROR: break;
 	}
 	return EXIT_ERROR;
 }
 
 static int run_machine(struct run_config *cfg)
 {
-	struct console console = {0};
+	struct console console = { 0 };
 	struct machine_console wires = console_wires(&console);
 	struct machine *m;
 	char err[512];
@@ -154,12 +244,14 @@ static int run_machine(struct run_config *cfg)
 		log_error("%s", err);
 		return EXIT_ERROR;
 	}
-	bool at_end = cfg->dump && !strcmp(cfg->dump, "state"), block = cfg->dump && !strcmp(cfg->dump, "block");
+	bool at_end = cfg->dump && !strcmp(cfg->dump, "state"),
+	     block = cfg->dump && !strcmp(cfg->dump, "block");
 
 	if (cfg->dump && !at_end && !block) {
 		code = machine_dump(m, cfg->dump, stdout) ? EXIT_OK : EXIT_USAGE;
 		if (code)
-			log_error("--dump %s: choose config, memmap, bus, cpuid, state or block", cfg->dump);
+			log_error("--dump %s: choose config, memmap, bus, cpuid, state or block",
+				  cfg->dump);
 		goto out;
 	}
 	if (block)
@@ -190,7 +282,13 @@ out:
 
 int command_run(int argc, char **argv)
 {
-	struct run_config cfg = {.machine = {.memory = 512 * MIB, .cpus = 1, .engine = "interp", .cpu = "max", .clock = "real", .boot_entry = "auto", .append = ""}};
+	struct run_config cfg = { .machine = { .memory = 512 * MIB,
+					       .cpus = 1,
+					       .engine = "interp",
+					       .cpu = "max",
+					       .clock = "real",
+					       .boot_entry = "auto",
+					       .append = "" } };
 	char err[256];
 	bool help;
 	int code, words = opt_parse(run_opts, &cfg, argc, argv, NULL, 0, &help, err, sizeof(err));

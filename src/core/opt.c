@@ -63,17 +63,20 @@ static bool in_words(const char *words, const char *text)
 	return false;
 }
 
-static bool store_size(const struct opt *o, void *field, const char *value, char *err, size_t errlen)
+static bool store_size(const struct opt *o, void *field, const char *value, char *err,
+		       size_t errlen)
 {
 	char low[32], high[32];
 	u64 n;
 
 	if (!opt_parse_size(value, &n)) {
-		snprintf(err, errlen, "--%s %s: not a size; write for example %s 512M or %s 2G", o->key, value, o->key, o->key);
+		snprintf(err, errlen, "--%s %s: not a size; write for example %s 512M or %s 2G",
+			 o->key, value, o->key, o->key);
 		return false;
 	}
 	if (n < o->min || n > o->max) {
-		snprintf(err, errlen, "--%s %s: must be from %s to %s", o->key, value, size_text(o->min, low, sizeof(low)),
+		snprintf(err, errlen, "--%s %s: must be from %s to %s", o->key, value,
+			 size_text(o->min, low, sizeof(low)),
 			 size_text(o->max, high, sizeof(high)));
 		return false;
 	}
@@ -81,7 +84,8 @@ static bool store_size(const struct opt *o, void *field, const char *value, char
 	return true;
 }
 
-static bool store_uint(const struct opt *o, void *field, const char *value, char *err, size_t errlen)
+static bool store_uint(const struct opt *o, void *field, const char *value, char *err,
+		       size_t errlen)
 {
 	char *end;
 	u32 n32;
@@ -90,8 +94,8 @@ static bool store_uint(const struct opt *o, void *field, const char *value, char
 	u64 n = strtoull(value, &end, 0);
 
 	if (*value < '0' || *value > '9' || *end || errno || n < o->min || n > o->max) {
-		snprintf(err, errlen, "--%s %s: must be a number from %llu to %llu", o->key, value, (unsigned long long)o->min,
-			 (unsigned long long)o->max);
+		snprintf(err, errlen, "--%s %s: must be a number from %llu to %llu", o->key, value,
+			 (unsigned long long)o->min, (unsigned long long)o->max);
 		return false;
 	}
 	n32 = (u32)n;
@@ -105,10 +109,8 @@ static bool store(const struct opt *o, void *config, const char *value, char *er
 	struct opt_list *list = field;
 
 	switch (o->kind) {
-	case OPT_SIZE:
-		return store_size(o, field, value, err, errlen);
-	case OPT_UINT:
-		return store_uint(o, field, value, err, errlen);
+	case OPT_SIZE: return store_size(o, field, value, err, errlen);
+	case OPT_UINT: return store_uint(o, field, value, err, errlen);
 	case OPT_LIST:
 		if (list->count == OPT_LIST_MAX) {
 			snprintf(err, errlen, "--%s: at most %u of them", o->key, OPT_LIST_MAX);
@@ -118,14 +120,14 @@ static bool store(const struct opt *o, void *config, const char *value, char *er
 		return true;
 	case OPT_CHOICE:
 		if (!in_words(o->choices, value)) {
-			snprintf(err, errlen, "--%s %s: choose one of: %s", o->key, value, o->choices);
+			snprintf(err, errlen, "--%s %s: choose one of: %s", o->key, value,
+				 o->choices);
 			return false;
 		}
 		break;
 	case OPT_STRING:
 	case OPT_FLAG:
-	case OPT_HELP:
-		break;
+	case OPT_HELP: break;
 	}
 	memcpy(field, &value, sizeof(value));
 	return true;
@@ -139,8 +141,8 @@ static const struct opt *opt_find(const struct opt *opts, const char *key, size_
 	return NULL;
 }
 
-int opt_parse(const struct opt *opts, void *config, int argc, char **argv, const char **words, int max_words, bool *help, char *err,
-	      size_t errlen)
+int opt_parse(const struct opt *opts, void *config, int argc, char **argv, const char **words,
+	      int max_words, bool *help, char *err, size_t errlen)
 {
 	int count = 0;
 
@@ -180,7 +182,8 @@ int opt_parse(const struct opt *opts, void *config, int argc, char **argv, const
 		else if (!value)
 			value = o->implied;
 		if (!value) {
-			snprintf(err, errlen, "--%s needs a value: --%s %s", o->key, o->key, o->value);
+			snprintf(err, errlen, "--%s needs a value: --%s %s", o->key, o->key,
+				 o->value);
 			return -1;
 		}
 		if (!store(o, config, value, err, errlen))

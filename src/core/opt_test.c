@@ -15,15 +15,45 @@ struct config {
 };
 
 static const struct opt rows[] = {
-	{.key = "size", .kind = OPT_SIZE, .offset = offsetof(struct config, size), .value = "SIZE", .help = "", .min = MIB, .max = GIB},
-	{.key = "number", .kind = OPT_UINT, .offset = offsetof(struct config, number), .value = "N", .help = "", .min = 1, .max = 9},
-	{.key = "flag", .kind = OPT_FLAG, .offset = offsetof(struct config, flag), .help = ""},
-	{.key = "text", .kind = OPT_STRING, .offset = offsetof(struct config, text), .value = "TEXT", .help = ""},
-	{.key = "choice", .kind = OPT_CHOICE, .offset = offsetof(struct config, choice), .value = "a|bc", .help = "", .choices = "a bc"},
-	{.key = "maybe", .kind = OPT_STRING, .offset = offsetof(struct config, maybe), .value = "V", .help = "", .implied = "implied"},
-	{.key = "list", .kind = OPT_LIST, .offset = offsetof(struct config, list), .value = "V", .help = ""},
-	{.key = "help", .kind = OPT_HELP, .help = ""},
-	{0},
+	{ .key = "size",
+	  .kind = OPT_SIZE,
+	  .offset = offsetof(struct config, size),
+	  .value = "SIZE",
+	  .help = "",
+	  .min = MIB,
+	  .max = GIB },
+	{ .key = "number",
+	  .kind = OPT_UINT,
+	  .offset = offsetof(struct config, number),
+	  .value = "N",
+	  .help = "",
+	  .min = 1,
+	  .max = 9 },
+	{ .key = "flag", .kind = OPT_FLAG, .offset = offsetof(struct config, flag), .help = "" },
+	{ .key = "text",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct config, text),
+	  .value = "TEXT",
+	  .help = "" },
+	{ .key = "choice",
+	  .kind = OPT_CHOICE,
+	  .offset = offsetof(struct config, choice),
+	  .value = "a|bc",
+	  .help = "",
+	  .choices = "a bc" },
+	{ .key = "maybe",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct config, maybe),
+	  .value = "V",
+	  .help = "",
+	  .implied = "implied" },
+	{ .key = "list",
+	  .kind = OPT_LIST,
+	  .offset = offsetof(struct config, list),
+	  .value = "V",
+	  .help = "" },
+	{ .key = "help", .kind = OPT_HELP, .help = "" },
+	{ 0 },
 };
 
 static char err[256];
@@ -31,20 +61,20 @@ static char err[256];
 /* Parses words (ended by NULL) after the command's name. */
 static int parse(struct config *c, bool *help, const char *const *words)
 {
-	char *argv[32] = {(char *)(uintptr_t)"test"};
+	char *argv[32] = { (char *)(uintptr_t) "test" };
 	const char *rest[2];
 	int argc = 1;
 
-	*c = (struct config){0};
+	*c = (struct config){ 0 };
 	while (*words)
 		argv[argc++] = (char *)(uintptr_t)*words++;
 	return opt_parse(rows, c, argc, argv, rest, 2, help, err, sizeof(err));
 }
 
-#define PARSE(c, ...)                                                                              \
-	({                                                                                         \
-		bool help_;                                                                        \
-		parse(c, &help_, (const char *const[]){__VA_ARGS__, NULL});                        \
+#define PARSE(c, ...)                                                         \
+	({                                                                    \
+		bool help_;                                                   \
+		parse(c, &help_, (const char *const[]){ __VA_ARGS__, NULL }); \
 	})
 
 static void values(void **state)
@@ -52,7 +82,9 @@ static void values(void **state)
 	struct config c;
 
 	(void)state;
-	assert_int_equal(PARSE(&c, "--size", "3M", "--number=7", "--flag", "word", "--text", "--dashes", "--choice", "bc"), 1);
+	assert_int_equal(PARSE(&c, "--size", "3M", "--number=7", "--flag", "word", "--text",
+			       "--dashes", "--choice", "bc"),
+			 1);
 	assert_int_equal(c.size, 3 * MIB);
 	assert_int_equal(c.number, 7);
 	assert_true(c.flag);

@@ -1,19 +1,20 @@
-/* PIIX4 function 3 (82371AB datasheet 29056201, chapter 7): power management registers, PM timer, SCI. */
+/* PIIX4 function 3 (82371AB datasheet 29056201, chapter 7): power management registers, PM
+ * timer, SCI. */
 #include "dev/acpi_pm.h"
 
 #include "base/trace.h"
 #include "dev/piix4.h"
 
-/* PMSTS and PMEN (7.2.1, 7.2.2): PM1 event block of ACPI. Bit 0 timer overflow, 5 global, 8 power button,
- * 10 RTC, 11 power button override, 15 wake. */
-#define STS_TMROF   BIT(0)
-#define STS_PWRBTN  BIT(8)
-#define STS_ALL     0x8d31u
-#define EN_ALL      0x0521u
+/* PMSTS and PMEN (7.2.1, 7.2.2): PM1 event block of ACPI. Bit 0 timer overflow, 5 global, 8
+ * power button, 10 RTC, 11 power button override, 15 wake. */
+#define STS_TMROF  BIT(0)
+#define STS_PWRBTN BIT(8)
+#define STS_ALL    0x8d31u
+#define EN_ALL     0x0521u
 /* PMCNTRL (7.2.3): bit 0 SCI_EN, 1 BRLD_EN_BM, 2 GBL_RLS, 12..10 SUS_TYP, 13 SUS_EN. */
-#define CNTRL_SCI_EN  BIT(0)
-#define CNTRL_STORED  0x1c03u
-#define CNTRL_SUS_EN  BIT(13)
+#define CNTRL_SCI_EN BIT(0)
+#define CNTRL_STORED 0x1c03u
+#define CNTRL_SUS_EN BIT(13)
 
 #define PM_TIMER_HZ   3579545u
 #define PM_TIMER_BITS 24 /* 7.2.4; the FADT leaves TMR_VAL_EXT clear */
@@ -39,7 +40,8 @@ static void update(struct acpi_pm *pm)
 	r->timer_wraps = wraps;
 	irq_set(&pm->sci, (r->pmcntrl & CNTRL_SCI_EN) && (r->pmsts & r->pmen));
 	if ((r->pmen & STS_TMROF) && !(r->pmsts & STS_TMROF))
-		timer_set(clock, &pm->overflow, clock_ticks_to_ns((wraps + 1) * HALF_PERIOD, PM_TIMER_HZ));
+		timer_set(clock, &pm->overflow,
+			  clock_ticks_to_ns((wraps + 1) * HALF_PERIOD, PM_TIMER_HZ));
 	else
 		timer_cancel(clock, &pm->overflow);
 }
@@ -99,7 +101,7 @@ static void control_written(struct acpi_pm *pm, u16 value)
 }
 
 /* Merges a byte into a little-endian register. */
-#define PUT_BYTE(reg, n, byte)                                                                     \
+#define PUT_BYTE(reg, n, byte) \
 	((reg) = (__typeof__(reg))(((reg) & ~(0xffull << (8 * (n)))) | (u64)(byte) << (8 * (n))))
 
 static void block_write_byte(struct acpi_pm *pm, unsigned offset, u8 value)
@@ -155,7 +157,8 @@ static u64 smi_read(void *dev, u64 offset, unsigned size)
 	return offset ? pm->regs.apms : pm->regs.apmc;
 }
 
-/* APMC raises an SMI; what the firmware's handler would do for ACPI is done here (ACPI 6.4, 4.8.2.5). */
+/* APMC raises an SMI; what the firmware's handler would do for ACPI is done here (ACPI 6.4,
+ * 4.8.2.5). */
 static void smi_write(void *dev, u64 offset, u64 value, unsigned size)
 {
 	struct acpi_pm *pm = dev;
@@ -201,15 +204,17 @@ static void map_block(struct acpi_pm *pm)
 				     pm->dev.name) == 0;
 }
 
-static void config_written(struct pci_func *f, unsigned offset, unsigned size) { map_block(f->opaque); }
+static void config_written(struct pci_func *f, unsigned offset, unsigned size)
+{
+	map_block(f->opaque);
+}
 
 static void acpi_pm_reset(struct device *dev)
 {
 	struct acpi_pm *pm = (struct acpi_pm *)dev;
 
 	pci_func_reset(&pm->func);
-	memset((u8 *)&pm->regs + sizeof(pm->regs.pci), 0,
-	       sizeof(pm->regs) - sizeof(pm->regs.pci));
+	memset((u8 *)&pm->regs + sizeof(pm->regs.pci), 0, sizeof(pm->regs) - sizeof(pm->regs.pci));
 	pm->regs.timer_wraps = ticks(pm) / HALF_PERIOD;
 	map_block(pm);
 	update(pm);
@@ -276,18 +281,12 @@ static void acpi_pm_loaded(struct device *dev)
 }
 
 static const struct state_field fields[] = {
-	PCI_STATE_ROWS(struct acpi_pm_regs, pci),
-	STATE_ROW(struct acpi_pm_regs, pmsts),
-	STATE_ROW(struct acpi_pm_regs, pmen),
-	STATE_ROW(struct acpi_pm_regs, pmcntrl),
-	STATE_ROW(struct acpi_pm_regs, pcntrl),
-	STATE_ROW(struct acpi_pm_regs, glben),
-	STATE_ROW(struct acpi_pm_regs, glbctl),
-	STATE_ROW(struct acpi_pm_regs, devctl),
-	STATE_ROW(struct acpi_pm_regs, gporeg),
-	STATE_ROW(struct acpi_pm_regs, gpen),
-	STATE_ROW(struct acpi_pm_regs, apmc),
-	STATE_ROW(struct acpi_pm_regs, apms),
+	PCI_STATE_ROWS(struct acpi_pm_regs, pci),    STATE_ROW(struct acpi_pm_regs, pmsts),
+	STATE_ROW(struct acpi_pm_regs, pmen),        STATE_ROW(struct acpi_pm_regs, pmcntrl),
+	STATE_ROW(struct acpi_pm_regs, pcntrl),      STATE_ROW(struct acpi_pm_regs, glben),
+	STATE_ROW(struct acpi_pm_regs, glbctl),      STATE_ROW(struct acpi_pm_regs, devctl),
+	STATE_ROW(struct acpi_pm_regs, gporeg),      STATE_ROW(struct acpi_pm_regs, gpen),
+	STATE_ROW(struct acpi_pm_regs, apmc),        STATE_ROW(struct acpi_pm_regs, apms),
 	STATE_ROW(struct acpi_pm_regs, timer_wraps),
 };
 static STATE_DESC(acpi_pm_state, struct acpi_pm_regs, "acpi-pm", fields);

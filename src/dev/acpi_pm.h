@@ -1,4 +1,5 @@
-/* PIIX4 function 3: power management as ACPI sees it (PIIX4 datasheet, chapter 7; ACPI 6.4, 4.8). */
+/* PIIX4 function 3: power management as ACPI sees it (PIIX4 datasheet, chapter 7; ACPI 6.4,
+ * 4.8). */
 #ifndef DEV_ACPI_PM_H
 #define DEV_ACPI_PM_H
 
@@ -21,9 +22,9 @@
 #define ACPI_S5_SLP_TYP 0 /* soft off */
 
 /* Configuration registers that firmware programs. */
-#define ACPI_PM_PMBA       0x40
-#define ACPI_PM_PMREGMISC  0x80
-#define ACPI_PM_PMIOSE     BIT(0) /* the block is decoded */
+#define ACPI_PM_PMBA      0x40
+#define ACPI_PM_PMREGMISC 0x80
+#define ACPI_PM_PMIOSE    BIT(0) /* the block is decoded */
 
 struct acpi_pm_regs {
 	struct pci_regs pci;

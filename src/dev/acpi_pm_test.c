@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define PM ACPI_PM_BASE
+#define PM             ACPI_PM_BASE
 #define HALF_PERIOD_NS 2343484438ull /* 2^23 ticks of 3.579545 MHz, rounded up */
 
 struct fixture {
@@ -174,8 +174,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(place),	    TEST(timer_counts), TEST(timer_overflow),
-		TEST(power_button), TEST(soft_off),	TEST(registers),
+		TEST(place),        TEST(timer_counts), TEST(timer_overflow),
+		TEST(power_button), TEST(soft_off),     TEST(registers),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

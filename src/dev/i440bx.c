@@ -16,7 +16,8 @@
 #define RESET_CONTROL 1u /* CF9h, from the start of the region */
 #define CONFDATA      4u
 
-/* Registers of the memory controller that software writes: first and last byte (82443BX datasheet, 3.3). */
+/* Registers of the memory controller that software writes: first and last byte (82443BX
+ * datasheet, 3.3). */
 static const struct {
 	u8 first, last;
 } storage[] = {
@@ -36,10 +37,7 @@ static bool selected(const struct i440bx *h)
 	return (config_addr(h) & CONFADD_ENABLE) && bits_get(config_addr(h), 23, 16) == 0;
 }
 
-static unsigned devfn(const struct i440bx *h)
-{
-	return (unsigned)bits_get(config_addr(h), 15, 8);
-}
+static unsigned devfn(const struct i440bx *h) { return (unsigned)bits_get(config_addr(h), 15, 8); }
 
 /* Only a doubleword access at CF8h is CONFADD; any other goes on to the ports behind the bridge,
  * where CF9h alone exists. Configuration data accesses that are not aligned within the
@@ -56,7 +54,8 @@ static u64 config_port_read(void *dev, u64 offset, unsigned size)
 	if (offset < CONFDATA || !selected(h))
 		return bits_mask(8 * size);
 	if (offset % size == 0)
-		return pci_config_read(&h->bus, devfn(h), (config_addr(h) & 0xfc) | (offset & 3), size);
+		return pci_config_read(&h->bus, devfn(h), (config_addr(h) & 0xfc) | (offset & 3),
+				       size);
 	for (unsigned i = 0; i < size; i++)
 		value |= config_port_read(h, offset + i, 1) << (8 * i);
 	return value;

@@ -1,4 +1,5 @@
-/* 82443BX host bridge: PCI bus 0 and configuration mechanism 1 (82443BX datasheet, PCI 3.0 3.2.2.3.2). */
+/* 82443BX host bridge: PCI bus 0 and configuration mechanism 1 (82443BX datasheet, PCI 3.0
+ * 3.2.2.3.2). */
 #ifndef DEV_I440BX_H
 #define DEV_I440BX_H
 
@@ -16,8 +17,8 @@ struct i440bx {
 	struct i440bx_regs regs;
 	struct pci_bus bus; /* the board sets pirq and msi before init */
 	struct pci_func func;
-	/* Byte accesses to port CF9h, which lies among the bridge's own ports but belongs to the south
-	 * bridge. May be NULL. Set before init. */
+	/* Byte accesses to port CF9h, which lies among the bridge's own ports but belongs to the
+	 * south bridge. May be NULL. Set before init. */
 	const struct bus_ops *reset_ops;
 	void *reset_dev;
 };

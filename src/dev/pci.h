@@ -36,10 +36,10 @@
 #define PCI_CAP_VENDOR 0x09
 #define PCI_CAP_MSIX   0x11
 
-#define PCI_BARS        6
-#define PCI_CONFIG_SIZE 256
-#define PCI_MSIX_MAX    16 /* vectors of one function */
-#define PCI_PIRQS       4
+#define PCI_BARS                  6
+#define PCI_CONFIG_SIZE           256
+#define PCI_MSIX_MAX              16 /* vectors of one function */
+#define PCI_PIRQS                 4
 #define PCI_DEVFN(slot, function) ((slot) << 3 | (function))
 
 struct pci_bus;
@@ -56,9 +56,9 @@ struct pci_regs {
 };
 
 /* Rows for the state table of a device whose regs block `type` holds a struct pci_regs `member`. */
-#define PCI_STATE_ROWS(type, member)                                                               \
-	STATE_ARRAY(type, member.config), STATE_ARRAY(type, member.msix_addr),                     \
-		STATE_ARRAY(type, member.msix_data), STATE_ARRAY(type, member.msix_control),       \
+#define PCI_STATE_ROWS(type, member)                                                         \
+	STATE_ARRAY(type, member.config), STATE_ARRAY(type, member.msix_addr),               \
+		STATE_ARRAY(type, member.msix_data), STATE_ARRAY(type, member.msix_control), \
 		STATE_ROW(type, member.msix_pending), STATE_ROW(type, member.intx)
 
 struct pci_bar {
@@ -101,10 +101,7 @@ struct pci_bus {
 };
 
 /* The PIRQ that pin (0 is INTA) of a slot is wired to on this board. */
-static inline unsigned pci_pirq(unsigned slot, unsigned pin)
-{
-	return (slot + pin) % PCI_PIRQS;
-}
+static inline unsigned pci_pirq(unsigned slot, unsigned pin) { return (slot + pin) % PCI_PIRQS; }
 
 static inline u16 pci_command(const struct pci_func *f)
 {
@@ -128,7 +125,8 @@ int pci_add(struct pci_func *f) must_check;
 void pci_remove(struct pci_func *f);
 /* RST#: configuration space as after power-on, BARs unmapped, interrupts gone. */
 void pci_func_reset(struct pci_func *f);
-/* The regs were loaded: bits that a guest cannot write are put right, mappings and interrupts follow. */
+/* The regs were loaded: bits that a guest cannot write are put right, mappings and interrupts
+ * follow. */
 void pci_func_loaded(struct pci_func *f);
 
 /* Configuration cycles. size is 1, 2 or 4, offset naturally aligned. No such function: ones. */

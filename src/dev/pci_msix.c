@@ -12,7 +12,7 @@
 #define CONTROL_ENABLE BIT(15)
 #define CONTROL_MASK   BIT(14) /* all vectors */
 
-_Static_assert(PCI_MSIX_MAX * ENTRY_SIZE <= PENDING_OFFSET - TABLE_OFFSET, "table fits");
+_Static_assert(PCI_MSIX_MAX *ENTRY_SIZE <= PENDING_OFFSET - TABLE_OFFSET, "table fits");
 _Static_assert(PCI_MSIX_MAX <= 64, "pending bits fit one word");
 
 static u16 control(const struct pci_func *f)
@@ -86,7 +86,9 @@ static void msix_write(void *dev, u64 offset, u64 value, unsigned size)
 	if (vector >= f->msix_vectors || size != 4 || offset % 4)
 		return;
 	switch ((offset / 4) % 4) {
-	case 0: regs->msix_addr[vector] = (regs->msix_addr[vector] >> 32 << 32) | (value & ~3ull); break;
+	case 0:
+		regs->msix_addr[vector] = (regs->msix_addr[vector] >> 32 << 32) | (value & ~3ull);
+		break;
 	case 1: regs->msix_addr[vector] = (u32)regs->msix_addr[vector] | value << 32; break;
 	case 2: regs->msix_data[vector] = (u32)value; break;
 	default:

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define SLOT 5
+#define SLOT   5
 #define IO_BAR 2
 
 /* A function with a memory BAR of 16 KiB, MSI-X, and 32 ports. */

@@ -101,8 +101,8 @@ static int piix4_init(struct device *dev)
 	pci_func_init(f, dev->name, 0x8086, 0x7110, 0x060100, 0x02);
 	f->initial[PCI_HEADER_TYPE] = PCI_HEADER_MULTI;
 	/* PCICMD: I/O, memory and bus master are wired to one. PCISTS: medium DEVSEL#. */
-	le_store(f->initial + PCI_COMMAND,
-		 PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	le_store(f->initial + PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
+		 2);
 	le_store(f->writable + PCI_COMMAND, PCI_COMMAND_SERR, 2);
 	le_store(f->initial + PCI_STATUS, 0x0280, 2);
 	f->writable[PCI_INTR_LINE] = 0;

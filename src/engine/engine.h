@@ -6,7 +6,8 @@
 
 struct engine_ops {
 	const char *name, *help;
-	const char *(*unfit)(void); /* NULL, or why this host cannot run it: by trying, not by looking */
+	const char *(*unfit)(
+		void); /* NULL, or why this host cannot run it: by trying, not by looking */
 	int (*vm_init)(struct vm *vm) must_check;
 	void (*vm_fini)(struct vm *vm);
 	int (*vcpu_init)(struct vcpu *v) must_check;
@@ -15,7 +16,8 @@ struct engine_ops {
 	enum stop (*run)(struct vcpu *v, u64 budget_insns);
 	u64 (*icount)(const struct vcpu *v); /* exact, also inside an exit; becomes vm.icount */
 	void (*stats)(const struct vm *vm, void *file); /* lines for --stats */
-	void (*dump_block)(struct vm *vm, void *file); /* --dump=block: every block as it is decoded */
+	void (*dump_block)(struct vm *vm,
+			   void *file); /* --dump=block: every block as it is decoded */
 };
 
 extern const struct engine_ops engine_interp;

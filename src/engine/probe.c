@@ -18,8 +18,8 @@ static const u8 probe_code[] = {
 	0xf4,                   /* hlt */
 };
 
-#define PROBE_ENTRY 0x1000
-#define PROBE_RESULT 0x2000
+#define PROBE_ENTRY    0x1000
+#define PROBE_RESULT   0x2000
 #define PROBE_EXPECTED (5050u | 2u << 16)
 
 static void no_exit(struct vcpu *v, struct exit *e)
@@ -54,7 +54,13 @@ const char *engine_probe(const struct engine_ops *engine)
 {
 	struct mem mem;
 	struct clock clock;
-	struct vm vm = {.mem = &mem, .clock = &clock, .nvcpus = 1, .engine = engine, .tsc_hz = 1000000000, .a20_mask = ~0ull, .icount = engine->icount};
+	struct vm vm = { .mem = &mem,
+			 .clock = &clock,
+			 .nvcpus = 1,
+			 .engine = engine,
+			 .tsc_hz = 1000000000,
+			 .a20_mask = ~0ull,
+			 .icount = engine->icount };
 	struct vcpu *v = aligned_alloc(64, align_up(sizeof(*v), 64));
 	const char *why = "out of memory";
 
@@ -74,7 +80,9 @@ const char *engine_probe(const struct engine_ops *engine)
 		goto free_vm;
 	if (engine->vcpu_init(v))
 		goto free_engine;
-	why = mem_write(&mem, PROBE_ENTRY, probe_code, sizeof(probe_code)) ? run_guest(engine, &vm, v) : "guest memory is unusable";
+	why = mem_write(&mem, PROBE_ENTRY, probe_code, sizeof(probe_code))
+		      ? run_guest(engine, &vm, v)
+		      : "guest memory is unusable";
 	engine->vcpu_fini(v);
 free_engine:
 	engine->vm_fini(&vm);

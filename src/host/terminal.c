@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -27,11 +28,25 @@ static void die(int sig)
 	raise(sig);
 }
 
+/* A file that is opened later must not become standard input or output. */
+static void open_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 void terminal_guard(void)
 {
-	static const int fatal[] = {SIGHUP, SIGQUIT, SIGABRT, SIGALRM, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGTRAP, SIGXCPU};
-	struct sigaction sa = {.sa_handler = die, .sa_flags = SA_NODEFER};
+	static const int fatal[] = { SIGHUP, SIGQUIT, SIGABRT, SIGALRM, SIGSEGV, SIGBUS,
+				     SIGILL, SIGFPE,  SIGSYS,  SIGTRAP, SIGXCPU };
+	struct sigaction sa = { .sa_handler = die, .sa_flags = SA_NODEFER };
 
+	open_standard_files();
 	for (unsigned n = 0; n < ARRAY_LEN(fatal); n++)
 		sigaction(fatal[n], &sa, NULL);
 	atexit(terminal_restore);

@@ -4,7 +4,7 @@
 
 #include "base/types.h"
 
-/* Sees to it that exit, fatal signals and crashes give the terminal back. Called first of all in main: later handlers chain to
+/* Sees to it that exit, fatal signals and crashes give the terminal back, and that standard input and output are open. Called first of all in main: later handlers chain to
  * these. */
 void terminal_guard(void);
 /* Puts standard input into raw mode if it is a terminal. Returns true if it is in raw mode now. */

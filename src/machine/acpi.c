@@ -16,8 +16,8 @@
 #define FACS_SIZE   64u
 
 /* FADT */
-#define FADT_FLAGS                                                                                 \
-	(BIT(0) /* WBINVD */ | BIT(2) /* PROC_C1 */ | BIT(5) /* no sleep button */ |               \
+#define FADT_FLAGS                                                                   \
+	(BIT(0) /* WBINVD */ | BIT(2) /* PROC_C1 */ | BIT(5) /* no sleep button */ | \
 	 BIT(6) /* no RTC wake */ | BIT(10) /* RESET_REG */)
 #define BOOT_ARCH_LEGACY BIT(0)
 #define BOOT_ARCH_8042   BIT(1)
@@ -107,10 +107,10 @@ static u32 build_fadt(struct builder *b, const struct acpi_board *board, u32 fac
 	le_store(t + 56, pm + ACPI_PM1_EVENT, 4);
 	le_store(t + 64, pm + ACPI_PM1_CONTROL, 4);
 	le_store(t + 76, pm + ACPI_PM_TIMER, 4);
-	t[88] = 4; /* PM1_EVT_LEN */
-	t[89] = 2; /* PM1_CNT_LEN */
-	t[91] = 4; /* PM_TMR_LEN */
-	le_store(t + 96, 101, 2); /* above 100: no C2 */
+	t[88] = 4;                 /* PM1_EVT_LEN */
+	t[89] = 2;                 /* PM1_CNT_LEN */
+	t[91] = 4;                 /* PM_TMR_LEN */
+	le_store(t + 96, 101, 2);  /* above 100: no C2 */
 	le_store(t + 98, 1001, 2); /* above 1000: no C3 */
 	t[108] = CENTURY_CMOS;
 	le_store(t + 109,
@@ -213,8 +213,8 @@ static void add_bridge_resources(struct aml *a, const struct acpi_board *board)
  * source is 0 and index the GSI; with 8259s source is a link device. */
 static void add_routes(struct aml *a, const char *name, bool apic)
 {
-	static const char *const links[PCI_PIRQS] = { "ISA.LNKA", "ISA.LNKB",
-							 "ISA.LNKC", "ISA.LNKD" };
+	static const char *const links[PCI_PIRQS] = { "ISA.LNKA", "ISA.LNKB", "ISA.LNKC",
+						      "ISA.LNKD" };
 	size_t all, one;
 
 	aml_def(a, name);
@@ -383,10 +383,15 @@ static const struct isa_chip board_chips[] = {
 	{ "PIC", "PNP0000", 0, 2, { { 0x20, 2 }, { 0xa0, 2 }, { 0x4d0, 2 } } },
 	{ "TIMR", "PNP0100", 0, 0, { { 0x40, 4 } } },
 	{ "RTC", "PNP0B00", 0, 8, { { 0x70, 2 } } },
-	{ "MBRD", "PNP0C02", 0, NO_IRQ,
+	{ "MBRD",
+	  "PNP0C02",
+	  0,
+	  NO_IRQ,
 	  { { 0x92, 1 }, { ACPI_SMI_COMMAND, 2 }, { ACPI_PM_BASE, ACPI_PM_SIZE } } },
 };
-static const struct isa_chip keyboard_chip = { "PS2K", "PNP0303", 0, 1, { { 0x60, 1 }, { 0x64, 1 } } };
+static const struct isa_chip keyboard_chip = {
+	"PS2K", "PNP0303", 0, 1, { { 0x60, 1 }, { 0x64, 1 } }
+};
 static const struct isa_chip mouse_chip = { "PS2M", "PNP0F13", 0, 12, { { 0 } } };
 static const struct isa_chip serial_chips[] = {
 	{ "COM1", "PNP0501", 1, 4, { { 0x3f8, 8 } } },

@@ -1,4 +1,5 @@
-/* The ACPI tables as a system finds them: from the root pointer down, lengths and checksums, key fields. */
+/* The ACPI tables as a system finds them: from the root pointer down, lengths and checksums, key
+ * fields. */
 #include "base/bits.h"
 #include "base/test.h"
 #include "machine/acpi.h"
@@ -51,7 +52,8 @@ static u64 find(const char *signature, bool xsdt)
 {
 	const u8 *rsdp = at(ACPI_AREA_BASE, 36);
 	u32 size, step = xsdt ? 8 : 4;
-	const u8 *root = table(le_load(rsdp + (xsdt ? 24 : 16), step), xsdt ? "XSDT" : "RSDT", &size);
+	const u8 *root =
+		table(le_load(rsdp + (xsdt ? 24 : 16), step), xsdt ? "XSDT" : "RSDT", &size);
 
 	for (u32 i = 36; i < size; i += step) {
 		u64 gpa = le_load(root + i, step);
@@ -198,7 +200,11 @@ static void aml_lengths(void **state)
 {
 	u8 buf[8192];
 	static const unsigned sizes[] = { 0, 62, 63, 0xffd, 0xffe, 0x1800 };
-	static const u8 heads[][3] = { { 1 }, { 63 }, { 0x41, 4 }, { 0x4f, 0xff }, { 0x81, 0x00, 0x01 },
+	static const u8 heads[][3] = { { 1 },
+				       { 63 },
+				       { 0x41, 4 },
+				       { 0x4f, 0xff },
+				       { 0x81, 0x00, 0x01 },
 				       { 0x83, 0x80, 0x01 } };
 	static const unsigned len[] = { 1, 1, 2, 2, 3, 3 };
 
@@ -241,8 +247,9 @@ static void aml_overflow(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(root),	     cmocka_unit_test(fadt),	    cmocka_unit_test(madt),
-		cmocka_unit_test(dsdt),	     cmocka_unit_test(aml_lengths), cmocka_unit_test(aml_overflow),
+		cmocka_unit_test(root),        cmocka_unit_test(fadt),
+		cmocka_unit_test(madt),        cmocka_unit_test(dsdt),
+		cmocka_unit_test(aml_lengths), cmocka_unit_test(aml_overflow),
 		cmocka_unit_test(most_cpus),
 	};
 

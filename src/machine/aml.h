@@ -1,5 +1,5 @@
-/* An encoder for the part of AML that the board's DSDT needs (ACPI 6.4, chapter 20; resources: 6.4).
- * Writes beyond the buffer are dropped and noted. */
+/* An encoder for the part of AML that the board's DSDT needs (ACPI 6.4, chapter 20; resources:
+ * 6.4). Writes beyond the buffer are dropped and noted. */
 #ifndef MACHINE_AML_H
 #define MACHINE_AML_H
 
@@ -11,14 +11,14 @@ struct aml {
 	bool overflow;
 };
 
-#define AML_ZERO          0x00
-#define AML_STORE         0x70
-#define AML_LOCAL0        0x60
-#define AML_ARG0          0x68
-#define AML_AND           0x7b
-#define AML_OR            0x7d
-#define AML_CREATE_DWORD  0x8a
-#define AML_RETURN        0xa4
+#define AML_ZERO         0x00
+#define AML_STORE        0x70
+#define AML_LOCAL0       0x60
+#define AML_ARG0         0x68
+#define AML_AND          0x7b
+#define AML_OR           0x7d
+#define AML_CREATE_DWORD 0x8a
+#define AML_RETURN       0xa4
 
 /* Things with a length: open one, write its contents, close it with what open returned. */
 enum aml_block {

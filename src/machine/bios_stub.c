@@ -1,14 +1,17 @@
-/* BIOS services for real-mode setup code: INT 10h text output (to the first serial port), 11h, 12h, 15h memory size and
- * map, 16h without keys, 13h and the rest fail as on a machine without them. This is not firmware:
- * it never looks for hardware and starts no disk. */
+/* BIOS services for real-mode setup code: INT 10h text output (to the first serial port), 11h,
+ * 12h, 15h memory size and map, 16h without keys, 13h and the rest fail as on a machine without
+ * them. This is not firmware: it never looks for hardware and starts no disk. */
 #include "machine/bios_stub.h"
 
 #define SEGMENT   0xf000
-#define BASE      0xe000 /* offset of the stub in its segment: it fills the last 8 KiB below 1 MiB */
+#define BASE      0xe000 /* offset in its segment; the stub fills the last 8 KiB below 1 MiB */
 #define SIZE      0x2000
-#define E820_ROOM 8      /* entries */
+#define E820_ROOM 8 /* entries */
 
-/* Assembled into read-only data; runs at F000:E000. AT(label) is the label's offset in the segment. */
+/* clang-format off */
+
+/* Assembled into read-only data; runs at F000:E000. AT(label) is the label's offset in the
+ * segment. */
 #define AT(label) "(" #label " - bios_stub + 0xe000)"
 __asm__(".pushsection .rodata\n"
 	".globl bios_stub, bios_stub_end, bios_int10, bios_int11, bios_int12, bios_int13\n"
@@ -19,7 +22,8 @@ __asm__(".pushsection .rodata\n"
 	".hidden bios_reset, bios_e820, bios_e820_end, bios_e801, bios_ext_kib\n"
 	".code16\n"
 	"bios_stub:\n"
-	/* Data that is filled in: memory map, E801 (KiB from 1 to 16 MiB, 64 KiB blocks above), 88h. */
+	/* Data that is filled in: memory map, E801 (KiB from 1 to 16 MiB, 64 KiB blocks above),
+	 * 88h. */
 	"bios_e820:     .fill 20 * 8, 1, 0\n"
 	"bios_e820_end: .word 0\n" /* bytes in use */
 	"bios_e801:     .word 0, 0\n"
@@ -192,9 +196,11 @@ __asm__(".pushsection .rodata\n"
 	".code64\n"
 	".popsection\n");
 
-extern const u8 bios_stub[], bios_stub_end[], bios_int10[], bios_int11[], bios_int12[], bios_int13[],
-	bios_int15[], bios_int16[], bios_int1a[], bios_int_none[], bios_irq[], bios_irq_slave[],
-	bios_reset[], bios_e820[], bios_e820_end[], bios_e801[], bios_ext_kib[];
+/* clang-format on */
+
+extern const u8 bios_stub[], bios_stub_end[], bios_int10[], bios_int11[], bios_int12[],
+	bios_int13[], bios_int15[], bios_int16[], bios_int1a[], bios_int_none[], bios_irq[],
+	bios_irq_slave[], bios_reset[], bios_e820[], bios_e820_end[], bios_e801[], bios_ext_kib[];
 
 _Static_assert(E820_ROOM >= BOOT_RANGES, "memory map fits the stub");
 
@@ -227,8 +233,8 @@ static const struct {
 	const u8 *handler;
 } vectors[] = {
 	{ 0x08, 0x0f, bios_irq },   { 0x70, 0x77, bios_irq_slave }, { 0x10, 0x10, bios_int10 },
-	{ 0x11, 0x11, bios_int11 }, { 0x12, 0x12, bios_int12 },	    { 0x13, 0x13, bios_int13 },
-	{ 0x15, 0x15, bios_int15 }, { 0x16, 0x16, bios_int16 },	    { 0x1a, 0x1a, bios_int1a },
+	{ 0x11, 0x11, bios_int11 }, { 0x12, 0x12, bios_int12 },     { 0x13, 0x13, bios_int13 },
+	{ 0x15, 0x15, bios_int15 }, { 0x16, 0x16, bios_int16 },     { 0x1a, 0x1a, bios_int1a },
 	{ 0x18, 0x19, bios_reset },
 };
 

@@ -12,15 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define IRQ_PIT 0
-#define IRQ_KEYBOARD 1
-#define IRQ_COM1 4
-#define IRQ_RTC 8
-#define IRQ_SCI 9
-#define IRQ_MOUSE 12
-#define PIT_GSI 2 /* as on every PC: pin 0 of the I/O APIC is the 8259's */
-#define IOAPIC_ID VM_MAX_VCPUS
-#define LAPIC_TIMER_HZ 1000000000ull
+#define IRQ_PIT         0
+#define IRQ_KEYBOARD    1
+#define IRQ_COM1        4
+#define IRQ_RTC         8
+#define IRQ_SCI         9
+#define IRQ_MOUSE       12
+#define PIT_GSI         2 /* as on every PC: pin 0 of the I/O APIC is the 8259's */
+#define IOAPIC_ID 0 /* its four bits are a space of their own beside the local APICs of xAPIC systems */
+#define LAPIC_TIMER_HZ  1000000000ull
 #define FIRST_DISK_SLOT 8
 
 /* --- Wires ----------------------------------------------------------------------------------- */
@@ -37,7 +37,7 @@ static void isa_set(void *opaque, unsigned line, bool level)
 
 static struct irq isa_irq(struct machine *m, unsigned line)
 {
-	return (struct irq){isa_set, m, line};
+	return (struct irq){ isa_set, m, line };
 }
 
 static void on_msi(void *opaque, u64 addr, u32 data)
@@ -58,12 +58,8 @@ static void on_lapic_signal(void *opaque, enum lapic_signal what, unsigned arg)
 		else
 			vcpu_unattend(v, ATT_IRQ);
 		break;
-	case LAPIC_NMI:
-		vcpu_attend(v, ATT_NMI);
-		break;
-	case LAPIC_INIT:
-		vcpu_attend(v, ATT_INIT);
-		break;
+	case LAPIC_NMI: vcpu_attend(v, ATT_NMI); break;
+	case LAPIC_INIT: vcpu_attend(v, ATT_INIT); break;
 	case LAPIC_SIPI:
 		v->sipi_vector = (u8)arg;
 		vcpu_attend(v, ATT_SIPI);
@@ -79,7 +75,8 @@ static u64 on_tsc_due(void *opaque, u64 tsc)
 
 	if (tsc <= now)
 		return 0;
-	unsigned __int128 ns = (unsigned __int128)(tsc - now) * 1000000000 / v->vm->tsc_hz + 1 + clock_now(v->vm->clock);
+	unsigned __int128 ns = (unsigned __int128)(tsc - now) * 1000000000 / v->vm->tsc_hz + 1 +
+			       clock_now(v->vm->clock);
 
 	return ns >= CLOCK_NEVER ? CLOCK_NEVER : (u64)ns;
 }
@@ -110,10 +107,7 @@ static void on_keyboard_reset(void *opaque)
 	guest_wants_reset(opaque, "the keyboard controller");
 }
 
-static void on_port92_reset(void *opaque)
-{
-	guest_wants_reset(opaque, "port 92h");
-}
+static void on_port92_reset(void *opaque) { guest_wants_reset(opaque, "port 92h"); }
 
 static void on_piix4_reset(void *opaque, bool hard)
 {
@@ -186,7 +180,8 @@ static void on_console_ready(void *opaque)
 
 /* --- Parts ----------------------------------------------------------------------------------- */
 
-static int part(struct machine *m, struct device *dev, const struct device_type *type, const char *name)
+static int part(struct machine *m, struct device *dev, const struct device_type *type,
+		const char *name)
 {
 	int err;
 
@@ -238,7 +233,7 @@ static int init_interrupts(struct machine *m)
 	m->ioapic.id = IOAPIC_ID;
 	m->ioapic.deliver = lapic_deliver;
 	m->ioapic.opaque = &m->lapics;
-	m->i8259.out = (struct irq){lapic_lint_all, &m->lapics, 0};
+	m->i8259.out = (struct irq){ lapic_lint_all, &m->lapics, 0 };
 	if (!err)
 		err = part(m, &m->ioapic.dev, &ioapic_type, "ioapic");
 	if (!err)
@@ -251,8 +246,8 @@ static int init_bridges(struct machine *m)
 	int err;
 
 	for (unsigned n = 0; n < PCI_PIRQS; n++) {
-		m->i440bx.bus.pirq[n] = (struct irq){piix4_pirq_set, &m->piix4, n};
-		m->piix4.apic[n] = (struct irq){ioapic_set_line, &m->ioapic, ACPI_PIRQ_GSI + n};
+		m->i440bx.bus.pirq[n] = (struct irq){ piix4_pirq_set, &m->piix4, n };
+		m->piix4.apic[n] = (struct irq){ ioapic_set_line, &m->ioapic, ACPI_PIRQ_GSI + n };
 	}
 	for (unsigned n = 0; n < ARRAY_LEN(m->piix4.isa); n++)
 		m->piix4.isa[n] = isa_irq(m, n);
@@ -264,7 +259,7 @@ static int init_bridges(struct machine *m)
 	m->piix4.reset = on_piix4_reset;
 	m->piix4.reset_opaque = m;
 	m->acpi_pm.func.bus = &m->i440bx.bus;
-	m->acpi_pm.sci = (struct irq){piix4_sci_set, &m->piix4, 0};
+	m->acpi_pm.sci = (struct irq){ piix4_sci_set, &m->piix4, 0 };
 	m->acpi_pm.power_off = on_power_off;
 	m->acpi_pm.power_off_opaque = m;
 	err = part(m, &m->i440bx.dev, &i440bx_type, "pci");
@@ -293,7 +288,7 @@ static int init_isa(struct machine *m)
 	m->port92.opaque = m;
 	m->com1.base = 0x3f8;
 	m->com1.irq = isa_irq(m, IRQ_COM1);
-	m->com1.backend = (struct chardev){on_console_write, on_console_ready, m};
+	m->com1.backend = (struct chardev){ on_console_write, on_console_ready, m };
 	m->debug_exit.base = (u16)m->cfg.debug_exit;
 	m->debug_exit.exit = on_debug_exit;
 	m->debug_exit.opaque = m;
@@ -316,7 +311,7 @@ static int open_disk(struct machine *m, unsigned n, char *err, size_t errlen)
 {
 	char path[4096];
 	size_t len = strlen(m->cfg.disks.item[n]);
-	struct block_options o = {.path = path, .threaded = m->clock.kind == CLOCK_KIND_REAL};
+	struct block_options o = { .path = path, .threaded = m->clock.kind == CLOCK_KIND_REAL };
 
 	if (len >= sizeof(path)) {
 		snprintf(err, errlen, "--disk: the path is too long");
@@ -330,7 +325,8 @@ static int open_disk(struct machine *m, unsigned n, char *err, size_t errlen)
 	int code = block_open(&m->block[n], &o, err, errlen);
 
 	if (!code && block_fd(m->block[n]) >= 0)
-		code = loop_add(&m->loop, block_fd(m->block[n]), POLLIN, on_block_ready, m->block[n]);
+		code = loop_add(&m->loop, block_fd(m->block[n]), POLLIN, on_block_ready,
+				m->block[n]);
 	return code;
 }
 

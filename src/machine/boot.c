@@ -1,5 +1,5 @@
-/* Direct kernel boot: finds the format, and what the loaders share. Kernel and ramdisk are hostile input: every
- * number in them is checked, each failure is one line. */
+/* Direct kernel boot: finds the format, and what the loaders share. Kernel and ramdisk are
+ * hostile input: every number in them is checked, each failure is one line. */
 #include "machine/boot_internal.h"
 
 #include "base/trace.h"
@@ -31,9 +31,12 @@ static unsigned long long mib(u64 size) { return size / MIB + (size % MIB != 0);
 int boot_no_room(struct boot *b, u64 end)
 {
 	if (end > MEM_LOW_MAX)
-		return boot_fail(b, "kernel '%s' wants memory up to %#llx, which no machine has in one piece",
-				 b->kernel.path, (unsigned long long)end);
-	return boot_fail(b, "kernel '%s' does not fit in %llu MiB of memory: it needs at least %lluM",
+		return boot_fail(
+			b,
+			"kernel '%s' wants memory up to %#llx, which no machine has in one piece",
+			b->kernel.path, (unsigned long long)end);
+	return boot_fail(b,
+			 "kernel '%s' does not fit in %llu MiB of memory: it needs at least %lluM",
 			 b->kernel.path, mib(b->mem->size), mib(end));
 }
 
@@ -121,9 +124,10 @@ int boot_load_initrd(struct boot *b, u64 floor, u64 ceiling, gpa_t *at, u64 *siz
 		u64 end = align_up(floor, MEM_PAGE) + align_up(f->size, MEM_PAGE);
 
 		if (end > most)
-			return boot_fail(b, "initrd '%s' has %llu MiB; this kernel takes at most %llu",
-					 f->path, mib(f->size),
-					 most > floor ? (most - floor) / (unsigned long long)MIB : 0);
+			return boot_fail(
+				b, "initrd '%s' has %llu MiB; this kernel takes at most %llu",
+				f->path, mib(f->size),
+				most > floor ? (most - floor) / (unsigned long long)MIB : 0);
 		return boot_fail(b,
 				 "initrd '%s' (%llu MiB) does not fit in memory beside the kernel: "
 				 "they need at least %lluM",
@@ -140,8 +144,9 @@ int boot_write_cmdline(struct boot *b, u64 max)
 
 	max = MIN(max, BOOT_CMDLINE_MAX);
 	if (length > max)
-		return boot_fail(b, "the kernel command line has %llu characters; this kernel takes %llu",
-				 (unsigned long long)length, (unsigned long long)max);
+		return boot_fail(
+			b, "the kernel command line has %llu characters; this kernel takes %llu",
+			(unsigned long long)length, (unsigned long long)max);
 	boot_write(b, BOOT_CMDLINE, b->append, length + 1);
 	return 0;
 }
@@ -193,7 +198,8 @@ void boot_enter_flat(struct boot *b, unsigned bits, u64 rip)
 	const u64 gdt[] = { 0, 0, flat_code[bits == 64], 0x00cf93000000ffff };
 	const struct x86_seg code = {
 		.sel = SEL_CODE,
-		.ar = (u32)((bits == 64 ? AR_L : AR_DB) | AR_G | AR_P | AR_S | AR_CODE | AR_WR | AR_A),
+		.ar = (u32)((bits == 64 ? AR_L : AR_DB) | AR_G | AR_P | AR_S | AR_CODE | AR_WR |
+			    AR_A),
 		.limit = 0xffffffff,
 	};
 	const struct x86_seg data = {
@@ -230,7 +236,7 @@ void boot_set_mtrrs(struct x86_cpu *cpu, unsigned phys_bits)
 
 	for (unsigned i = 0; i < ARRAY_LEN(cpu->mtrr_fix); i++)
 		cpu->mtrr_fix[i] = wb;
-	cpu->mtrr_fix[2] = 0; /* IA32_MTRR_FIX16K_A0000 */
+	cpu->mtrr_fix[2] = 0;            /* IA32_MTRR_FIX16K_A0000 */
 	cpu->mtrr_phys[0] = MEM_LOW_MAX; /* base, type UC */
 	cpu->mtrr_phys[1] = (bits_mask(phys_bits) & ~(4 * GIB - MEM_LOW_MAX - 1)) | BIT(11);
 	cpu->mtrr_def_type = BIT(11) | BIT(10) | 6; /* E, FE, write-back */
@@ -255,7 +261,9 @@ static const struct {
 	const char *what;
 } strangers[] = {
 	{ "\x1f\x8b", 2, "a gzip file: unpack it first" },
-	{ "\xfd" "7zXZ", 5, "an xz file: unpack it first" },
+	{ "\xfd"
+	  "7zXZ",
+	  5, "an xz file: unpack it first" },
 	{ "\x28\xb5\x2f\xfd", 4, "a zstd file: unpack it first" },
 	{ "BZh", 3, "a bzip2 file: unpack it first" },
 	{ "070701", 6, "a cpio archive: perhaps the initrd" },
@@ -275,13 +283,13 @@ static int load_kernel(struct boot *b)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(strangers); i++) {
 		if (!memcmp(b->head, strangers[i].magic, strangers[i].size))
-			return boot_fail(b, "kernel '%s' is %s", b->kernel.path,
-					 strangers[i].what);
+			return boot_fail(b, "kernel '%s' is %s", b->kernel.path, strangers[i].what);
 	}
-	return boot_fail(b,
-			 "kernel '%s' is not a kernel that can be started: neither a Linux bzImage, nor "
-			 "multiboot, nor ELF",
-			 b->kernel.path);
+	return boot_fail(
+		b,
+		"kernel '%s' is not a kernel that can be started: neither a Linux bzImage, nor "
+		"multiboot, nor ELF",
+		b->kernel.path);
 }
 
 /* The words of the BIOS data area that systems look at: EBDA segment, KiB of low memory. */

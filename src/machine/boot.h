@@ -26,16 +26,17 @@ struct boot_request {
 	const char *format;
 };
 
-/* Loads the kernel and, if given, the initial ramdisk, writes what the boot protocol wants into guest RAM, and sets
- * the processor to the entry point. The caller tells the engine that the mode has changed. On failure a
- * negative errno and one line in err; guest RAM and processor are then undefined. */
+/* Loads the kernel and, if given, the initial ramdisk, writes what the boot protocol wants into
+ * guest RAM, and sets the processor to the entry point. The caller tells the engine that the
+ * mode has changed. On failure a negative errno and one line in err; guest RAM and processor are
+ * then undefined. */
 int boot_load(struct boot_request *rq, char *err, size_t errlen) must_check;
 
 /* Number for "auto", "16", "32", "64", or -1. */
 int boot_entry_parse(const char *text);
 
-/* What firmware does to each processor before a system starts: memory types by MTRR. Caller: for all
- * processors, after reset, if the model has MTRRs. phys_bits: width of physical addresses. */
+/* What firmware does to each processor before a system starts: memory types by MTRR. Caller: for
+ * all processors, after reset, if the model has MTRRs. phys_bits: width of physical addresses. */
 void boot_set_mtrrs(struct x86_cpu *cpu, unsigned phys_bits);
 
 #endif

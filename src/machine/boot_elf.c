@@ -13,7 +13,8 @@ int boot_check_range(struct boot *b, u64 base, u64 size)
 	if (base + size >= base && base >= BOOT_HIGH && mem_host(b->mem, base, size))
 		return 0;
 	if (base < BOOT_HIGH)
-		return boot_fail(b, "kernel '%s' wants to be loaded at %#llx; the first MiB is taken",
+		return boot_fail(b,
+				 "kernel '%s' wants to be loaded at %#llx; the first MiB is taken",
 				 b->kernel.path, (unsigned long long)base);
 	return boot_no_room(b, base + size < base ? UINT64_MAX : base + size);
 }
@@ -68,10 +69,10 @@ static int parse_header(struct boot *b, struct boot_elf *elf, struct table *t)
 		*t = (struct table){ h32.e_phoff, h32.e_phnum, h32.e_phentsize };
 		elf->entry = h32.e_entry;
 	}
-	if (t->entry_size != (elf->is64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)) || t->count == 0 ||
-	    t->count > BOOT_ELF_SEGMENTS)
-		return boot_fail(b, "kernel '%s': ELF program headers: %u of %u bytes", b->kernel.path,
-				 t->count, t->entry_size);
+	if (t->entry_size != (elf->is64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)) ||
+	    t->count == 0 || t->count > BOOT_ELF_SEGMENTS)
+		return boot_fail(b, "kernel '%s': ELF program headers: %u of %u bytes",
+				 b->kernel.path, t->count, t->entry_size);
 	return 0;
 }
 
@@ -90,7 +91,8 @@ static int check_segment(struct boot *b, const struct boot_elf *elf, unsigned n)
 		return boot_fail(b, "kernel '%s' is truncated: ELF segment %u is not in the file",
 				 b->kernel.path, n);
 	if (s->file_size > s->mem_size)
-		return boot_fail(b, "kernel '%s': ELF segment %u is larger in the file than in memory",
+		return boot_fail(b,
+				 "kernel '%s': ELF segment %u is larger in the file than in memory",
 				 b->kernel.path, n);
 	r = boot_check_range(b, s->paddr, s->mem_size);
 	for (unsigned i = 0; i < n && !r; i++) {
@@ -125,7 +127,8 @@ int boot_elf_parse(struct boot *b, struct boot_elf *elf)
 	if (r)
 		return r;
 	if (t.offset > b->kernel.size || t.count * t.entry_size > b->kernel.size - t.offset)
-		return boot_fail(b, "kernel '%s' is truncated: no ELF program headers", b->kernel.path);
+		return boot_fail(b, "kernel '%s' is truncated: no ELF program headers",
+				 b->kernel.path);
 	r = boot_read(b, &b->kernel, t.offset, table, (u64)t.count * t.entry_size);
 	elf->count = t.count;
 	for (unsigned i = 0; i < t.count && !r; i++) {

@@ -1,5 +1,5 @@
-/* Linux on x86: the boot protocol of Documentation/x86/boot.rst, 32-bit and 64-bit entry; the 16-bit
- * entry runs the kernel's own setup code on the BIOS stub. */
+/* Linux on x86: the boot protocol of Documentation/x86/boot.rst, 32-bit and 64-bit entry; the
+ * 16-bit entry runs the kernel's own setup code on the BIOS stub. */
 #include "machine/boot_internal.h"
 
 #include "base/trace.h"
@@ -59,7 +59,7 @@
 struct linux_image {
 	unsigned version; /* 0x20a is 2.10 */
 	u64 setup_size, payload_size;
-	u64 end; /* of the memory that the kernel uses before it reads the memory map */
+	u64 end;        /* of the memory that the kernel uses before it reads the memory map */
 	u32 initrd_max; /* highest address of the ramdisk's last byte */
 	u64 cmdline_max;
 	bool can_64;
@@ -84,7 +84,8 @@ static int find_end(struct boot *b, struct linux_image *k)
 	if (k->version >= 0x20a) {
 		align = field(b, HDR_KERNEL_ALIGN, 4);
 		if (align == 0 || (align & (align - 1)))
-			return boot_fail(b, "kernel '%s': kernel_alignment %#llx is no power of two",
+			return boot_fail(b,
+					 "kernel '%s': kernel_alignment %#llx is no power of two",
 					 b->kernel.path, (unsigned long long)align);
 		if (field(b, HDR_RELOCATABLE, 1))
 			start = align_up(start, align);
@@ -104,8 +105,9 @@ static int parse(struct boot *b, struct linux_image *k)
 	k->version = (unsigned)field(b, HDR_VERSION, 2);
 	k->setup_size = ((sects ? sects : 4) + 1) * 512;
 	if (k->version < 0x202)
-		return boot_fail(b, "kernel '%s' has boot protocol %u.%02u; 2.02 is the oldest that works",
-				 b->kernel.path, k->version >> 8, k->version & 0xff);
+		return boot_fail(
+			b, "kernel '%s' has boot protocol %u.%02u; 2.02 is the oldest that works",
+			b->kernel.path, k->version >> 8, k->version & 0xff);
 	if (!(field(b, HDR_LOADFLAGS, 1) & LOADFLAGS_LOADED_HIGH))
 		return boot_fail(b, "kernel '%s' is a zImage; only bzImages can be started",
 				 b->kernel.path);
@@ -190,8 +192,10 @@ static int enter_16(struct boot *b, const struct linux_image *k, gpa_t initrd, u
 	int r;
 
 	if (k->setup_size > REAL_MODE_STACK - 4096)
-		return boot_fail(b, "kernel '%s': %llu bytes of setup code are too many for the 16-bit entry",
-				 b->kernel.path, (unsigned long long)k->setup_size);
+		return boot_fail(
+			b,
+			"kernel '%s': %llu bytes of setup code are too many for the 16-bit entry",
+			b->kernel.path, (unsigned long long)k->setup_size);
 	r = boot_copy(b, &b->kernel, 0, BOOT_REAL_MODE, k->setup_size);
 	if (r)
 		return r;

@@ -1,4 +1,5 @@
-/* Multiboot 1 (Multiboot Specification 0.6.96): ELF kernels, and flat ones by the address fields of the header. */
+/* Multiboot 1 (Multiboot Specification 0.6.96): ELF kernels, and flat ones by the address fields
+ * of the header. */
 #include "machine/boot_internal.h"
 
 #include "base/trace.h"
@@ -9,8 +10,8 @@
 #define LOADER_MAGIC   0x2badb002u
 #define HEADER_SIZE    48u
 #define FLAG_ADDRESSES BIT(16)
-/* Requirements that can be met: modules on page boundaries, memory information. Of the others up to bit 15
- * an unknown one is a reason to refuse (3.1.2); the video mode is a wish. */
+/* Requirements that can be met: modules on page boundaries, memory information. Of the others up
+ * to bit 15 an unknown one is a reason to refuse (3.1.2); the video mode is a wish. */
 #define FLAGS_KNOWN (BIT(0) | BIT(1) | BIT(2))
 #define FLAGS_MUST  0xffffu
 
@@ -41,7 +42,8 @@ struct header {
 	u32 offset; /* in the file */
 };
 
-/* The header lies within the first 8 KiB on a 4-byte boundary; magic, flags and checksum add up to 0. */
+/* The header lies within the first 8 KiB on a 4-byte boundary; magic, flags and checksum add up
+ * to 0. */
 static bool find_header(const struct boot *b, struct header *h)
 {
 	for (u32 at = 0; at + HEADER_SIZE <= BOOT_HEAD; at += 4) {
@@ -72,8 +74,10 @@ static int load_flat(struct boot *b, const struct header *h, u64 *end, u64 *entr
 	if (h->header_addr < h->load_addr || skip > h->offset ||
 	    (h->load_end_addr && h->load_end_addr < h->load_addr) ||
 	    (h->bss_end_addr && h->bss_end_addr < MAX(h->load_end_addr, h->load_addr)))
-		return boot_fail(b, "kernel '%s': the addresses in its multiboot header contradict each other",
-				 b->kernel.path);
+		return boot_fail(
+			b,
+			"kernel '%s': the addresses in its multiboot header contradict each other",
+			b->kernel.path);
 	size = b->kernel.size - (h->offset - skip);
 	if (h->load_end_addr) {
 		if (h->load_end_addr - h->load_addr > size)
@@ -100,13 +104,15 @@ static int load_elf(struct boot *b, u64 *end, u64 *entry)
 	int r;
 
 	if (!boot_is_elf(b))
-		return boot_fail(b, "kernel '%s' has a multiboot header, but is neither ELF nor says where to "
-				    "load it",
-				 b->kernel.path);
+		return boot_fail(
+			b,
+			"kernel '%s' has a multiboot header, but is neither ELF nor says where to "
+			"load it",
+			b->kernel.path);
 	r = boot_elf_parse(b, &elf);
 	if (!r && elf.entry > UINT32_MAX)
-		r = boot_fail(b, "kernel '%s': multiboot entry %#llx is beyond 4 GiB", b->kernel.path,
-			      (unsigned long long)elf.entry);
+		r = boot_fail(b, "kernel '%s': multiboot entry %#llx is beyond 4 GiB",
+			      b->kernel.path, (unsigned long long)elf.entry);
 	if (!r)
 		r = boot_elf_load(b, &elf);
 	*end = elf.end;
@@ -185,10 +191,12 @@ int boot_multiboot_load(struct boot *b)
 
 	find_header(b, &h);
 	if (b->rq->entry == BOOT_ENTRY_16 || b->rq->entry == BOOT_ENTRY_64)
-		return boot_fail(b, "kernel '%s' is a multiboot kernel: these have the 32-bit entry only",
-				 b->kernel.path);
+		return boot_fail(
+			b, "kernel '%s' is a multiboot kernel: these have the 32-bit entry only",
+			b->kernel.path);
 	if (h.flags & FLAGS_MUST & ~FLAGS_KNOWN)
-		return boot_fail(b, "kernel '%s' requires multiboot features %#x, which are unknown",
+		return boot_fail(b,
+				 "kernel '%s' requires multiboot features %#x, which are unknown",
 				 b->kernel.path, (unsigned)(h.flags & FLAGS_MUST & ~FLAGS_KNOWN));
 	r = h.flags & FLAG_ADDRESSES ? load_flat(b, &h, &end, &entry) : load_elf(b, &end, &entry);
 	if (!r)

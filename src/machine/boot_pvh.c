@@ -1,5 +1,6 @@
-/* ELF kernels: by their PVH entry (Xen's docs/misc/pvh.pandoc and public/arch-x86/hvm/start_info.h), or, without a PVH note, as an
- * uncompressed Linux kernel, which takes a boot_params. */
+/* ELF kernels: by their PVH entry (Xen's docs/misc/pvh.pandoc and
+ * public/arch-x86/hvm/start_info.h), or, without a PVH note, as an uncompressed Linux kernel,
+ * which takes a boot_params. */
 #include "machine/boot_internal.h"
 
 #include "base/trace.h"
@@ -33,8 +34,8 @@ static bool find_in_notes(const u8 *notes, u64 size, u64 align, u32 *entry)
 
 		if (desc + desc_size > size)
 			return false;
-		if (type == NOTE_PHYS32_ENTRY && name_size == 4 && !memcmp(notes + name, "Xen", 4) &&
-		    desc_size >= 4) {
+		if (type == NOTE_PHYS32_ENTRY && name_size == 4 &&
+		    !memcmp(notes + name, "Xen", 4) && desc_size >= 4) {
 			*entry = (u32)le_load(notes + desc, 4);
 			return true;
 		}
@@ -56,8 +57,9 @@ static int find_entry(struct boot *b, const struct boot_elf *elf, u32 *entry)
 		if (s->type != PT_NOTE)
 			continue;
 		if (s->offset > b->kernel.size || size > b->kernel.size - s->offset)
-			return boot_fail(b, "kernel '%s' is truncated: its ELF notes are not in the file",
-					 b->kernel.path);
+			return boot_fail(
+				b, "kernel '%s' is truncated: its ELF notes are not in the file",
+				b->kernel.path);
 		r = boot_read(b, &b->kernel, s->offset, notes, size);
 		if (r)
 			return r;
@@ -108,9 +110,11 @@ static void enter_pvh(struct boot *b, u32 entry, gpa_t initrd, u64 initrd_size)
 static int enter_linux(struct boot *b, const struct boot_elf *elf, gpa_t initrd, u64 initrd_size)
 {
 	if (elf->is64 && !b->rq->long_mode)
-		return boot_fail(b, "kernel '%s' is a 64-bit ELF without PVH entry: it needs a CPU model with "
-				    "long mode",
-				 b->kernel.path);
+		return boot_fail(
+			b,
+			"kernel '%s' is a 64-bit ELF without PVH entry: it needs a CPU model with "
+			"long mode",
+			b->kernel.path);
 	b->rq->format = "Linux ELF";
 	boot_linux_params(b, initrd, initrd_size);
 	boot_enter_flat(b, elf->is64 ? 64 : 32, elf->entry);

@@ -1,4 +1,5 @@
-/* Kernel loading with small synthetic images: what the guest finds, and one clear line for each bad file. */
+/* Kernel loading with small synthetic images: what the guest finds, and one clear line for each
+ * bad file. */
 #include "base/bits.h"
 #include "base/test.h"
 #include "machine/boot.h"
@@ -9,12 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RAM       (48 * MIB)
-#define PAYLOAD   5000u
-#define SETUP     (5u * 512)
-#define BZ_SIZE   (SETUP + PAYLOAD)
-#define INFO      0x2000 /* where the boot information is */
-#define CMDLINE   "console=ttyS0 quiet"
+#define RAM     (48 * MIB)
+#define PAYLOAD 5000u
+#define SETUP   (5u * 512)
+#define BZ_SIZE (SETUP + PAYLOAD)
+#define INFO    0x2000 /* where the boot information is */
+#define CMDLINE "console=ttyS0 quiet"
 
 static char dir[] = "/tmp/pogo-boot-XXXXXX";
 static char kernel[64], initrd[64];
@@ -359,7 +360,7 @@ static void make_flat(u32 flags)
 	memset(image, 0, sizeof(image));
 	put(64, 0x1badb002, 4);
 	put(68, flags, 4);
-	put(72, (u32)-(0x1badb002 + flags), 4);
+	put(72, (u32) - (0x1badb002 + flags), 4);
 	put(76, MB_LOAD + 32, 4); /* header_addr: loading starts 32 bytes into the file */
 	put(80, MB_LOAD, 4);
 	put(84, MB_LOAD + 1000, 4);
@@ -445,8 +446,8 @@ static void multiboot_bad(void **state)
 
 #define PH(n) (is64 ? 64 + 56 * (n) : 52 + 32 * (n))
 
-static void put_segment(bool is64, unsigned n, u32 type, u64 offset, u64 vaddr, u64 paddr, u64 filesz,
-			u64 memsz)
+static void put_segment(bool is64, unsigned n, u32 type, u64 offset, u64 vaddr, u64 paddr,
+			u64 filesz, u64 memsz)
 {
 	unsigned at = PH(n);
 
@@ -692,10 +693,22 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(linux_64),	    TEST(linux_memory_map),    TEST(linux_32),	    TEST(linux_entry_choice),
-		TEST(linux_16),	    TEST(linux_bad),	       TEST(linux_initrd_limits), TEST(linux_command_line),
-		TEST(multiboot_flat), TEST(multiboot_bad),     TEST(multiboot_elf), TEST(pvh),
-		TEST(elf_linux),    TEST(elf_bad),	       TEST(strangers),	    TEST(hostile_headers),
+		TEST(linux_64),
+		TEST(linux_memory_map),
+		TEST(linux_32),
+		TEST(linux_entry_choice),
+		TEST(linux_16),
+		TEST(linux_bad),
+		TEST(linux_initrd_limits),
+		TEST(linux_command_line),
+		TEST(multiboot_flat),
+		TEST(multiboot_bad),
+		TEST(multiboot_elf),
+		TEST(pvh),
+		TEST(elf_linux),
+		TEST(elf_bad),
+		TEST(strangers),
+		TEST(hostile_headers),
 		TEST(mtrrs),
 	};
 	int failed;

@@ -3,19 +3,18 @@
 #include "machine/internal.h"
 #include "x86/debugger.h"
 
-static struct lapic *lapic_of(struct vcpu *v)
-{
-	return machine_of(v)->lapic[v->index];
-}
+static struct lapic *lapic_of(struct vcpu *v) { return machine_of(v)->lapic[v->index]; }
 
 static void exit_msr(struct vcpu *v, struct exit *e)
 {
 	bool write = e->kind == EXIT_MSR_WRITE;
 
 	e->fault = !lapic_has_msr((u32)e->addr) ||
-		   !(write ? lapic_msr_write(lapic_of(v), (u32)e->addr, e->value) : lapic_msr_read(lapic_of(v), (u32)e->addr, &e->value));
+		   !(write ? lapic_msr_write(lapic_of(v), (u32)e->addr, e->value)
+			   : lapic_msr_read(lapic_of(v), (u32)e->addr, &e->value));
 	if (e->fault)
-		trace(MSR, "cpu%u: %s of unknown MSR %llx", v->index, write ? "write" : "read", (unsigned long long)e->addr);
+		trace(MSR, "cpu%u: %s of unknown MSR %llx", v->index, write ? "write" : "read",
+		      (unsigned long long)e->addr);
 }
 
 void machine_exit(struct vcpu *v, struct exit *e)
@@ -25,30 +24,15 @@ void machine_exit(struct vcpu *v, struct exit *e)
 	v->exits[e->kind]++;
 	m->current = v;
 	switch (e->kind) {
-	case EXIT_PORT_IN:
-		e->value = bus_read(&m->ports, e->addr, e->size);
-		break;
-	case EXIT_PORT_OUT:
-		bus_write(&m->ports, e->addr, e->value, e->size);
-		break;
-	case EXIT_MMIO_READ:
-		e->value = bus_read(&m->mmio, e->addr, e->size);
-		break;
-	case EXIT_MMIO_WRITE:
-		bus_write(&m->mmio, e->addr, e->value, e->size);
-		break;
+	case EXIT_PORT_IN: e->value = bus_read(&m->ports, e->addr, e->size); break;
+	case EXIT_PORT_OUT: bus_write(&m->ports, e->addr, e->value, e->size); break;
+	case EXIT_MMIO_READ: e->value = bus_read(&m->mmio, e->addr, e->size); break;
+	case EXIT_MMIO_WRITE: bus_write(&m->mmio, e->addr, e->value, e->size); break;
 	case EXIT_MSR_READ:
-	case EXIT_MSR_WRITE:
-		exit_msr(v, e);
-		break;
-	case EXIT_TPR_READ:
-		e->value = lapic_cr8_read(lapic_of(v));
-		break;
-	case EXIT_TPR_WRITE:
-		lapic_cr8_write(lapic_of(v), e->value);
-		break;
-	case EXIT_KINDS:
-		break;
+	case EXIT_MSR_WRITE: exit_msr(v, e); break;
+	case EXIT_TPR_READ: e->value = lapic_cr8_read(lapic_of(v)); break;
+	case EXIT_TPR_WRITE: lapic_cr8_write(lapic_of(v), e->value); break;
+	case EXIT_KINDS: break;
 	}
 }
 
@@ -65,4 +49,9 @@ int machine_take_irq(struct vcpu *v)
 		vector = i8259_ack(&m->i8259);
 	trace(IRQ, "cpu%u: takes vector %02x", v->index, (unsigned)vector);
 	return vector;
+}
+
+void machine_tsc_changed(struct vcpu *v)
+{
+	lapic_tsc_changed(lapic_of(v));
 }

@@ -35,7 +35,8 @@ struct machine {
 	struct clock clock;
 	struct platform platform;
 	struct vm vm;
-	struct cpuid_model model; /* vm.model: what was asked for, less what the counted clock rules out */
+	struct cpuid_model
+		model; /* vm.model: what was asked for, less what the counted clock rules out */
 	struct loop loop;
 	int wake_fd, timeout_fd;
 
@@ -64,7 +65,8 @@ struct machine {
 	/* The run. */
 	struct vcpu *current; /* whose turn it is */
 	struct vcpu *crashed;
-	u32 halted_attention[VM_MAX_VCPUS]; /* attention bits that each CPU could do nothing with when it halted */
+	u32 halted_attention
+		[VM_MAX_VCPUS]; /* attention bits that each CPU could do nothing with when it halted */
 	enum machine_end end;
 	int exit_code;
 	bool paused, reset_wanted;
@@ -87,6 +89,7 @@ void board_kick(struct machine *m);
 /* exits.c: the one door. */
 void machine_exit(struct vcpu *v, struct exit *e);
 int machine_take_irq(struct vcpu *v);
+void machine_tsc_changed(struct vcpu *v);
 
 /* run.c */
 int machine_loop_init(struct machine *m) must_check;

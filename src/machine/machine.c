@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define TSC_HZ_REAL 2000000000ull
+#define TSC_HZ_REAL  2000000000ull
 #define TSC_HZ_INSNS 1000000000ull /* one tick an instruction */
 
 static u64 count_insns(void *opaque)
@@ -69,15 +69,15 @@ static int init_memory(struct machine *m, char *err, size_t errlen)
 	int code = mem_init(&m->mem, align_up(m->cfg.memory, MEM_PAGE));
 
 	if (code)
-		snprintf(err, errlen, "no %llu MiB of guest memory: %s; give a smaller --memory", (unsigned long long)(m->cfg.memory / MIB),
-			 strerror(-code));
+		snprintf(err, errlen, "no %llu MiB of guest memory: %s; give a smaller --memory",
+			 (unsigned long long)(m->cfg.memory / MIB), strerror(-code));
 	return code;
 }
 
 /* Random numbers of the host would make each counted run another one. */
 static void init_model(struct machine *m)
 {
-	static const u16 random[] = {CPUID_RDRAND, CPUID_RDSEED};
+	static const u16 random[] = { CPUID_RDRAND, CPUID_RDSEED };
 
 	m->model = *cpuid_model_find(m->cfg.cpu);
 	if (m->clock.kind == CLOCK_KIND_INSNS)
@@ -92,7 +92,8 @@ static void on_code_written(void *opaque, gpa_t gpa, u64 size)
 	vm->code_written(vm, gpa, size);
 }
 
-int machine_new(struct machine **out, const struct machine_config *cfg, const struct machine_console *console, char *err, size_t errlen)
+int machine_new(struct machine **out, const struct machine_config *cfg,
+		const struct machine_console *console, char *err, size_t errlen)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 	int code;
@@ -113,7 +114,7 @@ int machine_new(struct machine **out, const struct machine_config *cfg, const st
 	m->clock.wall_offset_s = m->clock.kind == CLOCK_KIND_REAL ? (i64)time(NULL) : 1000000000;
 	bus_init(&m->ports, "port", 0x10000, true);
 	bus_init(&m->mmio, "mmio", ~0ull, false);
-	m->platform = (struct platform){&m->mem, &m->ports, &m->mmio, &m->clock};
+	m->platform = (struct platform){ &m->mem, &m->ports, &m->mmio, &m->clock };
 	init_model(m);
 	m->vm = (struct vm){
 		.mem = &m->mem,
@@ -124,6 +125,7 @@ int machine_new(struct machine **out, const struct machine_config *cfg, const st
 		.a20_mask = ~0ull,
 	};
 	m->vm.icount = m->vm.engine->icount;
+	m->vm.tsc_changed = machine_tsc_changed;
 	code = init_memory(m, err, errlen);
 	if (!code)
 		code = machine_loop_init(m);
@@ -137,7 +139,8 @@ int machine_new(struct machine **out, const struct machine_config *cfg, const st
 		code = board_power_on(m, err, errlen);
 	if (code) {
 		if (!err[0])
-			snprintf(err, errlen, "the machine could not be built: %s", strerror(-code));
+			snprintf(err, errlen, "the machine could not be built: %s",
+				 strerror(-code));
 		machine_free(m);
 		return code;
 	}
@@ -168,27 +171,19 @@ void machine_free(struct machine *m)
 	free(m);
 }
 
-int machine_exit_code(const struct machine *m)
-{
-	return m->exit_code;
-}
+int machine_exit_code(const struct machine *m) { return m->exit_code; }
 
-struct loop *machine_loop(struct machine *m)
-{
-	return &m->loop;
-}
+struct loop *machine_loop(struct machine *m) { return &m->loop; }
 
-struct vm *machine_vm(struct machine *m)
-{
-	return &m->vm;
-}
+struct vm *machine_vm(struct machine *m) { return &m->vm; }
 
 size_t machine_input(struct machine *m, const u8 *buf, size_t n)
 {
 	return ns16550_receive(&m->com1, buf, n);
 }
 
-void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why), void *opaque)
+void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why),
+		      void *opaque)
 {
 	m->on_debug = fn;
 	m->debug_opaque = opaque;
@@ -198,12 +193,13 @@ void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v
 
 static void dump_config(const struct machine *m, FILE *f)
 {
-	fprintf(f, "engine %s\ncpu %s\ncpus %u\nmemory %llu MiB\nclock %s\n", m->cfg.engine, m->cfg.cpu, m->cfg.cpus,
-		(unsigned long long)(m->cfg.memory / MIB), m->cfg.clock);
-	fprintf(f, "kernel %s\ninitrd %s\nappend %s\nboot-entry %s\n", m->cfg.kernel, m->cfg.initrd ? m->cfg.initrd : "-", m->cfg.append,
-		m->cfg.boot_entry);
+	fprintf(f, "engine %s\ncpu %s\ncpus %u\nmemory %llu MiB\nclock %s\n", m->cfg.engine,
+		m->cfg.cpu, m->cfg.cpus, (unsigned long long)(m->cfg.memory / MIB), m->cfg.clock);
+	fprintf(f, "kernel %s\ninitrd %s\nappend %s\nboot-entry %s\n", m->cfg.kernel,
+		m->cfg.initrd ? m->cfg.initrd : "-", m->cfg.append, m->cfg.boot_entry);
 	for (unsigned n = 0; n < m->cfg.disks.count; n++)
-		fprintf(f, "disk%u %s %llu MiB%s\n", n, m->cfg.disks.item[n], (unsigned long long)(m->block[n]->size / MIB),
+		fprintf(f, "disk%u %s %llu MiB%s\n", n, m->cfg.disks.item[n],
+			(unsigned long long)(m->block[n]->size / MIB),
 			m->block[n]->readonly ? " read-only" : "");
 	for (unsigned n = 0; n < m->device_count; n++)
 		fprintf(f, "device %s: %s\n", m->devices[n]->name, m->devices[n]->type->help);
@@ -213,7 +209,8 @@ static void dump_state(struct machine *m, FILE *f)
 {
 	char prefix[16];
 
-	fprintf(f, "time_ns %llu\ninsns %llu\n", (unsigned long long)clock_now(&m->clock), (unsigned long long)count_insns(m));
+	fprintf(f, "time_ns %llu\ninsns %llu\n", (unsigned long long)clock_now(&m->clock),
+		(unsigned long long)count_insns(m));
 	for (unsigned n = 0; n < m->vm.nvcpus; n++) {
 		snprintf(prefix, sizeof(prefix), "cpu%u.", n);
 		state_show(&x86_cpu_state, &m->vm.vcpus[n]->cpu, prefix, f);
@@ -245,7 +242,8 @@ bool machine_dump(struct machine *m, const char *what, void *file)
 }
 
 static const char *const exception_names[32] = {
-	"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", NULL, "#TS", "#NP", "#SS", "#GP", "#PF", NULL, "#MF", "#AC", "#MC", "#XM",
+	"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", NULL,
+	"#TS", "#NP", "#SS", "#GP", "#PF", NULL,  "#MF", "#AC", "#MC", "#XM",
 };
 
 static const char *exception_name(u64 vector, char *buf, size_t size)
@@ -258,22 +256,29 @@ static const char *exception_name(u64 vector, char *buf, size_t size)
 
 void machine_stats(struct machine *m, void *file)
 {
-	static const char *const names[EXIT_KINDS] = {"port in", "port out", "mmio read", "mmio write", "msr read", "msr write", "tpr read", "tpr write"};
+	static const char *const names[EXIT_KINDS] = { "port in",    "port out", "mmio read",
+						       "mmio write", "msr read", "msr write",
+						       "tpr read",   "tpr write" };
 	char buf[16];
 
 	for (unsigned n = 0; n < m->vm.nvcpus; n++) {
 		const struct vcpu *v = m->vm.vcpus[n];
 
-		fprintf(file, "cpu%u: %llu instructions, %llu interrupts\n", n, (unsigned long long)vcpu_icount(v), (unsigned long long)v->interrupts);
+		fprintf(file, "cpu%u: %llu instructions, %llu interrupts\n", n,
+			(unsigned long long)vcpu_icount(v), (unsigned long long)v->interrupts);
 		for (unsigned k = 0; k < EXIT_KINDS; k++)
 			if (v->exits[k])
-				fprintf(file, "  exit %-11s %12llu\n", names[k], (unsigned long long)v->exits[k]);
+				fprintf(file, "  exit %-11s %12llu\n", names[k],
+					(unsigned long long)v->exits[k]);
 		for (unsigned k = 0; k < 256; k++)
 			if (v->exceptions[k])
-				fprintf(file, "  exception %-6s %12llu\n", exception_name(k, buf, sizeof(buf)), (unsigned long long)v->exceptions[k]);
+				fprintf(file, "  exception %-6s %12llu\n",
+					exception_name(k, buf, sizeof(buf)),
+					(unsigned long long)v->exceptions[k]);
 	}
 	m->vm.engine->stats(&m->vm, file);
-	fprintf(file, "unclaimed accesses: %llu port, %llu mmio\n", (unsigned long long)m->ports.unclaimed, (unsigned long long)m->mmio.unclaimed);
+	fprintf(file, "unclaimed accesses: %llu port, %llu mmio\n",
+		(unsigned long long)m->ports.unclaimed, (unsigned long long)m->mmio.unclaimed);
 }
 
 static const char *mode_name(const struct x86_cpu *cpu)
@@ -291,18 +296,23 @@ static const char *mode_name(const struct x86_cpu *cpu)
 
 static void report_registers(const struct x86_cpu *c, FILE *f)
 {
-	static const char *const gpr[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
-	static const char *const seg[] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
+	static const char *const gpr[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					   "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+	static const char *const seg[] = { "es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr" };
 
 	for (unsigned n = 0; n < 16; n++)
-		fprintf(f, "%s %016llx%s", gpr[n], (unsigned long long)c->gpr[n], n % 4 == 3 ? "\n" : "  ");
-	fprintf(f, "rip %016llx  rflags %llx  cr0 %llx  cr2 %llx  cr3 %llx  cr4 %llx  efer %llx\n", (unsigned long long)c->rip,
-		(unsigned long long)x86_rflags(c), (unsigned long long)c->cr0, (unsigned long long)c->cr2, (unsigned long long)c->cr3,
+		fprintf(f, "%s %016llx%s", gpr[n], (unsigned long long)c->gpr[n],
+			n % 4 == 3 ? "\n" : "  ");
+	fprintf(f, "rip %016llx  rflags %llx  cr0 %llx  cr2 %llx  cr3 %llx  cr4 %llx  efer %llx\n",
+		(unsigned long long)c->rip, (unsigned long long)x86_rflags(c),
+		(unsigned long long)c->cr0, (unsigned long long)c->cr2, (unsigned long long)c->cr3,
 		(unsigned long long)c->cr4, (unsigned long long)c->efer);
 	for (unsigned n = 0; n < SREG_COUNT; n++)
-		fprintf(f, "%s %04x base %llx limit %x ar %x%s", seg[n], c->seg[n].sel, (unsigned long long)c->seg[n].base, c->seg[n].limit,
-			c->seg[n].ar, n % 2 ? "\n" : "  ");
-	fprintf(f, "gdt %llx+%x  idt %llx+%x\n", (unsigned long long)c->gdtr.base, c->gdtr.limit, (unsigned long long)c->idtr.base, c->idtr.limit);
+		fprintf(f, "%s %04x base %llx limit %x ar %x%s", seg[n], c->seg[n].sel,
+			(unsigned long long)c->seg[n].base, c->seg[n].limit, c->seg[n].ar,
+			n % 2 ? "\n" : "  ");
+	fprintf(f, "gdt %llx+%x  idt %llx+%x\n", (unsigned long long)c->gdtr.base, c->gdtr.limit,
+		(unsigned long long)c->idtr.base, c->idtr.limit);
 }
 
 /* The instruction at rip, if it can be read. */
@@ -315,7 +325,8 @@ static void report_code(const struct vcpu *v, FILE *f)
 	char text[128];
 	gpa_t gpa;
 
-	while (have < sizeof(bytes) && x86_translate_debug(v, a + have, &gpa) && mem_read(v->vm->mem, gpa, bytes + have, 1))
+	while (have < sizeof(bytes) && x86_translate_debug(v, a + have, &gpa) &&
+	       mem_read(v->vm->mem, gpa, bytes + have, 1))
 		have++;
 	if (!have || x86_decode(&i, bytes, have, bits) == 0) {
 		fputs("at rip: no readable code\n", f);
@@ -332,15 +343,22 @@ void machine_report(struct machine *m, void *file)
 
 	for (unsigned n = 0; n < m->vm.nvcpus; n++) {
 		const struct vcpu *v = m->vm.vcpus[n];
-		u64 last = v->last_exc_count, first = last > ARRAY_LEN(v->last_exc) ? last - ARRAY_LEN(v->last_exc) : 0;
+		u64 last = v->last_exc_count,
+		    first = last > ARRAY_LEN(v->last_exc) ? last - ARRAY_LEN(v->last_exc) : 0;
 
-		fprintf(f, "cpu%u%s: %s%s, after %llu instructions\n", n, v == m->crashed ? " (crashed)" : "", mode_name(&v->cpu),
-			v->cpu.wait_sipi ? ", waiting to be started" : v->cpu.halted ? ", halted" : "", (unsigned long long)vcpu_icount(v));
+		fprintf(f, "cpu%u%s: %s%s, after %llu instructions\n", n,
+			v == m->crashed ? " (crashed)" : "", mode_name(&v->cpu),
+			v->cpu.wait_sipi ? ", waiting to be started"
+			: v->cpu.halted  ? ", halted"
+					 : "",
+			(unsigned long long)vcpu_icount(v));
 		report_registers(&v->cpu, f);
 		report_code(v, f);
 		for (u64 k = first; k < last; k++)
-			fprintf(f, "exception %s error %llx at %llx cr2 %llx\n", exception_name(v->last_exc[k % 8].vector, buf, sizeof(buf)),
-				(unsigned long long)v->last_exc[k % 8].error, (unsigned long long)v->last_exc[k % 8].rip,
+			fprintf(f, "exception %s error %llx at %llx cr2 %llx\n",
+				exception_name(v->last_exc[k % 8].vector, buf, sizeof(buf)),
+				(unsigned long long)v->last_exc[k % 8].error,
+				(unsigned long long)v->last_exc[k % 8].rip,
 				(unsigned long long)v->last_exc[k % 8].cr2);
 	}
 	trace_ring_dump();

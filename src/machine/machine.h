@@ -13,7 +13,7 @@ struct machine_config {
 	u32 cpus;
 	struct opt_list disks; /* FILE or FILE,ro */
 	const char *engine, *cpu, *clock, *boot_entry;
-	u32 timeout_s; /* 0: none */
+	u32 timeout_s;  /* 0: none */
 	u32 debug_exit; /* port, 0: none */
 	bool no_reboot;
 };
@@ -22,13 +22,13 @@ struct machine_config {
 enum machine_end {
 	END_NONE,
 	END_POWEROFF,
-	END_RESET, /* with no_reboot */
-	END_CRASH, /* triple fault */
+	END_RESET,      /* with no_reboot */
+	END_CRASH,      /* triple fault */
 	END_DEBUG_EXIT, /* the guest wrote the debug-exit port: code in machine_exit_code */
 	END_TIMEOUT,
-	END_QUIT, /* the user asked */
+	END_QUIT,        /* the user asked */
 	END_INTERRUPTED, /* SIGINT or SIGTERM */
-	END_ERROR, /* the machine could not go on; a message has been printed */
+	END_ERROR,       /* the machine could not go on; a message has been printed */
 };
 
 struct machine;
@@ -37,12 +37,13 @@ struct machine;
 struct machine_console {
 	void (*write)(void *opaque, const u8 *buf, size_t n);
 	void *opaque;
-	void (*ready)(void *opaque); /* the guest has taken input: machine_input may have room again */
+	void (*ready)(
+		void *opaque); /* the guest has taken input: machine_input may have room again */
 };
 
 /* Builds the machine and loads its kernel. On failure one clear line, with the fix, in err. */
-int machine_new(struct machine **m, const struct machine_config *cfg, const struct machine_console *console, char *err,
-		size_t errlen) must_check;
+int machine_new(struct machine **m, const struct machine_config *cfg,
+		const struct machine_console *console, char *err, size_t errlen) must_check;
 void machine_free(struct machine *m);
 /* Runs on the calling thread until the machine ends. */
 enum machine_end machine_run(struct machine *m);
@@ -53,14 +54,16 @@ void machine_interrupt(struct machine *m);
 /* Only from callbacks of the machine's own loop. */
 struct loop *machine_loop(struct machine *m);
 struct vm *machine_vm(struct machine *m);
-size_t machine_input(struct machine *m, const u8 *buf, size_t n); /* returns how many bytes the serial port took */
+size_t machine_input(struct machine *m, const u8 *buf,
+		     size_t n); /* returns how many bytes the serial port took */
 void machine_end(struct machine *m, enum machine_end end);
 void machine_reset(struct machine *m);
 void machine_pause(struct machine *m, bool paused);
 bool machine_paused(const struct machine *m);
 /* fn is called when a vCPU stops for the debugger (STOP_DEBUG) or in a triple fault (STOP_SHUTDOWN), with the machine paused. It returns
  * true if it has taken the stop; if not, a triple fault ends the machine, and anything else goes on. NULL: nobody asks. */
-void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why), void *opaque);
+void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why),
+		      void *opaque);
 
 /* Dumps. what: config, memmap, bus, cpuid, state; false if it is unknown. */
 bool machine_dump(struct machine *m, const char *what, void *file);

@@ -1,4 +1,5 @@
-/* PCI resources, assigned as firmware does (PCI Local Bus Specification 3.0, 6.2.5.1: sizing a BAR). */
+/* PCI resources, assigned as firmware does (PCI Local Bus Specification 3.0, 6.2.5.1: sizing a
+ * BAR). */
 #include "machine/pci_setup.h"
 
 #include "dev/acpi_pm.h"
@@ -18,8 +19,8 @@ struct window {
 	u64 next, end;
 };
 
-/* Sizes BAR n and places it at the next multiple of its size. Returns the command bit it needs, or 0
- * if the register is not there or its window (memory, ports) is full. */
+/* Sizes BAR n and places it at the next multiple of its size. Returns the command bit it needs,
+ * or 0 if the register is not there or its window (memory, ports) is full. */
 static u32 place_bar(struct pci_bus *bus, unsigned devfn, unsigned n, struct window windows[2])
 {
 	unsigned reg = PCI_BAR0 + 4 * n;
@@ -50,7 +51,8 @@ static void set_up(struct pci_bus *bus, unsigned devfn, struct window windows[2]
 		command |= place_bar(bus, devfn, n, windows);
 	pci_config_write(bus, devfn, PCI_COMMAND, command, 2);
 	if (pin >= 1 && pin <= 4)
-		pci_config_write(bus, devfn, PCI_INTR_LINE, routes[pci_pirq(devfn >> 3, pin - 1)], 1);
+		pci_config_write(bus, devfn, PCI_INTR_LINE, routes[pci_pirq(devfn >> 3, pin - 1)],
+				 1);
 }
 
 void pci_setup(struct pci_bus *bus, u64 mem_base, u64 mem_end)

@@ -8,8 +8,8 @@
 #include <poll.h>
 #include <time.h>
 
-#define SLICE_ONE 40000 /* instructions: about 0.1 ms, which bounds how late a timer fires */
-#define SLICE_SMP 8000 /* shorter, so that a CPU that spins on another one does not spin for long */
+#define SLICE_ONE     40000 /* instructions: about 0.1 ms, which bounds how late a timer fires */
+#define SLICE_SMP     8000 /* shorter, so that a CPU that spins on another one does not spin for long */
 #define POLL_EVERY_NS 1000000 /* host events are looked at this often while guest code runs */
 
 static u64 host_ns(void)
@@ -46,16 +46,14 @@ static bool debugger_takes(struct machine *m, struct vcpu *v, enum stop why)
 }
 
 /* A debugger keeps the CPU where it is. */
-static bool is_held(const struct vcpu *v)
-{
-	return unlikely(v->dbg) && v->dbg->held;
-}
+static bool is_held(const struct vcpu *v) { return unlikely(v->dbg) && v->dbg->held; }
 
 /* True if something has come up for a CPU since it halted: from a timer, or from a CPU whose turn was later. */
 static bool any_woken(const struct machine *m)
 {
 	for (unsigned n = 0; n < m->vm.nvcpus; n++)
-		if (!is_held(m->vm.vcpus[n]) && atomic_load(&m->vm.vcpus[n]->attention) & ~m->halted_attention[n])
+		if (!is_held(m->vm.vcpus[n]) &&
+		    atomic_load(&m->vm.vcpus[n]->attention) & ~m->halted_attention[n])
 			return true;
 	return false;
 }
@@ -72,9 +70,7 @@ static bool run_round(struct machine *m)
 			continue;
 		m->current = v;
 		switch (m->vm.engine->run(v, slice_insns(m))) {
-		case STOP_HALT:
-			m->halted_attention[n] = atomic_load(&v->attention);
-			break;
+		case STOP_HALT: m->halted_attention[n] = atomic_load(&v->attention); break;
 		case STOP_SHUTDOWN:
 			trace(RUN, "cpu%u: triple fault", n);
 			if (debugger_takes(m, v, STOP_SHUTDOWN))
@@ -87,9 +83,7 @@ static bool run_round(struct machine *m)
 			idle = false;
 			break;
 		case STOP_BUDGET:
-		case STOP_KICK:
-			idle = false;
-			break;
+		case STOP_KICK: idle = false; break;
 		}
 		clock_run(&m->clock);
 	}
@@ -163,7 +157,7 @@ int machine_loop_init(struct machine *m)
 enum machine_end machine_run(struct machine *m)
 {
 	u64 polled = 0;
-	struct itimerspec timeout = {.it_value = {.tv_sec = m->cfg.timeout_s}};
+	struct itimerspec timeout = { .it_value = { .tv_sec = m->cfg.timeout_s } };
 
 	m->started_ns = host_ns();
 	timerfd_settime(m->timeout_fd, 0, &timeout, NULL);
@@ -218,10 +212,7 @@ void machine_pause(struct machine *m, bool paused)
 	board_kick(m);
 }
 
-bool machine_paused(const struct machine *m)
-{
-	return m->paused;
-}
+bool machine_paused(const struct machine *m) { return m->paused; }
 
 void machine_interrupt(struct machine *m)
 {

@@ -1,4 +1,5 @@
-/* The CPU's state as a table, RESET and INIT (SDM 3A 9.1), and what follows from a change of mode. */
+/* The CPU's state as a table, RESET and INIT (SDM 3A 9.1), and what follows from a change of
+ * mode. */
 #include "x86/cpu.h"
 
 #include "base/trace.h"
@@ -9,15 +10,15 @@
 #include <stdatomic.h>
 
 /* One field of struct x86_cpu under the name that a reader expects. */
-#define ROW(title, member)                                                                         \
-	{                                                                                          \
-		.name = title, .offset = offsetof(struct x86_cpu, member),                         \
-		.size = sizeof(((struct x86_cpu *)0)->member), .count = 1,                         \
-		.is_bool = STATE_IS_BOOL(((struct x86_cpu *)0)->member)                            \
+#define ROW(title, member)                                                 \
+	{                                                                  \
+		.name = title, .offset = offsetof(struct x86_cpu, member), \
+		.size = sizeof(((struct x86_cpu *)0)->member), .count = 1, \
+		.is_bool = STATE_IS_BOOL(((struct x86_cpu *)0)->member)    \
 	}
-#define SEG_ROWS(title, n)                                                                         \
-	ROW(title ".sel", seg[n].sel), ROW(title ".ar", seg[n].ar), ROW(title ".limit", seg[n].limit), \
-		ROW(title ".base", seg[n].base)
+#define SEG_ROWS(title, n)                                          \
+	ROW(title ".sel", seg[n].sel), ROW(title ".ar", seg[n].ar), \
+		ROW(title ".limit", seg[n].limit), ROW(title ".base", seg[n].base)
 #define DTR_ROWS(title, member) ROW(title ".base", member.base), ROW(title ".limit", member.limit)
 
 static const struct state_field cpu_rows[] = {
@@ -84,22 +85,23 @@ static const struct state_field cpu_rows[] = {
 
 STATE_DESC(x86_cpu_state, struct x86_cpu, "cpu", cpu_rows);
 
-_Static_assert(sizeof(struct x86_dtr) == 16 && sizeof(struct x86_seg) == 24, "rows name each field");
+_Static_assert(sizeof(struct x86_dtr) == 16 && sizeof(struct x86_seg) == 24,
+	       "rows name each field");
 
 /* Offsets in the XSAVE area (SDM 1 13.4). */
-#define XSAVE_FTW 4
-#define XSAVE_MXCSR 24
+#define XSAVE_FTW       4
+#define XSAVE_MXCSR     24
 #define XSAVE_XSTATE_BV 512
 
 static void reset_segments(struct x86_cpu *cpu)
 {
 	for (unsigned n = 0; n < SREG_COUNT; n++)
-		cpu->seg[n] = (struct x86_seg){.limit = 0xffff, .ar = AR_P | AR_S | AR_WR | AR_A};
+		cpu->seg[n] = (struct x86_seg){ .limit = 0xffff, .ar = AR_P | AR_S | AR_WR | AR_A };
 	cpu->seg[CS].sel = 0xf000;
 	cpu->seg[CS].base = 0xffff0000;
 	cpu->seg[LDTR].ar = AR_P | 2; /* LDT */
-	cpu->seg[TR].ar = AR_P | 11; /* busy 32-bit TSS */
-	cpu->gdtr = cpu->idtr = (struct x86_dtr){.base = 0, .limit = 0xffff};
+	cpu->seg[TR].ar = AR_P | 11;  /* busy 32-bit TSS */
+	cpu->gdtr = cpu->idtr = (struct x86_dtr){ .base = 0, .limit = 0xffff };
 }
 
 static void reset_misc(struct vcpu *v)
@@ -110,7 +112,7 @@ static void reset_misc(struct vcpu *v)
 	cpu->misc_enable = BIT(0) | BIT(11) | BIT(12);
 	cpu->pat = 0x0007040600070406;
 	cpu->xcr0 = 1;
-	le_store(cpu->xsave, 0x40, 2); /* FCW */
+	le_store(cpu->xsave, 0x40, 2);             /* FCW */
 	le_store(cpu->xsave + XSAVE_FTW, 0xff, 1); /* all registers hold zero, none is empty */
 	le_store(cpu->xsave + XSAVE_MXCSR, 0x1f80, 4);
 	le_store(cpu->xsave + XSAVE_XSTATE_BV, 3, 8);
@@ -120,7 +122,7 @@ static void reset_misc(struct vcpu *v)
 static void reset_common(struct vcpu *v, u64 cr0)
 {
 	struct x86_cpu *cpu = &v->cpu;
-	u32 regs[4] = {1, 0, 0, 0};
+	u32 regs[4] = { 1, 0, 0, 0 };
 
 	memset(cpu->gpr, 0, sizeof(cpu->gpr));
 	x86_cpuid(v, regs);
@@ -173,11 +175,12 @@ void x86_mode_changed(struct vcpu *v)
 	else if (!(cpu->cr4 & CR4_SMAP) || (cpu->rflags & FL_AC))
 		mode = TLB_SUPER_AC;
 	v->tlb = v->tlbs[mode];
-	/* Breakpoints of every kind end in a trap right after the instruction. RF counts without them too: it is cleared after exactly
-	 * one instruction (SDM 3B 17.3.1.1). */
+	/* Breakpoints of every kind end in a trap right after the instruction. RF counts without
+	 * them too: it is cleared after exactly one instruction (SDM 3B 17.3.1.1). */
 	u32 att = atomic_load_explicit(&v->attention, memory_order_relaxed);
 
-	slow = (cpu->rflags & FL_TF) || (cpu->dr[7] & DR7_ENABLES) || v->dbg || ((cpu->rflags & FL_RF) && (att & ATT_RF));
+	slow = (cpu->rflags & FL_TF) || (cpu->dr[7] & DR7_ENABLES) || v->dbg ||
+	       ((cpu->rflags & FL_RF) && (att & ATT_RF));
 	if (slow != !!(att & ATT_SLOW)) {
 		if (slow)
 			vcpu_attend(v, ATT_SLOW);

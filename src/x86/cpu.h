@@ -6,27 +6,47 @@
 #include "base/types.h"
 #include "core/state.h"
 
-enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, RIP_IDX, ZERO_IDX, GPR_SLOTS };
+enum {
+	RAX,
+	RCX,
+	RDX,
+	RBX,
+	RSP,
+	RBP,
+	RSI,
+	RDI,
+	R8,
+	R9,
+	R10,
+	R11,
+	R12,
+	R13,
+	R14,
+	R15,
+	RIP_IDX,
+	ZERO_IDX,
+	GPR_SLOTS
+};
 enum x86_sreg { ES, CS, SS, DS, FS, GS, LDTR, TR, SREG_COUNT };
 
-#define FL_CF BIT(0)
-#define FL_PF BIT(2)
-#define FL_AF BIT(4)
-#define FL_ZF BIT(6)
-#define FL_SF BIT(7)
-#define FL_TF BIT(8)
-#define FL_IF BIT(9)
-#define FL_DF BIT(10)
-#define FL_OF BIT(11)
-#define FL_IOPL (BIT(12) | BIT(13))
-#define FL_NT BIT(14)
-#define FL_RF BIT(16)
-#define FL_VM BIT(17)
-#define FL_AC BIT(18)
-#define FL_VIF BIT(19)
-#define FL_VIP BIT(20)
-#define FL_ID BIT(21)
-#define FL_FIXED BIT(1)
+#define FL_CF     BIT(0)
+#define FL_PF     BIT(2)
+#define FL_AF     BIT(4)
+#define FL_ZF     BIT(6)
+#define FL_SF     BIT(7)
+#define FL_TF     BIT(8)
+#define FL_IF     BIT(9)
+#define FL_DF     BIT(10)
+#define FL_OF     BIT(11)
+#define FL_IOPL   (BIT(12) | BIT(13))
+#define FL_NT     BIT(14)
+#define FL_RF     BIT(16)
+#define FL_VM     BIT(17)
+#define FL_AC     BIT(18)
+#define FL_VIF    BIT(19)
+#define FL_VIP    BIT(20)
+#define FL_ID     BIT(21)
+#define FL_FIXED  BIT(1)
 #define FL_STATUS (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
 
 #define CR0_PE BIT(0)
@@ -41,23 +61,23 @@ enum x86_sreg { ES, CS, SS, DS, FS, GS, LDTR, TR, SREG_COUNT };
 #define CR0_CD BIT(30)
 #define CR0_PG BIT(31)
 
-#define CR4_VME BIT(0)
-#define CR4_PVI BIT(1)
-#define CR4_TSD BIT(2)
-#define CR4_DE BIT(3)
-#define CR4_PSE BIT(4)
-#define CR4_PAE BIT(5)
-#define CR4_MCE BIT(6)
-#define CR4_PGE BIT(7)
-#define CR4_PCE BIT(8)
-#define CR4_OSFXSR BIT(9)
+#define CR4_VME        BIT(0)
+#define CR4_PVI        BIT(1)
+#define CR4_TSD        BIT(2)
+#define CR4_DE         BIT(3)
+#define CR4_PSE        BIT(4)
+#define CR4_PAE        BIT(5)
+#define CR4_MCE        BIT(6)
+#define CR4_PGE        BIT(7)
+#define CR4_PCE        BIT(8)
+#define CR4_OSFXSR     BIT(9)
 #define CR4_OSXMMEXCPT BIT(10)
-#define CR4_UMIP BIT(11)
-#define CR4_FSGSBASE BIT(16)
-#define CR4_PCIDE BIT(17)
-#define CR4_OSXSAVE BIT(18)
-#define CR4_SMEP BIT(20)
-#define CR4_SMAP BIT(21)
+#define CR4_UMIP       BIT(11)
+#define CR4_FSGSBASE   BIT(16)
+#define CR4_PCIDE      BIT(17)
+#define CR4_OSXSAVE    BIT(18)
+#define CR4_SMEP       BIT(20)
+#define CR4_SMAP       BIT(21)
 
 #define EFER_SCE BIT(0)
 #define EFER_LME BIT(8)
@@ -66,20 +86,20 @@ enum x86_sreg { ES, CS, SS, DS, FS, GS, LDTR, TR, SREG_COUNT };
 
 /* Access rights of a loaded segment register: bits 8..15 and 20..23 of the descriptor's high word, moved down by 8, so
  * type 0..3, S 4, DPL 5..6, P 7, AVL 12, L 13, D/B 14, G 15; and one bit of our own. */
-#define AR_TYPE 0xfu
-#define AR_A BIT(0)
-#define AR_WR BIT(1) /* data: writable; code: readable */
-#define AR_DC BIT(2) /* data: expand-down; code: conforming */
-#define AR_CODE BIT(3)
-#define AR_S BIT(4)
+#define AR_TYPE      0xfu
+#define AR_A         BIT(0)
+#define AR_WR        BIT(1) /* data: writable; code: readable */
+#define AR_DC        BIT(2) /* data: expand-down; code: conforming */
+#define AR_CODE      BIT(3)
+#define AR_S         BIT(4)
 #define AR_DPL_SHIFT 5
-#define AR_DPL (BIT(5) | BIT(6))
-#define AR_P BIT(7)
-#define AR_AVL BIT(12)
-#define AR_L BIT(13)
-#define AR_DB BIT(14)
-#define AR_G BIT(15)
-#define AR_UNUSABLE BIT(16) /* loaded with a null selector */
+#define AR_DPL       (BIT(5) | BIT(6))
+#define AR_P         BIT(7)
+#define AR_AVL       BIT(12)
+#define AR_L         BIT(13)
+#define AR_DB        BIT(14)
+#define AR_G         BIT(15)
+#define AR_UNUSABLE  BIT(16) /* loaded with a null selector */
 
 struct x86_seg {
 	u16 sel;
@@ -94,8 +114,24 @@ struct x86_dtr {
 };
 
 enum x86_vector {
-	EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4, EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8,
-	EXC_TS = 10, EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16, EXC_AC = 17, EXC_MC = 18, EXC_XM = 19,
+	EXC_DE = 0,
+	EXC_DB = 1,
+	EXC_NMI = 2,
+	EXC_BP = 3,
+	EXC_OF = 4,
+	EXC_BR = 5,
+	EXC_UD = 6,
+	EXC_NM = 7,
+	EXC_DF = 8,
+	EXC_TS = 10,
+	EXC_NP = 11,
+	EXC_SS = 12,
+	EXC_GP = 13,
+	EXC_PF = 14,
+	EXC_MF = 16,
+	EXC_AC = 17,
+	EXC_MC = 18,
+	EXC_XM = 19,
 	EXC_NONE = 0xff,
 };
 
@@ -112,25 +148,26 @@ enum x86_vector {
 
 struct x86_cpu {
 	u64 gpr[GPR_SLOTS - 2];
-	u64 rip; /* reachable as gpr slot RIP_IDX (see x86_slot) */
-	u64 zero; /* always 0: the base or index that an address does not have */
+	u64 rip;    /* reachable as gpr slot RIP_IDX (see x86_slot) */
+	u64 zero;   /* always 0: the base or index that an address does not have */
 	u64 rflags; /* without FL_STATUS; bit 1 set */
 	u16 cc;
 	u8 cpl;
 	bool nmi_blocked; /* from NMI delivery to IRET */
-	bool halted; /* in HLT (or waiting for SIPI: wait_sipi) */
+	bool halted;      /* in HLT (or waiting for SIPI: wait_sipi) */
 	bool wait_sipi;
 	struct x86_seg seg[SREG_COUNT];
 	struct x86_dtr gdtr, idtr;
 	u64 cr0, cr2, cr3, cr4, cr8, efer, xcr0;
-	u64 dr[8]; /* 4 and 5 unused */
+	u64 dr[8];    /* 4 and 5 unused */
 	u64 pdpte[4]; /* PAE: loaded by MOV CR3, SDM 3A 4.4.1 */
 	u64 star, lstar, cstar, fmask, kernel_gs_base;
 	u64 sysenter_cs, sysenter_esp, sysenter_eip;
 	u64 pat, tsc_aux, misc_enable, mtrr_def_type, mtrr_fix[11], mtrr_phys[16];
 	i64 tsc_offset; /* guest TSC minus machine TSC */
 	u64 xss;
-	u8 xsave[X86_XSAVE_SIZE] __attribute__((aligned(64))); /* x87, SSE, AVX... in XSAVE standard form, header included */
+	u8 xsave[X86_XSAVE_SIZE] __attribute__((
+		aligned(64))); /* x87, SSE, AVX... in XSAVE standard form, header included */
 };
 
 _Static_assert(offsetof(struct x86_cpu, rip) == RIP_IDX * 8, "RIP_IDX addresses rip");
@@ -164,7 +201,9 @@ static inline u64 x86_rflags(const struct x86_cpu *cpu)
 static inline void x86_set_rflags(struct x86_cpu *cpu, u64 flags)
 {
 	cpu->cc = x86_cc_from_flags(flags);
-	cpu->rflags = (flags & (FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID)) | FL_FIXED;
+	cpu->rflags = (flags & (FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC |
+				FL_VIF | FL_VIP | FL_ID)) |
+		      FL_FIXED;
 }
 
 static inline unsigned x86_iopl(const struct x86_cpu *cpu)
@@ -172,15 +211,9 @@ static inline unsigned x86_iopl(const struct x86_cpu *cpu)
 	return (unsigned)(cpu->rflags >> 12) & 3;
 }
 
-static inline bool x86_protected(const struct x86_cpu *cpu)
-{
-	return cpu->cr0 & CR0_PE;
-}
+static inline bool x86_protected(const struct x86_cpu *cpu) { return cpu->cr0 & CR0_PE; }
 
-static inline bool x86_v86(const struct x86_cpu *cpu)
-{
-	return cpu->rflags & FL_VM;
-}
+static inline bool x86_v86(const struct x86_cpu *cpu) { return cpu->rflags & FL_VM; }
 
 /* Real mode or virtual-8086 mode: selectors are paragraphs. */
 static inline bool x86_real_or_v86(const struct x86_cpu *cpu)
@@ -188,10 +221,7 @@ static inline bool x86_real_or_v86(const struct x86_cpu *cpu)
 	return !x86_protected(cpu) || x86_v86(cpu);
 }
 
-static inline bool x86_long(const struct x86_cpu *cpu)
-{
-	return cpu->efer & EFER_LMA;
-}
+static inline bool x86_long(const struct x86_cpu *cpu) { return cpu->efer & EFER_LMA; }
 
 /* 64-bit mode: long mode with CS.L. */
 static inline bool x86_64bit(const struct x86_cpu *cpu)
@@ -215,9 +245,6 @@ static inline unsigned x86_stack_size(const struct x86_cpu *cpu)
 	return cpu->seg[SS].ar & AR_DB ? 4 : 2;
 }
 
-static inline bool x86_canonical(u64 a)
-{
-	return (u64)bits_sext(a, 48) == a;
-}
+static inline bool x86_canonical(u64 a) { return (u64)bits_sext(a, 48) == a; }
 
 #endif

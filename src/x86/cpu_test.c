@@ -53,7 +53,8 @@ static void init(void **state)
 	assert_int_equal(cpu->tsc_offset, 9);
 }
 
-/* Every byte of struct x86_cpu but padding and `zero` is in a row: after save and load of a random state nothing differs. */
+/* Every byte of struct x86_cpu but padding and `zero` is in a row: after save and load of a random
+ * state nothing differs. */
 static void table(void **state)
 {
 	struct machine *m = *state;
@@ -76,7 +77,9 @@ static void table(void **state)
 		assert_int_equal(b.seg[n].ar, a->seg[n].ar);
 	assert_int_equal(b.mtrr_phys[15], a->mtrr_phys[15]);
 	/* Not covered: zero, and the padding of cpl.., seg[], gdtr, idtr and xsave. */
-	assert_int_equal(covered, sizeof(*a) - 8 - 2 - SREG_COUNT * 6 - 2 * 6 - (sizeof(*a) - offsetof(struct x86_cpu, xss) - 8 - X86_XSAVE_SIZE));
+	assert_int_equal(covered,
+			 sizeof(*a) - 8 - 2 - SREG_COUNT * 6 - 2 * 6 -
+				 (sizeof(*a) - offsetof(struct x86_cpu, xss) - 8 - X86_XSAVE_SIZE));
 	free(buf);
 	machine_mode(m, 64);
 }
@@ -103,7 +106,7 @@ static void control_bits(void **state)
 	assert_int_equal(cpu->cr0, CR0_PE | CR0_PG | CR0_ET);
 	m->r[RAX] = 0;
 	assert_int_equal(run(m, "0f 22 e0"), EXC_GP); /* PAE off in long mode */
-	m->r[RAX] = CR4_PAE | BIT(12); /* LA57 */
+	m->r[RAX] = CR4_PAE | BIT(12);                /* LA57 */
 	assert_int_equal(run(m, "0f 22 e0"), EXC_GP);
 	cpu->cr3 = 0x1005;
 	m->r[RAX] = CR4_PAE | CR4_PCIDE;
@@ -173,8 +176,9 @@ static void tlb_tables(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reset), cmocka_unit_test(init), cmocka_unit_test(table),
-		cmocka_unit_test(control_bits), cmocka_unit_test(tlb_tables),
+		cmocka_unit_test(reset),      cmocka_unit_test(init),
+		cmocka_unit_test(table),      cmocka_unit_test(control_bits),
+		cmocka_unit_test(tlb_tables),
 	};
 
 	return cmocka_run_group_tests(tests, machine_setup, machine_teardown);

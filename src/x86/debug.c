@@ -7,8 +7,8 @@
 /* R/W field of DR7. */
 enum { RW_EXEC, RW_WRITE, RW_IO, RW_READ_WRITE };
 
-#define DR7_RW(dr7, n) (((dr7) >> (16 + 4 * (n))) & 3)
-#define DR7_LEN(dr7, n) (((dr7) >> (18 + 4 * (n))) & 3)
+#define DR7_RW(dr7, n)      (((dr7) >> (16 + 4 * (n))) & 3)
+#define DR7_LEN(dr7, n)     (((dr7) >> (18 + 4 * (n))) & 3)
 #define DR7_ENABLED(dr7, n) (((dr7) >> (2 * (n))) & 3)
 
 static bool enabled_as(const struct x86_cpu *cpu, unsigned n, unsigned rw)
@@ -26,7 +26,7 @@ static bool enabled_data(const struct x86_cpu *cpu, unsigned n)
 /* Bytes of breakpoint n: 1, 2, 8, 4 for LEN 0..3. */
 static unsigned breakpoint_size(const struct x86_cpu *cpu, unsigned n)
 {
-	static const u8 size[] = {1, 2, 8, 4};
+	static const u8 size[] = { 1, 2, 8, 4 };
 
 	return size[DR7_LEN(cpu->dr[7], n)];
 }
@@ -37,10 +37,7 @@ static u64 breakpoint_base(const struct x86_cpu *cpu, unsigned n)
 	return cpu->dr[n] & ~((u64)breakpoint_size(cpu, n) - 1);
 }
 
-static bool overlaps(u64 a, u64 size, u64 b, u64 bsize)
-{
-	return a - b < bsize || b - a < size;
-}
+static bool overlaps(u64 a, u64 size, u64 b, u64 bsize) { return a - b < bsize || b - a < size; }
 
 bool x86_code_breakpoint(struct vcpu *v, gva_t a, u64 *dr6)
 {
@@ -59,7 +56,8 @@ void x86_data_breakpoint(struct vcpu *v, gva_t a, unsigned size, bool write)
 	u64 hits = 0;
 
 	for (unsigned n = 0; n < 4; n++) {
-		bool kind = enabled_as(cpu, n, RW_READ_WRITE) || (write && enabled_as(cpu, n, RW_WRITE));
+		bool kind = enabled_as(cpu, n, RW_READ_WRITE) ||
+			    (write && enabled_as(cpu, n, RW_WRITE));
 
 		if (kind && overlaps(a, size, breakpoint_base(cpu, n), breakpoint_size(cpu, n)))
 			hits |= BIT(n);
@@ -71,7 +69,8 @@ void x86_data_breakpoint(struct vcpu *v, gva_t a, unsigned size, bool write)
 bool x86_page_watched(const struct vcpu *v, gva_t page)
 {
 	for (unsigned n = 0; n < 4; n++)
-		if (enabled_data(&v->cpu, n) && (breakpoint_base(&v->cpu, n) & ~0xfffull) == (page & ~0xfffull))
+		if (enabled_data(&v->cpu, n) &&
+		    (breakpoint_base(&v->cpu, n) & ~0xfffull) == (page & ~0xfffull))
 			return true;
 	return false;
 }
@@ -84,7 +83,8 @@ void x86_io_breakpoint(struct vcpu *v, u16 port, unsigned size)
 	if (likely(!(cpu->dr[7] & DR7_ENABLES)) || !(cpu->cr4 & CR4_DE))
 		return;
 	for (unsigned n = 0; n < 4; n++)
-		if (enabled_as(cpu, n, RW_IO) && overlaps(port, size, breakpoint_base(cpu, n), breakpoint_size(cpu, n)))
+		if (enabled_as(cpu, n, RW_IO) &&
+		    overlaps(port, size, breakpoint_base(cpu, n), breakpoint_size(cpu, n)))
 			hits |= BIT(n);
 	if (hits)
 		x86_pend_debug_trap(v, hits);

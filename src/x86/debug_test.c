@@ -3,9 +3,9 @@
 #include "x86/exec_test.h"
 
 #define DR7(n, rw, len) (BIT(2 * (n)) | (u64)(rw) << (16 + 4 * (n)) | (u64)(len) << (18 + 4 * (n)))
-#define RW_WRITE 1u
-#define RW_IO 2u
-#define RW_ACCESS 3u
+#define RW_WRITE        1u
+#define RW_IO           2u
+#define RW_ACCESS       3u
 
 static struct machine *fresh(void **state)
 {
@@ -69,7 +69,8 @@ static void data(void **state)
 	assert_int_equal(hits(m, 0, 8, false), 0);
 	assert_true(x86_page_watched(m->v, 0x3000));
 	assert_false(x86_page_watched(m->v, 0x1000));
-	/* A store through the whole memory path, with its page in the TLB before the breakpoint is set. */
+	/* A store through the whole memory path, with its page in the TLB before the breakpoint is
+	 * set. */
 	x86_write_dr(m->v, 7, 0);
 	m->r[RBX] = 0x2000;
 	assert_int_equal(run(m, "89 03"), NO_EXC); /* mov [rbx], eax */
@@ -143,8 +144,8 @@ static void single_step(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(registers), cmocka_unit_test(data), cmocka_unit_test(code),
-		cmocka_unit_test(ports), cmocka_unit_test(single_step),
+		cmocka_unit_test(registers), cmocka_unit_test(data),        cmocka_unit_test(code),
+		cmocka_unit_test(ports),     cmocka_unit_test(single_step),
 	};
 
 	return cmocka_run_group_tests(tests, machine_setup, machine_teardown);

@@ -1,17 +1,20 @@
-/* Events: exceptions, interrupts, software interrupts and traps, their priority and their way through the IDT or the real-mode
- * vector table (SDM 3A chapter 6; 20.1.4 for real mode, 20.2 and 20.3 for virtual-8086 mode).
+/* Events: exceptions, interrupts, software interrupts and traps, their priority and their way
+ * through the IDT or the real-mode vector table (SDM 3A chapter 6; 20.1.4 for real mode, 20.2 and
+ * 20.3 for virtual-8086 mode).
  *
- * The interrupt shadow. STI and MOV SS set v->shadow to 1 or 2 and ATT_SHADOW. At the boundary that follows, x86_attend notes the
- * instruction count in v->shadow and delivers nothing that is held back. The engine, seeing ATT_SHADOW still set, runs exactly one
- * instruction and comes back; x86_attend finds that the count has moved, and the shadow is over. So it does no harm if x86_attend
- * is called twice at one boundary, as happens when an engine's budget ends there. */
+ * The interrupt shadow. STI and MOV SS set v->shadow to 1 or 2 and ATT_SHADOW. At the boundary that
+ * follows, x86_attend notes the instruction count in v->shadow and delivers nothing that is held
+ * back. The engine, seeing ATT_SHADOW still set, runs exactly one instruction and comes back;
+ * x86_attend finds that the count has moved, and the shadow is over. So it does no harm if
+ * x86_attend is called twice at one boundary, as happens when an engine's budget ends there. */
 #include "x86/event.h"
 
 #include "base/trace.h"
 #include "x86/debug.h"
 #include "x86/seg.h"
 
-/* Serial benign faults can follow each other forever (an #AC handler whose stack is misaligned at CPL 3); a CPU would hang with them. */
+/* Serial benign faults can follow each other forever (an #AC handler whose stack is misaligned at
+ * CPL 3); a CPU would hang with them. */
 #define MAX_NESTED 8
 
 enum { SHADOW_STI = 1, SHADOW_SS = 2, SHADOW_KIND = 3, SHADOW_SEEN = 0x80 };
@@ -35,7 +38,8 @@ static enum event_class exception_class(unsigned vector)
 
 /* --- Delivery --------------------------------------------------------------------------------- */
 
-static void enter_handler(struct vcpu *v, const struct x86_stack *s, struct x86_seg cs, unsigned cpl, u64 rip, u64 clear)
+static void enter_handler(struct vcpu *v, const struct x86_stack *s, struct x86_seg cs,
+			  unsigned cpl, u64 rip, u64 clear)
 {
 	struct x86_cpu *cpu = &v->cpu;
 
@@ -46,8 +50,10 @@ static void enter_handler(struct vcpu *v, const struct x86_stack *s, struct x86_
 	seg_enter_code(v, cs, cpl);
 }
 
-/* Real mode, and virtual-8086 interrupts that VME redirects: a far pointer in the table at linear address `table`. */
-static void deliver_vector_table(struct vcpu *v, gva_t table, unsigned vector, u64 rip, u64 flags, u64 clear)
+/* Real mode, and virtual-8086 interrupts that VME redirects: a far pointer in the table at linear
+ * address `table`. */
+static void deliver_vector_table(struct vcpu *v, gva_t table, unsigned vector, u64 rip, u64 flags,
+				 u64 clear)
 {
 	u32 entry = (u32)x86_read_sys(v, (u32)(table + vector * 4), 4);
 	struct x86_stack s = stack_current(v);
@@ -67,11 +73,13 @@ static void deliver_real(struct vcpu *v, const struct x86_event *e, u64 flags)
 {
 	if (e->vector * 4u + 3 > v->cpu.idtr.limit)
 		x86_raise_error(v, EXC_GP, e->vector * 8u + 2);
-	deliver_vector_table(v, v->cpu.idtr.base, e->vector, e->rip, flags, FL_IF | FL_TF | FL_AC | FL_RF);
+	deliver_vector_table(v, v->cpu.idtr.base, e->vector, e->rip, flags,
+			     FL_IF | FL_TF | FL_AC | FL_RF);
 }
 
 /* The checks of a gate that come before its target is looked at. */
-static void check_gate(struct vcpu *v, const struct x86_event *e, const struct x86_gate *g, u32 error)
+static void check_gate(struct vcpu *v, const struct x86_event *e, const struct x86_gate *g,
+		       u32 error)
 {
 	if (e->soft && ar_dpl(g->ar) < v->cpu.cpl)
 		x86_raise_error(v, EXC_GP, error);
@@ -119,7 +127,11 @@ static void deliver_long(struct vcpu *v, const struct x86_event *e, u64 flags)
 	if (cpl != cpu->cpl || g.ist)
 		s = stack_from_tss64(v, cpl, g.ist, ext);
 	else
-		s = (struct x86_stack){.ss = cpu->seg[SS], .cpl = cpl, .sp_size = 8, .sp = cpu->gpr[RSP], .fault = ext};
+		s = (struct x86_stack){ .ss = cpu->seg[SS],
+					.cpl = cpl,
+					.sp_size = 8,
+					.sp = cpu->gpr[RSP],
+					.fault = ext };
 	s.sp &= ~15ull;
 	stack_check(v, &s, e->has_error ? 48 : 40);
 	seg_check_rip(v, &cs, g.offset, ext);
@@ -131,19 +143,21 @@ static void deliver_long(struct vcpu *v, const struct x86_event *e, u64 flags)
 	stack_push(v, &s, e->rip, 8);
 	if (e->has_error)
 		stack_push(v, &s, e->error, 8);
-	enter_handler(v, &s, cs, cpl, g.offset, FL_TF | FL_NT | FL_RF | FL_VM | (type == DESC_INT32 ? FL_IF : 0));
+	enter_handler(v, &s, cs, cpl, g.offset,
+		      FL_TF | FL_NT | FL_RF | FL_VM | (type == DESC_INT32 ? FL_IF : 0));
 }
 
 static void push_v86_segments(struct vcpu *v, struct x86_stack *s, unsigned size)
 {
-	static const u8 order[] = {GS, FS, DS, ES};
+	static const u8 order[] = { GS, FS, DS, ES };
 
 	for (unsigned n = 0; n < ARRAY_LEN(order); n++)
 		stack_push(v, s, v->cpu.seg[order[n]].sel, size);
 }
 
 /* Through an interrupt or trap gate of 16 or 32 bits (SDM 3A 6.12.1, 20.2.1.1). */
-static void deliver_gate(struct vcpu *v, const struct x86_event *e, const struct x86_gate *g, u64 flags)
+static void deliver_gate(struct vcpu *v, const struct x86_event *e, const struct x86_gate *g,
+			 u64 flags)
 {
 	struct x86_cpu *cpu = &v->cpu;
 	u32 ext = !e->soft;
@@ -178,7 +192,8 @@ static void deliver_gate(struct vcpu *v, const struct x86_event *e, const struct
 		stack_push(v, &s, e->error, size);
 	if (v86)
 		cpu->seg[ES] = cpu->seg[DS] = cpu->seg[FS] = cpu->seg[GS] = seg_null(0, 0);
-	enter_handler(v, &s, cs, cpl, g->offset, FL_TF | FL_NT | FL_RF | FL_VM | (g->ar & 1 ? 0 : FL_IF));
+	enter_handler(v, &s, cs, cpl, g->offset,
+		      FL_TF | FL_NT | FL_RF | FL_VM | (g->ar & 1 ? 0 : FL_IF));
 }
 
 static void deliver_protected(struct vcpu *v, const struct x86_event *e, u64 flags)
@@ -188,7 +203,8 @@ static void deliver_protected(struct vcpu *v, const struct x86_event *e, u64 fla
 
 	if (e->vector * 8u + 7 > cpu->idtr.limit)
 		x86_raise_error(v, EXC_GP, error);
-	struct x86_gate g = gate_from_desc(x86_read_sys(v, (u32)(cpu->idtr.base + e->vector * 8u), 8), 0);
+	struct x86_gate g =
+		gate_from_desc(x86_read_sys(v, (u32)(cpu->idtr.base + e->vector * 8u), 8), 0);
 
 	switch (ar_system(g.ar)) {
 	case DESC_TASK_GATE:
@@ -219,7 +235,8 @@ static void deliver(struct vcpu *v, const struct x86_event *e)
 	else
 		deliver_real(v, e, flags);
 	if (e->vector == EXC_DB && !e->soft)
-		v->cpu.dr[7] &= ~DR7_GD; /* SDM 3B 17.2.4: so that the handler may use the registers */
+		v->cpu.dr[7] &=
+			~DR7_GD; /* SDM 3B 17.2.4: so that the handler may use the registers */
 }
 
 /* One attempt. False if it faulted: the fault is in v->exc. */
@@ -250,7 +267,8 @@ static struct x86_event fault_event(const struct vcpu *v)
 		.has_error = x->has_error,
 		.error = x->error,
 		.rip = v->cpu.rip,
-		/* SDM 3B 17.3.1.1: faults, but not #DB of an instruction breakpoint, nor aborts. General detect sets RF itself. */
+		/* SDM 3B 17.3.1.1: faults, but not #DB of an instruction breakpoint, nor aborts.
+		 * General detect sets RF itself. */
 		.rf = x->vector != EXC_DB && x->vector != EXC_DF && x->vector != EXC_MC,
 	};
 }
@@ -272,7 +290,7 @@ static bool deliver_nested(struct vcpu *v, struct x86_event e, enum event_class 
 		if ((class == CLASS_CONTRIBUTORY && second == CLASS_CONTRIBUTORY) ||
 		    (class == CLASS_PAGE_FAULT && second != CLASS_BENIGN)) {
 			v->exceptions[EXC_DF]++;
-			v->exc = (struct x86_exception){.vector = EXC_DF, .has_error = true};
+			v->exc = (struct x86_exception){ .vector = EXC_DF, .has_error = true };
 			second = CLASS_DOUBLE;
 			trace(EXC, "cpu%u: double fault after vector %u", v->index, e.vector);
 		}
@@ -290,7 +308,8 @@ bool x86_deliver_fault(struct vcpu *v)
 
 /* --- Software interrupts ---------------------------------------------------------------------- */
 
-/* Virtual-8086 INT n with CR4.VME: true if the redirection bitmap of the TSS hands the vector to the 8086 program (SDM 3B 20.3.3.4). */
+/* Virtual-8086 INT n with CR4.VME: true if the redirection bitmap of the TSS hands the vector to
+ * the 8086 program (SDM 3B 20.3.3.4). */
 static bool vme_redirects(struct vcpu *v, unsigned vector)
 {
 	const struct x86_seg *tr = &v->cpu.seg[TR];
@@ -311,12 +330,13 @@ static void redirect_to_8086(struct vcpu *v, unsigned vector, u64 next_rip)
 
 	if (virtual_if)
 		flags = (flags & ~FL_IF) | FL_IOPL | (flags & FL_VIF ? FL_IF : 0);
-	deliver_vector_table(v, 0, vector, next_rip, flags, FL_TF | FL_RF | (virtual_if ? FL_VIF : FL_IF));
+	deliver_vector_table(v, 0, vector, next_rip, flags,
+			     FL_TF | FL_RF | (virtual_if ? FL_VIF : FL_IF));
 }
 
 void x86_software_interrupt(struct vcpu *v, unsigned vector, enum x86_int_kind kind, u64 next_rip)
 {
-	struct x86_event e = {.vector = (u8)vector, .soft = kind != INT_1, .rip = next_rip};
+	struct x86_event e = { .vector = (u8)vector, .soft = kind != INT_1, .rip = next_rip };
 
 	x86_step_override(v);
 	if (kind == INT_N && x86_v86(&v->cpu)) {
@@ -342,7 +362,8 @@ void x86_soft_int(struct vcpu *v, unsigned vector, u64 next_rip)
 
 void x86_shadow_mov_ss(struct vcpu *v)
 {
-	/* Of several in a row only the first inhibits, or a guest could hold interrupts off for good. */
+	/* Of several in a row only the first inhibits, or a guest could hold interrupts off for
+	 * good. */
 	if ((v->shadow & SHADOW_KIND) == SHADOW_SS)
 		return;
 	v->shadow = SHADOW_SS;
@@ -375,7 +396,7 @@ static void start_up(struct vcpu *v)
 
 static bool deliver_trap(struct vcpu *v)
 {
-	struct x86_event e = {.vector = EXC_DB, .rip = v->cpu.rip};
+	struct x86_event e = { .vector = EXC_DB, .rip = v->cpu.rip };
 
 	x86_set_dr6(&v->cpu, v->pending_dr6);
 	v->exceptions[EXC_DB]++;
@@ -384,9 +405,10 @@ static bool deliver_trap(struct vcpu *v)
 
 static bool deliver_interrupt(struct vcpu *v, unsigned vector)
 {
-	struct x86_event e = {.vector = (u8)vector, .rip = v->cpu.rip};
+	struct x86_event e = { .vector = (u8)vector, .rip = v->cpu.rip };
 
-	trace(IRQ, "cpu%u: interrupt %#x at %04x:%llx", v->index, vector, v->cpu.seg[CS].sel, (unsigned long long)v->cpu.rip);
+	trace(IRQ, "cpu%u: interrupt %#x at %04x:%llx", v->index, vector, v->cpu.seg[CS].sel,
+	      (unsigned long long)v->cpu.rip);
 	return deliver_nested(v, e, CLASS_BENIGN);
 }
 
@@ -405,7 +427,8 @@ static bool attend_start(struct vcpu *v, u32 att)
 	return true;
 }
 
-/* Traps, NMI and interrupts in the order of SDM 3A table 6-2: true if one was delivered, with *ok false on shutdown. */
+/* Traps, NMI and interrupts in the order of SDM 3A table 6-2: true if one was delivered, with *ok
+ * false on shutdown. */
 static bool attend_event(struct vcpu *v, u32 att, bool *ok)
 {
 	struct x86_cpu *cpu = &v->cpu;

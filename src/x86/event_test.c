@@ -1,16 +1,17 @@
-/* Event delivery at boundaries: priorities, shadows, NMI blocking, HLT, INIT and SIPI; double and triple faults. */
+/* Event delivery at boundaries: priorities, shadows, NMI blocking, HLT, INIT and SIPI; double and
+ * triple faults. */
 #include "x86/debug.h"
 #include "x86/event.h"
 #include "x86/exec_test.h"
 #include "x86/seg.h"
 
-#define GDT_AT 0x3000ull
-#define IDT_AT 0x4000ull
-#define TSS_AT 0x5000ull
-#define IST_TOP 0x9000ull
+#define GDT_AT          0x3000ull
+#define IDT_AT          0x4000ull
+#define TSS_AT          0x5000ull
+#define IST_TOP         0x9000ull
 #define HANDLER(vector) (0x10000u + (vector)*16u)
-#define SEL_CODE 0x08u
-#define SEL_DATA32 0x10u
+#define SEL_CODE        0x08u
+#define SEL_DATA32      0x10u
 
 static int irq_vector;
 static unsigned irq_taken;
@@ -26,7 +27,8 @@ static void gate(struct machine *m, unsigned vector, u64 type)
 {
 	u64 target = HANDLER(vector);
 
-	poke(m, IDT_AT + vector * 16, (target & 0xffff) | SEL_CODE << 16 | type << 40 | (target >> 16 & 0xffff) << 48, 8);
+	poke(m, IDT_AT + vector * 16,
+	     (target & 0xffff) | SEL_CODE << 16 | type << 40 | (target >> 16 & 0xffff) << 48, 8);
 	poke(m, IDT_AT + vector * 16 + 8, 0, 8);
 }
 
@@ -40,10 +42,12 @@ static void setup_tables(struct machine *m)
 	poke(m, GDT_AT + SEL_DATA32, 0x00cf93000000ffff, 8);
 	for (unsigned n = 0; n < 256; n++)
 		gate(m, n, 0x8e);
-	cpu->gdtr = (struct x86_dtr){.base = GDT_AT, .limit = 0x1f};
-	cpu->idtr = (struct x86_dtr){.base = IDT_AT, .limit = 0xfff};
+	cpu->gdtr = (struct x86_dtr){ .base = GDT_AT, .limit = 0x1f };
+	cpu->idtr = (struct x86_dtr){ .base = IDT_AT, .limit = 0xfff };
 	cpu->seg[CS].sel = SEL_CODE;
-	cpu->seg[TR] = (struct x86_seg){.sel = 0x20, .ar = AR_P | DESC_TSS32_BUSY, .limit = 103, .base = TSS_AT};
+	cpu->seg[TR] = (struct x86_seg){
+		.sel = 0x20, .ar = AR_P | DESC_TSS32_BUSY, .limit = 103, .base = TSS_AT
+	};
 	poke(m, TSS_AT + 36, IST_TOP, 8);
 	cpu->rip = CODE_AT;
 	m->v->take_irq = take_irq;
@@ -78,7 +82,7 @@ static void frame(void **state)
 	vcpu_attend(m->v, ATT_IRQ);
 	assert_true(x86_attend(m->v, &stop));
 	assert_true(at_handler(m, 0x40));
-	assert_int_equal(m->r[RSP], STACK_AT - 40); /* aligned to 16 first */
+	assert_int_equal(m->r[RSP], STACK_AT - 40);    /* aligned to 16 first */
 	assert_int_equal(peek(m, STACK_AT - 8, 8), 0); /* SS */
 	assert_int_equal(peek(m, STACK_AT - 16, 8), STACK_AT + 5);
 	assert_int_equal(peek(m, STACK_AT - 24, 8), FL_FIXED | FL_IF | FL_CF | FL_NT);
@@ -231,7 +235,8 @@ static void start_up(void **state)
 	assert_int_equal(m->v->cpu.seg[CS].base, 0xffff0000);
 }
 
-/* Delivers `first` with its gate set up to raise `second`: #GP for a gate of no kind, #NP, #PF through an IDT beyond RAM. */
+/* Delivers `first` with its gate set up to raise `second`: #GP for a gate of no kind, #NP, #PF
+ * through an IDT beyond RAM. */
 static bool fault_on_fault(struct machine *m, unsigned first, unsigned second)
 {
 	jmp_buf catch;
@@ -241,7 +246,8 @@ static bool fault_on_fault(struct machine *m, unsigned first, unsigned second)
 		gate(m, first, 0x80);
 	if (second == EXC_NP)
 		gate(m, first, 0x0e);
-	m->v->exc = (struct x86_exception){.vector = (u8)first, .has_error = first == EXC_GP || first == EXC_PF};
+	m->v->exc = (struct x86_exception){ .vector = (u8)first,
+					    .has_error = first == EXC_GP || first == EXC_PF };
 	m->v->catch = &catch;
 	return x86_deliver_fault(m->v);
 }
@@ -252,8 +258,8 @@ static void double_faults(void **state)
 	static const struct {
 		unsigned first, second, then;
 	} row[] = {
-		{EXC_UD, EXC_GP, EXC_GP}, {EXC_DE, EXC_GP, EXC_DF}, {EXC_GP, EXC_NP, EXC_DF}, {EXC_PF, EXC_NP, EXC_DF},
-		{EXC_NM, EXC_NP, EXC_NP}, {EXC_DB, EXC_GP, EXC_GP},
+		{ EXC_UD, EXC_GP, EXC_GP }, { EXC_DE, EXC_GP, EXC_DF }, { EXC_GP, EXC_NP, EXC_DF },
+		{ EXC_PF, EXC_NP, EXC_DF }, { EXC_NM, EXC_NP, EXC_NP }, { EXC_DB, EXC_GP, EXC_GP },
 	};
 	struct machine *m = *state;
 
@@ -264,7 +270,8 @@ static void double_faults(void **state)
 		assert_true(fault_on_fault(m, row[n].first, row[n].second));
 		assert_true(at_handler(m, row[n].then));
 		/* Error code: of the gate, with EXT; 0 for #DF. */
-		assert_int_equal(peek(m, m->r[RSP], 8), row[n].then == EXC_DF ? 0 : row[n].first * 8 + 3);
+		assert_int_equal(peek(m, m->r[RSP], 8),
+				 row[n].then == EXC_DF ? 0 : row[n].first * 8 + 3);
 	}
 }
 
@@ -277,7 +284,7 @@ static void triple_fault(void **state)
 	setup_tables(m);
 	gate(m, EXC_GP, 0);
 	gate(m, EXC_DF, 0x0e);
-	m->v->exc = (struct x86_exception){.vector = EXC_GP, .has_error = true};
+	m->v->exc = (struct x86_exception){ .vector = EXC_GP, .has_error = true };
 	m->v->catch = &catch;
 	assert_false(x86_deliver_fault(m->v));
 	assert_int_equal(m->v->cpu.rip, CODE_AT);
@@ -336,11 +343,11 @@ static void resume_flag(void **state)
 
 	setup_tables(m);
 	m->v->catch = &catch;
-	m->v->exc = (struct x86_exception){.vector = EXC_PF, .has_error = true};
+	m->v->exc = (struct x86_exception){ .vector = EXC_PF, .has_error = true };
 	assert_true(x86_deliver_fault(m->v));
 	assert_true(peek(m, m->r[RSP] + 24, 8) & FL_RF);
 	setup_tables(m);
-	m->v->exc = (struct x86_exception){.vector = EXC_DB};
+	m->v->exc = (struct x86_exception){ .vector = EXC_DB };
 	m->v->cpu.dr[7] |= DR7_GD;
 	assert_true(x86_deliver_fault(m->v));
 	assert_false(peek(m, m->r[RSP] + 16, 8) & FL_RF);
@@ -354,7 +361,7 @@ static void real_mode(void **state)
 
 	setup_tables(m);
 	machine_mode(m, 16);
-	m->v->cpu.idtr = (struct x86_dtr){.base = IDT_AT, .limit = 0x3ff};
+	m->v->cpu.idtr = (struct x86_dtr){ .base = IDT_AT, .limit = 0x3ff };
 	poke(m, IDT_AT + 0x21 * 4, 0x12345678, 4);
 	x86_set_rflags(&m->v->cpu, FL_IF | FL_TF | FL_CF);
 	assert_int_equal(run(m, "cd 21"), NO_EXC);
@@ -366,7 +373,7 @@ static void real_mode(void **state)
 	/* Vectors beyond the limit, #DF included: shutdown. */
 	m->v->cpu.idtr.limit = 8 * 4 - 1;
 	m->v->catch = &catch;
-	m->v->exc = (struct x86_exception){.vector = EXC_GP, .has_error = true};
+	m->v->exc = (struct x86_exception){ .vector = EXC_GP, .has_error = true };
 	assert_false(x86_deliver_fault(m->v));
 }
 

@@ -17,20 +17,27 @@ struct x86_zydis {
 
 typedef x86_exec_fn *x86_bind_fn(struct x86_insn *i, const struct x86_zydis *z);
 
-x86_bind_fn x86_bind_alu; /* add or adc sbb and sub xor cmp test inc dec neg not, xadd cmpxchg cmpxchg8b/16b */
-x86_bind_fn x86_bind_mov; /* mov movzx movsx movsxd lea xchg bswap cmovcc setcc movbe cbw..cqo xlat, mov moffs, movnti, nop, prefetch */
-x86_bind_fn x86_bind_stack; /* push pop pusha popa enter leave pushf popf (v8086 and VME rules) */
+x86_bind_fn
+	x86_bind_alu; /* add or adc sbb and sub xor cmp test inc dec neg not, xadd cmpxchg cmpxchg8b/16b */
+x86_bind_fn
+	x86_bind_mov; /* mov movzx movsx movsxd lea xchg bswap cmovcc setcc movbe cbw..cqo xlat, mov moffs, movnti, nop, prefetch */
+x86_bind_fn x86_bind_stack;  /* push pop pusha popa enter leave pushf popf (v8086 and VME rules) */
 x86_bind_fn x86_bind_branch; /* near jmp call ret jcc loop jcxz */
-x86_bind_fn x86_bind_shift; /* shl shr sar rol ror rcl rcr shld shrd */
-x86_bind_fn x86_bind_bit; /* bt bts btr btc bsf bsr */
+x86_bind_fn x86_bind_shift;  /* shl shr sar rol ror rcl rcr shld shrd */
+x86_bind_fn x86_bind_bit;    /* bt bts btr btc bsf bsr */
 x86_bind_fn x86_bind_muldiv; /* mul imul div idiv aam aad aaa aas daa das */
 x86_bind_fn x86_bind_string; /* movs cmps stos lods scas ins outs with rep */
-x86_bind_fn x86_bind_flag; /* clc stc cmc cld std lahf sahf cli sti clac stac salc */
-x86_bind_fn x86_bind_far; /* far call jmp ret, int n, int3, into, int1, iret, syscall sysret sysenter sysexit, bound */
-x86_bind_fn x86_bind_seg; /* mov/push/pop of segment registers, lds.., lar lsl verr verw arpl, lgdt lidt lldt ltr sgdt sidt sldt str, swapgs, rd/wr fs/gs base */
-x86_bind_fn x86_bind_sys; /* mov cr/dr, clts lmsw smsw invlpg invpcid invd wbinvd hlt rdmsr wrmsr rdtsc rdtscp rdpmc cpuid xgetbv xsetbv in out, monitor mwait, ud0-2, rsm, rdpid, pause, fences */
-x86_bind_fn x86_bind_xsave; /* fxsave fxrstor xsave xsavec xsaves xsaveopt xrstor, fnsave frstor fldenv fnstenv ldmxcsr stmxcsr: state in x86_cpu.xsave */
-x86_bind_fn x86_bind_host; /* all that runs on the host's own units: x87, MMX, SSE, AVX, AVX-512, and integer extensions (BMI, ADX, CRC32, POPCNT, LZCNT, RDRAND...) */
+x86_bind_fn x86_bind_flag;   /* clc stc cmc cld std lahf sahf cli sti clac stac salc */
+x86_bind_fn
+	x86_bind_far; /* far call jmp ret, int n, int3, into, int1, iret, syscall sysret sysenter sysexit, bound */
+x86_bind_fn
+	x86_bind_seg; /* mov/push/pop of segment registers, lds.., lar lsl verr verw arpl, lgdt lidt lldt ltr sgdt sidt sldt str, swapgs, rd/wr fs/gs base */
+x86_bind_fn
+	x86_bind_sys; /* mov cr/dr, clts lmsw smsw invlpg invpcid invd wbinvd hlt rdmsr wrmsr rdtsc rdtscp rdpmc cpuid xgetbv xsetbv in out, monitor mwait, ud0-2, rsm, rdpid, pause, fences */
+x86_bind_fn
+	x86_bind_xsave; /* fxsave fxrstor xsave xsavec xsaves xsaveopt xrstor, fnsave frstor fldenv fnstenv ldmxcsr stmxcsr: state in x86_cpu.xsave */
+x86_bind_fn
+	x86_bind_host; /* all that runs on the host's own units: x87, MMX, SSE, AVX, AVX-512, and integer extensions (BMI, ADX, CRC32, POPCNT, LZCNT, RDRAND...) */
 
 /* --- Shared by families and engines ----------------------------------------------------------- */
 
@@ -46,10 +53,9 @@ void x86_set_real_seg(struct vcpu *v, unsigned seg, u16 sel);
 
 /* far.c, task.c */
 enum x86_task_source { TASK_JMP, TASK_CALL, TASK_IRET, TASK_EVENT };
-void x86_task_switch(struct vcpu *v, u16 sel, enum x86_task_source source, u64 next_rip, bool has_error, u32 error);
+void x86_task_switch(struct vcpu *v, u16 sel, enum x86_task_source source, u64 next_rip,
+		     bool has_error, u32 error);
 
-/* event.c: INT n, INT3, INTO, INT1 of the instruction at cpu.rip, return address next_rip; raises on faults. */
-void x86_soft_int(struct vcpu *v, unsigned vector, u64 next_rip);
 /* Checks the TSS's I/O permission bitmap (SDM 1 19.5.2); raises #GP(0) if the access is not allowed. */
 void x86_check_io(struct vcpu *v, u16 port, unsigned size);
 /* Port access through v->exit (checked already); also runs I/O breakpoints. */
@@ -67,8 +73,10 @@ u64 x86_rdtsc(struct vcpu *v);
 void x86_load_pdptes(struct vcpu *v, u64 cr3);
 
 /* debug.c: DR7 breakpoints. */
-bool x86_code_breakpoint(struct vcpu *v, gva_t a, u64 *dr6); /* an enabled instruction breakpoint at a */
-void x86_data_breakpoint(struct vcpu *v, gva_t a, unsigned size, bool write); /* records a hit in pending_dr6 + ATT_TRAP */
+bool x86_code_breakpoint(struct vcpu *v, gva_t a,
+			 u64 *dr6); /* an enabled instruction breakpoint at a */
+void x86_data_breakpoint(struct vcpu *v, gva_t a, unsigned size,
+			 bool write); /* records a hit in pending_dr6 + ATT_TRAP */
 bool x86_page_watched(const struct vcpu *v, gva_t page); /* a data breakpoint lies on this page */
 
 /* cpuid.c: what the guest sees; regs is eax ebx ecx edx, in: eax leaf, ecx subleaf. */
@@ -77,9 +85,40 @@ const struct cpuid_model *cpuid_model_find(const char *name); /* NULL if unknown
 const char *cpuid_model_list(void);
 /* Feature bits that the model has, after masking with host and Pogo. */
 enum cpuid_feature {
-	FEAT_PCID, FEAT_INVPCID, FEAT_SMEP, FEAT_SMAP, FEAT_UMIP, FEAT_FSGSBASE, FEAT_XSAVE, FEAT_NX, FEAT_1G, FEAT_RDTSCP, FEAT_LM, FEAT_PAE, FEAT_PSE, FEAT_PSE36, FEAT_PGE, FEAT_VME,
-	FEAT_DE, FEAT_SEP, FEAT_SYSCALL, FEAT_FXSR, FEAT_SSE, FEAT_X2APIC, FEAT_TSC_DEADLINE, FEAT_RDPID, FEAT_MOVBE, FEAT_CX16, FEAT_AVX, FEAT_AVX512, FEAT_PKU, FEAT_XSAVES, FEAT_XSAVEC, FEAT_XSAVEOPT,
-	FEAT_MTRR, FEAT_PAT,
+	FEAT_PCID,
+	FEAT_INVPCID,
+	FEAT_SMEP,
+	FEAT_SMAP,
+	FEAT_UMIP,
+	FEAT_FSGSBASE,
+	FEAT_XSAVE,
+	FEAT_NX,
+	FEAT_1G,
+	FEAT_RDTSCP,
+	FEAT_LM,
+	FEAT_PAE,
+	FEAT_PSE,
+	FEAT_PSE36,
+	FEAT_PGE,
+	FEAT_VME,
+	FEAT_DE,
+	FEAT_SEP,
+	FEAT_SYSCALL,
+	FEAT_FXSR,
+	FEAT_SSE,
+	FEAT_X2APIC,
+	FEAT_TSC_DEADLINE,
+	FEAT_RDPID,
+	FEAT_MOVBE,
+	FEAT_CX16,
+	FEAT_AVX,
+	FEAT_AVX512,
+	FEAT_PKU,
+	FEAT_XSAVES,
+	FEAT_XSAVEC,
+	FEAT_XSAVEOPT,
+	FEAT_MTRR,
+	FEAT_PAT,
 };
 bool cpuid_has(const struct vm *vm, enum cpuid_feature f);
 unsigned cpuid_phys_bits(const struct vm *vm);

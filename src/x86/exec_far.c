@@ -1,5 +1,5 @@
-/* Control transfers that may change the code segment: far JMP, CALL and RET, IRET, software interrupts, BOUND (SDM 2, by name;
- * SDM 3A 5.8). */
+/* Control transfers that may change the code segment: far JMP, CALL and RET, IRET, software
+ * interrupts, BOUND (SDM 2, by name; SDM 3A 5.8). */
 #include "x86/debug.h"
 #include "x86/event.h"
 #include "x86/operand.h"
@@ -27,7 +27,8 @@ static u64 next_rip(const struct vcpu *v, const struct x86_insn *i)
 static void check_code_level(struct vcpu *v, const struct x86_seg *cs, bool use_rpl)
 {
 	unsigned dpl = ar_dpl(cs->ar), cpl = v->cpu.cpl;
-	bool ok = ar_is_conforming(cs->ar) ? dpl <= cpl : dpl == cpl && !(use_rpl && (cs->sel & SEL_RPL) > cpl);
+	bool ok = ar_is_conforming(cs->ar) ? dpl <= cpl
+					   : dpl == cpl && !(use_rpl && (cs->sel & SEL_RPL) > cpl);
 
 	if (!ok)
 		x86_raise_sel(v, EXC_GP, cs->sel, 0);
@@ -41,7 +42,8 @@ static void jump_to(struct vcpu *v, const struct x86_seg *cs, u64 rip)
 }
 
 /* Pushes CS and rip on the current stack and goes there. */
-static void call_to(struct vcpu *v, struct x86_seg cs, u64 rip, unsigned size, unsigned sp_size, u64 next)
+static void call_to(struct vcpu *v, struct x86_seg cs, u64 rip, unsigned size, unsigned sp_size,
+		    u64 next)
 {
 	struct x86_stack s = stack_current(v);
 
@@ -97,7 +99,11 @@ static void call_inner(struct vcpu *v, const struct x86_gate *g, struct x86_seg 
 {
 	struct x86_cpu *cpu = &v->cpu;
 	bool wide = x86_long(cpu);
-	unsigned cpl = ar_dpl(cs.ar), size = wide ? 8 : g->ar & 8 ? 4 : 2, params = wide ? 0 : g->params;
+	unsigned cpl = ar_dpl(cs.ar),
+		 size = wide        ? 8
+			: g->ar & 8 ? 4
+				    : 2,
+		 params = wide ? 0 : g->params;
 	struct x86_stack s = wide ? stack_from_tss64(v, cpl, 0, 0) : stack_from_tss(v, cpl, 0);
 	struct x86_stack old = stack_current(v);
 	u64 param[31];
@@ -147,17 +153,23 @@ static void through_call_gate(struct vcpu *v, const struct far_target *t, bool c
 	else if (inner)
 		call_inner(v, &g, cs, t->next);
 	else
-		call_to(v, cs, g.offset, wide ? 8 : g.ar & 8 ? 4 : 2, wide ? 8 : x86_stack_size(&v->cpu), t->next);
+		call_to(v, cs, g.offset,
+			wide       ? 8
+			: g.ar & 8 ? 4
+				   : 2,
+			wide ? 8 : x86_stack_size(&v->cpu), t->next);
 }
 
-static void through_task_gate(struct vcpu *v, const struct far_target *t, enum x86_task_source source)
+static void through_task_gate(struct vcpu *v, const struct far_target *t,
+			      enum x86_task_source source)
 {
 	struct x86_gate g = checked_gate(v, t->sel);
 
 	x86_task_switch(v, g.sel, source, t->next, false, 0);
 }
 
-static void to_tss(struct vcpu *v, const struct far_target *t, const struct x86_seg *tss, enum x86_task_source source)
+static void to_tss(struct vcpu *v, const struct far_target *t, const struct x86_seg *tss,
+		   enum x86_task_source source)
 {
 	if (ar_dpl(tss->ar) < v->cpu.cpl || ar_dpl(tss->ar) < (t->sel & SEL_RPL))
 		x86_raise_sel(v, EXC_GP, t->sel, 0);
@@ -201,7 +213,9 @@ static void far_transfer(struct vcpu *v, const struct far_target *t, bool call)
 
 static struct far_target far_target(struct vcpu *v, const struct x86_insn *i)
 {
-	struct far_target t = {.sel = i->sel, .off = i->imm, .opsize = i->opsize, .next = next_rip(v, i)};
+	struct far_target t = {
+		.sel = i->sel, .off = i->imm, .opsize = i->opsize, .next = next_rip(v, i)
+	};
 
 	if (i->op[0].kind != OPK_MEM)
 		return t;
@@ -247,14 +261,18 @@ static struct x86_seg return_code(struct vcpu *v, u16 sel)
 	return cs;
 }
 
-/* The stack that a return to CPL cpl goes back to, with the selector and pointer that were popped. */
-static struct x86_stack return_stack(struct vcpu *v, const struct x86_seg *cs, u16 sel, u64 sp, unsigned cpl)
+/* The stack that a return to CPL cpl goes back to, with the selector and pointer that were
+ * popped. */
+static struct x86_stack return_stack(struct vcpu *v, const struct x86_seg *cs, u16 sel, u64 sp,
+				     unsigned cpl)
 {
 	bool wide = x86_long(&v->cpu) && cs->ar & AR_L;
 	struct x86_seg ss = seg_check_stack(v, sel, cpl, EXC_GP, 0, wide && cpl < 3);
 
 	seg_mark_accessed(v, &ss);
-	return (struct x86_stack){.ss = ss, .cpl = cpl, .sp_size = seg_stack_size(&v->cpu, cs, &ss), .sp = sp};
+	return (struct x86_stack){
+		.ss = ss, .cpl = cpl, .sp_size = seg_stack_size(&v->cpu, cs, &ss), .sp = sp
+	};
 }
 
 static void finish_return(struct vcpu *v, const struct x86_stack *s, struct x86_seg cs, u64 rip)
@@ -375,7 +393,7 @@ static void iret_v86(struct vcpu *v, unsigned size)
 /* From CPL 0 back to a virtual-8086 program (SDM 3B 20.2.3). */
 static void iret_to_v86(struct vcpu *v, struct x86_stack *s, u64 rip, u16 sel, u64 flags)
 {
-	static const u8 order[] = {ES, DS, FS, GS};
+	static const u8 order[] = { ES, DS, FS, GS };
 	struct x86_cpu *cpu = &v->cpu;
 	u64 sp = stack_pop(v, s, 4);
 	u16 ss = (u16)stack_pop(v, s, 4), data[ARRAY_LEN(order)];
@@ -404,7 +422,8 @@ static void iret_protected(struct vcpu *v, unsigned size, u64 next)
 			x86_raise_gp0(v);
 		const struct x86_seg *tr = &cpu->seg[TR];
 
-		x86_task_switch(v, (u16)x86_read_sys(v, (u32)tr->base, 2), TASK_IRET, next, false, 0);
+		x86_task_switch(v, (u16)x86_read_sys(v, (u32)tr->base, 2), TASK_IRET, next, false,
+				0);
 		return;
 	}
 	struct x86_stack s = stack_current(v);

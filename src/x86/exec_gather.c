@@ -350,21 +350,19 @@ static void exec_maskmov_store(struct vcpu *v, const struct x86_insn *i)
 				      le_load(value + n * size, size), size);
 }
 
-/* Bytes of `data` whose mask byte is negative go to [rDI]. */
+/* Bytes of `data` whose mask byte is negative go to [rDI]. The whole operand must be writable, whatever
+ * the mask says: SDM 2B MASKMOVDQU leaves that to the implementation. */
 static void store_bytes(struct vcpu *v, const struct x86_insn *i, const u8 *data, const u8 *mask,
 			unsigned count)
 {
-	u64 off = x86_ea(v, i);
+	gva_t a = x86_operand(v, i, count, ACC_WRITE);
 
-	/* The address must be a legal one even if nothing is written. */
-	if ((x86_operand(v, i, count, ACC_WRITE) & (count - 1)) && fpu_align_check(v))
+	if ((a & 7) && fpu_align_check(v))
 		x86_raise_error(v, EXC_AC, 0);
+	x86_probe(v, a, count, ACC_WRITE);
 	for (unsigned n = 0; n < count; n++)
 		if (mask[n] & 0x80)
-			x86_probe(v, element_address(v, i, off + n, 1, ACC_WRITE), 1, ACC_WRITE);
-	for (unsigned n = 0; n < count; n++)
-		if (mask[n] & 0x80)
-			x86_write(v, element_address(v, i, off + n, 1, ACC_WRITE), data[n], 1);
+			element_write(v, a + n, data[n], 1);
 }
 
 static void exec_maskmovdqu(struct vcpu *v, const struct x86_insn *i)

@@ -29,7 +29,7 @@ void x86_check_io(struct vcpu *v, u16 port, unsigned size)
 
 u64 x86_port_in(struct vcpu *v, u16 port, unsigned size)
 {
-	struct exit e = {.kind = EXIT_PORT_IN, .size = (u8)size, .addr = port};
+	struct exit e = { .kind = EXIT_PORT_IN, .size = (u8)size, .addr = port };
 
 	v->exit(v, &e);
 	x86_io_breakpoint(v, port, size);
@@ -38,7 +38,10 @@ u64 x86_port_in(struct vcpu *v, u16 port, unsigned size)
 
 void x86_port_out(struct vcpu *v, u16 port, u64 value, unsigned size)
 {
-	struct exit e = {.kind = EXIT_PORT_OUT, .size = (u8)size, .addr = port, .value = value & bits_mask(8 * size)};
+	struct exit e = { .kind = EXIT_PORT_OUT,
+			  .size = (u8)size,
+			  .addr = port,
+			  .value = value & bits_mask(8 * size) };
 
 	v->exit(v, &e);
 	x86_io_breakpoint(v, port, size);

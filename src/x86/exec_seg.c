@@ -1,4 +1,5 @@
-/* Instructions on segment registers, descriptor tables and selectors (SDM 2, by name; SDM 3A 2.8, 5.10). */
+/* Instructions on segment registers, descriptor tables and selectors (SDM 2, by name; SDM 3A 2.8,
+ * 5.10). */
 #include "x86/debug.h"
 #include "x86/event.h"
 #include "x86/operand.h"
@@ -100,37 +101,23 @@ static void load_far_pointer(struct vcpu *v, const struct x86_insn *i, unsigned 
 	reg_set(v, &i->op[0], off, size);
 }
 
-static void exec_les(struct vcpu *v, const struct x86_insn *i)
-{
-	load_far_pointer(v, i, ES);
-}
+static void exec_les(struct vcpu *v, const struct x86_insn *i) { load_far_pointer(v, i, ES); }
 
-static void exec_lss(struct vcpu *v, const struct x86_insn *i)
-{
-	load_far_pointer(v, i, SS);
-}
+static void exec_lss(struct vcpu *v, const struct x86_insn *i) { load_far_pointer(v, i, SS); }
 
-static void exec_lds(struct vcpu *v, const struct x86_insn *i)
-{
-	load_far_pointer(v, i, DS);
-}
+static void exec_lds(struct vcpu *v, const struct x86_insn *i) { load_far_pointer(v, i, DS); }
 
-static void exec_lfs(struct vcpu *v, const struct x86_insn *i)
-{
-	load_far_pointer(v, i, FS);
-}
+static void exec_lfs(struct vcpu *v, const struct x86_insn *i) { load_far_pointer(v, i, FS); }
 
-static void exec_lgs(struct vcpu *v, const struct x86_insn *i)
-{
-	load_far_pointer(v, i, GS);
-}
+static void exec_lgs(struct vcpu *v, const struct x86_insn *i) { load_far_pointer(v, i, GS); }
 
 /* --- Selector tests --------------------------------------------------------------------------- */
 
-/* System types, as bits, that LAR and LSL accept: outside and in long mode (SDM 2A tables 3-52, 3-55). */
-#define LAR_TYPES (1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 9 | 1u << 11 | 1u << 12)
+/* System types, as bits, that LAR and LSL accept: outside and in long mode (SDM 2A tables 3-52,
+ * 3-55). */
+#define LAR_TYPES      (LAR_TYPES_LONG | 1u << 1 | 1u << 3 | 1u << 4 | 1u << 5)
 #define LAR_TYPES_LONG (1u << 2 | 1u << 9 | 1u << 11 | 1u << 12)
-#define LSL_TYPES (1u << 1 | 1u << 2 | 1u << 3 | 1u << 9 | 1u << 11)
+#define LSL_TYPES      (LSL_TYPES_LONG | 1u << 1 | 1u << 3)
 #define LSL_TYPES_LONG (1u << 2 | 1u << 9 | 1u << 11)
 
 /* The descriptor of sel if a program at CPL may know of it. types: system types that count. */
@@ -150,7 +137,8 @@ static void exec_lar(struct vcpu *v, const struct x86_insn *i)
 	u64 desc;
 
 	need_protected(v);
-	bool ok = visible_desc(v, source16(v, i, &i->op[1]), x86_long(&v->cpu) ? LAR_TYPES_LONG : LAR_TYPES, &desc);
+	bool ok = visible_desc(v, source16(v, i, &i->op[1]),
+			       x86_long(&v->cpu) ? LAR_TYPES_LONG : LAR_TYPES, &desc);
 
 	if (ok)
 		reg_set(v, &i->op[0], desc >> 32 & 0x00f0ff00, i->opsize);
@@ -225,18 +213,12 @@ static void load_table(struct vcpu *v, const struct x86_insn *i, struct x86_dtr 
 		x86_raise_gp0(v);
 	if (i->mode != 64 && i->opsize == 2)
 		base &= 0xffffff;
-	*dtr = (struct x86_dtr){.base = base, .limit = limit};
+	*dtr = (struct x86_dtr){ .base = base, .limit = limit };
 }
 
-static void exec_lgdt(struct vcpu *v, const struct x86_insn *i)
-{
-	load_table(v, i, &v->cpu.gdtr);
-}
+static void exec_lgdt(struct vcpu *v, const struct x86_insn *i) { load_table(v, i, &v->cpu.gdtr); }
 
-static void exec_lidt(struct vcpu *v, const struct x86_insn *i)
-{
-	load_table(v, i, &v->cpu.idtr);
-}
+static void exec_lidt(struct vcpu *v, const struct x86_insn *i) { load_table(v, i, &v->cpu.idtr); }
 
 static void store_table(struct vcpu *v, const struct x86_insn *i, const struct x86_dtr *dtr)
 {
@@ -249,15 +231,9 @@ static void store_table(struct vcpu *v, const struct x86_insn *i, const struct x
 	x86_write_bytes(v, x86_operand(v, i, size + 2, ACC_WRITE), image, size + 2);
 }
 
-static void exec_sgdt(struct vcpu *v, const struct x86_insn *i)
-{
-	store_table(v, i, &v->cpu.gdtr);
-}
+static void exec_sgdt(struct vcpu *v, const struct x86_insn *i) { store_table(v, i, &v->cpu.gdtr); }
 
-static void exec_sidt(struct vcpu *v, const struct x86_insn *i)
-{
-	store_table(v, i, &v->cpu.idtr);
-}
+static void exec_sidt(struct vcpu *v, const struct x86_insn *i) { store_table(v, i, &v->cpu.idtr); }
 
 static void exec_lldt(struct vcpu *v, const struct x86_insn *i)
 {
@@ -323,29 +299,18 @@ static void write_base(struct vcpu *v, const struct x86_insn *i, unsigned seg)
 	v->cpu.seg[seg].base = base;
 }
 
-static void exec_rdfsbase(struct vcpu *v, const struct x86_insn *i)
-{
-	read_base(v, i, FS);
-}
+static void exec_rdfsbase(struct vcpu *v, const struct x86_insn *i) { read_base(v, i, FS); }
 
-static void exec_rdgsbase(struct vcpu *v, const struct x86_insn *i)
-{
-	read_base(v, i, GS);
-}
+static void exec_rdgsbase(struct vcpu *v, const struct x86_insn *i) { read_base(v, i, GS); }
 
-static void exec_wrfsbase(struct vcpu *v, const struct x86_insn *i)
-{
-	write_base(v, i, FS);
-}
+static void exec_wrfsbase(struct vcpu *v, const struct x86_insn *i) { write_base(v, i, FS); }
 
-static void exec_wrgsbase(struct vcpu *v, const struct x86_insn *i)
-{
-	write_base(v, i, GS);
-}
+static void exec_wrgsbase(struct vcpu *v, const struct x86_insn *i) { write_base(v, i, GS); }
 
 /* --- Binding ---------------------------------------------------------------------------------- */
 
-/* Forms of MOV, PUSH and POP with a segment register. A load of SS ends the block: the interrupt shadow follows. */
+/* Forms of MOV, PUSH and POP with a segment register. A load of SS ends the block: the interrupt
+ * shadow follows. */
 static x86_exec_fn *bind_register_form(struct x86_insn *i)
 {
 	bool first = i->op[0].kind == OPK_SEG;

@@ -294,6 +294,8 @@ inline_fn void run_rep(struct vcpu *v, const struct x86_insn *i, enum string_op 
 	u64 count = index_get(v, i, RCX), room = v->cpu.rflags & FL_TF ? 1 : REP_PIECE;
 	bool ended = count == 0, runs = !alignment_checked(&v->cpu);
 
+	if (ended && (op == STRING_INS || op == STRING_OUTS))
+		x86_check_io(v, (u16)v->cpu.gpr[RDX], size); /* also where nothing is moved */
 	while (!ended && room > 0) {
 		u64 n = runs ? run_many(v, i, op, MIN(count, room), size) : 0;
 
@@ -312,6 +314,10 @@ inline_fn void run_rep(struct vcpu *v, const struct x86_insn *i, enum string_op 
 		u64 next = v->cpu.rip + i->len;
 
 		v->cpu.rip = i->mode == 64 ? next : (u32)next;
+		v->cpu.rflags &= ~FL_RF;
+	} else if (!cpuid_is_amd(v->vm)) {
+		/* What an event between two iterations saves (SDM 3B 17.3.1.1); processors of AMD save it clear. */
+		v->cpu.rflags |= FL_RF;
 	}
 }
 

@@ -1,5 +1,6 @@
-/* System instructions: control and debug registers, TLB and cache control, HLT, MSRs, time stamp, CPUID, extended control registers
- * (SDM 2, by name). What a CPU model does not have (MONITOR, VMX, SMX, RSM outside SMM) is bound nowhere and raises #UD. */
+/* System instructions: control and debug registers, TLB and cache control, HLT, MSRs, time stamp,
+ * CPUID, extended control registers (SDM 2, by name). What a CPU model does not have (MONITOR, VMX,
+ * SMX, RSM outside SMM) is bound nowhere and raises #UD. */
 #include "x86/cpuid.h"
 #include "x86/debug.h"
 #include "x86/fpu.h"
@@ -15,16 +16,13 @@ static void need_cpl0(struct vcpu *v)
 }
 
 /* MOV to and from control and debug registers has the size of the mode. */
-static unsigned mode_size(const struct x86_insn *i)
-{
-	return i->mode == 64 ? 8 : 4;
-}
+static unsigned mode_size(const struct x86_insn *i) { return i->mode == 64 ? 8 : 4; }
 
 /* --- Control registers ------------------------------------------------------------------------ */
 
 static u64 read_cr8(struct vcpu *v)
 {
-	struct exit e = {.kind = EXIT_TPR_READ, .size = 8};
+	struct exit e = { .kind = EXIT_TPR_READ, .size = 8 };
 
 	v->exit(v, &e);
 	v->cpu.cr8 = e.value & 15;
@@ -33,7 +31,7 @@ static u64 read_cr8(struct vcpu *v)
 
 static void write_cr8(struct vcpu *v, u64 value)
 {
-	struct exit e = {.kind = EXIT_TPR_WRITE, .size = 8, .value = value};
+	struct exit e = { .kind = EXIT_TPR_WRITE, .size = 8, .value = value };
 
 	if (value & ~15ull)
 		x86_raise_gp0(v);
@@ -83,7 +81,8 @@ static void exec_clts(struct vcpu *v, const struct x86_insn *i)
 static void exec_lmsw(struct vcpu *v, const struct x86_insn *i)
 {
 	need_cpl0(v);
-	u64 word = i->op[0].kind == OPK_MEM ? x86_read(v, x86_operand(v, i, 2, ACC_READ), 2) : reg_get(v, &i->op[0], 2);
+	u64 word = i->op[0].kind == OPK_MEM ? x86_read(v, x86_operand(v, i, 2, ACC_READ), 2)
+					    : reg_get(v, &i->op[0], 2);
 
 	/* PE can be set, not cleared. */
 	x86_set_cr0(v, (v->cpu.cr0 & ~(CR0_MP | CR0_EM | CR0_TS)) | (word & 15));
@@ -206,10 +205,7 @@ static void set_pair(struct vcpu *v, u64 value)
 	v->cpu.gpr[RDX] = value >> 32;
 }
 
-static u64 get_pair(const struct vcpu *v)
-{
-	return (u32)v->cpu.gpr[RAX] | v->cpu.gpr[RDX] << 32;
-}
+static u64 get_pair(const struct vcpu *v) { return (u32)v->cpu.gpr[RAX] | v->cpu.gpr[RDX] << 32; }
 
 static void exec_rdmsr(struct vcpu *v, const struct x86_insn *i)
 {
@@ -270,7 +266,8 @@ static void exec_rdpmc(struct vcpu *v, const struct x86_insn *i)
 static void exec_cpuid(struct vcpu *v, const struct x86_insn *i)
 {
 	struct x86_cpu *cpu = &v->cpu;
-	u32 regs[4] = {(u32)cpu->gpr[RAX], (u32)cpu->gpr[RBX], (u32)cpu->gpr[RCX], (u32)cpu->gpr[RDX]};
+	u32 regs[4] = { (u32)cpu->gpr[RAX], (u32)cpu->gpr[RBX], (u32)cpu->gpr[RCX],
+			(u32)cpu->gpr[RDX] };
 
 	(void)i;
 	x86_cpuid(v, regs);

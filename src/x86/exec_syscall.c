@@ -1,5 +1,6 @@
-/* SYSCALL, SYSRET, SYSENTER, SYSEXIT, in the flavours of Intel (SDM 2B) and AMD (APM 3): AMD has SYSCALL outside 64-bit mode too, but no
- * SYSENTER in long mode; its SYSRET leaves the attributes of SS as they are and does not check RCX. */
+/* SYSCALL, SYSRET, SYSENTER, SYSEXIT, in the flavours of Intel (SDM 2B) and AMD (APM 3): AMD has
+ * SYSCALL outside 64-bit mode too, but no SYSENTER in long mode; its SYSRET leaves the attributes
+ * of SS as they are and does not check RCX. */
 #include "x86/debug.h"
 #include "x86/operand.h"
 #include "x86/seg.h"
@@ -56,7 +57,8 @@ static void exec_syscall(struct vcpu *v, const struct x86_insn *i)
 		cpu->gpr[RCX] = i->mode == 64 ? next : (u32)next;
 		cpu->gpr[R11] = flags;
 		x86_set_rflags(cpu, flags & ~cpu->fmask);
-		enter(v, flat_code(cs, 0, true), flat_stack(cs + 8, 0), i->mode == 64 ? cpu->lstar : cpu->cstar);
+		enter(v, flat_code(cs, 0, true), flat_stack(cs + 8, 0),
+		      i->mode == 64 ? cpu->lstar : cpu->cstar);
 	} else {
 		cpu->gpr[RCX] = (u32)next;
 		cpu->rflags &= ~(FL_VM | FL_IF | FL_RF);
@@ -93,15 +95,9 @@ static void sysret(struct vcpu *v, const struct x86_insn *i, bool wide)
 	x86_step_if_tf(v);
 }
 
-static void exec_sysret32(struct vcpu *v, const struct x86_insn *i)
-{
-	sysret(v, i, false);
-}
+static void exec_sysret32(struct vcpu *v, const struct x86_insn *i) { sysret(v, i, false); }
 
-static void exec_sysret64(struct vcpu *v, const struct x86_insn *i)
-{
-	sysret(v, i, true);
-}
+static void exec_sysret64(struct vcpu *v, const struct x86_insn *i) { sysret(v, i, true); }
 
 static void exec_sysenter(struct vcpu *v, const struct x86_insn *i)
 {

@@ -16,14 +16,11 @@ static enum tlb_mode current_mode(const struct vcpu *v)
 	return (enum tlb_mode)((v->tlb - v->tlbs[0]) / TLB_SIZE);
 }
 
-static gva_t linear_wrap(const struct vcpu *v, gva_t a)
-{
-	return x86_long(&v->cpu) ? a : (u32)a;
-}
+static gva_t linear_wrap(const struct vcpu *v, gva_t a) { return x86_long(&v->cpu) ? a : (u32)a; }
 
 static u64 mmio(struct vcpu *v, enum exit_kind kind, gpa_t gpa, u64 value, unsigned size)
 {
-	struct exit e = {.kind = kind, .size = (u8)size, .addr = gpa, .value = value};
+	struct exit e = { .kind = kind, .size = (u8)size, .addr = gpa, .value = value };
 
 	v->exit(v, &e);
 	return e.value;
@@ -67,9 +64,10 @@ static void place_write(struct vcpu *v, const struct x86_place *p, const u8 *buf
 }
 
 /* Translates all of an access of at most one page, so that nothing happens if any part faults. */
-static struct span span_of(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc, enum tlb_mode mode)
+static struct span span_of(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc,
+			   enum tlb_mode mode)
 {
-	struct span s = {.first = size};
+	struct span s = { .first = size };
 	unsigned room = 4096 - (unsigned)(a & 0xfff);
 
 	a = linear_wrap(v, a);
@@ -120,7 +118,8 @@ static void check_watch(struct vcpu *v, gva_t a, unsigned size, bool write)
 		x86_data_breakpoint(v, a, size, write);
 }
 
-static u64 read_mode(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc, enum tlb_mode mode)
+static u64 read_mode(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc,
+		     enum tlb_mode mode)
 {
 	struct span s = span_of(v, a, size, acc, mode);
 	u64 value = 0;

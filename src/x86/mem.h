@@ -5,7 +5,12 @@
 
 #include "x86/vcpu.h"
 
-enum x86_access { ACC_READ, ACC_WRITE, ACC_EXEC, ACC_RMW /* a read that will be followed by a write: checked as write */ };
+enum x86_access {
+	ACC_READ,
+	ACC_WRITE,
+	ACC_EXEC,
+	ACC_RMW /* a read that will be followed by a write: checked as write */
+};
 
 u64 x86_read_slow(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc);
 void x86_write_slow(struct vcpu *v, gva_t a, u64 value, unsigned size);
@@ -87,7 +92,8 @@ noreturn_fn void x86_raise_segment(struct vcpu *v, unsigned seg);
 gva_t x86_linear_checked(struct vcpu *v, unsigned seg, u64 off, unsigned size, enum x86_access acc);
 
 /* Linear address of size bytes at seg:off. off is already cut to the address size. */
-static inline gva_t x86_linear(struct vcpu *v, unsigned seg, u64 off, unsigned size, enum x86_access acc)
+static inline gva_t x86_linear(struct vcpu *v, unsigned seg, u64 off, unsigned size,
+			       enum x86_access acc)
 {
 	const struct x86_seg *s = &v->cpu.seg[seg];
 
@@ -104,7 +110,8 @@ static inline gva_t x86_linear(struct vcpu *v, unsigned seg, u64 off, unsigned s
 /* Offset of the memory operand within its segment, cut to the address size. */
 static inline u64 x86_ea(const struct vcpu *v, const struct x86_insn *i)
 {
-	u64 off = x86_slot(&v->cpu, i->base) + (x86_slot(&v->cpu, i->index) << i->scale) + (u64)i->disp;
+	u64 off = x86_slot(&v->cpu, i->base) + (x86_slot(&v->cpu, i->index) << i->scale) +
+		  (u64)i->disp;
 
 	if (i->addrsize == 8)
 		return off;
@@ -112,7 +119,8 @@ static inline u64 x86_ea(const struct vcpu *v, const struct x86_insn *i)
 }
 
 /* Linear address of the memory operand. */
-static inline gva_t x86_operand(struct vcpu *v, const struct x86_insn *i, unsigned size, enum x86_access acc)
+static inline gva_t x86_operand(struct vcpu *v, const struct x86_insn *i, unsigned size,
+				enum x86_access acc)
 {
 	return x86_linear(v, i->seg, x86_ea(v, i), size, acc);
 }
@@ -130,7 +138,9 @@ static inline void x86_set_sp(struct x86_cpu *cpu, u64 sp)
 {
 	unsigned size = x86_stack_size(cpu);
 
-	cpu->gpr[RSP] = size == 8 ? sp : size == 4 ? (u32)sp : ((cpu->gpr[RSP] & ~0xffffull) | (u16)sp);
+	cpu->gpr[RSP] = size == 8   ? sp
+			: size == 4 ? (u32)sp
+				    : ((cpu->gpr[RSP] & ~0xffffull) | (u16)sp);
 }
 
 /* Pushes one slot of size bytes at the current CPL: faults before RSP changes. */

@@ -19,16 +19,16 @@ struct walk {
 	u64 entry[MAX_LEVELS];
 	unsigned depth; /* entries read */
 	unsigned shift; /* of the leaf: the mapping is 1 << shift bytes */
-	u64 rights; /* AND of PTE_W and PTE_U, OR of PTE_NX, over all levels */
+	u64 rights;     /* AND of PTE_W and PTE_U, OR of PTE_NX, over all levels */
 };
 
 static struct geometry mmu_geometry(const struct x86_cpu *cpu)
 {
 	if (x86_long(cpu))
-		return (struct geometry){4, 8, 9};
+		return (struct geometry){ 4, 8, 9 };
 	if (cpu->cr4 & CR4_PAE)
-		return (struct geometry){2, 8, 9}; /* the PDPTEs are registers */
-	return (struct geometry){2, 4, 10};
+		return (struct geometry){ 2, 8, 9 }; /* the PDPTEs are registers */
+	return (struct geometry){ 2, 4, 10 };
 }
 
 /* Paging structures outside RAM read as ones, as an unclaimed bus does. */
@@ -57,7 +57,8 @@ static void entry_set(struct vcpu *v, gpa_t gpa, unsigned size, u64 bits)
 static u64 reserved_bits(struct vcpu *v, unsigned shift, bool leaf)
 {
 	unsigned phys = cpuid_phys_bits(v->vm);
-	u64 rsvd = x86_long(&v->cpu) ? bits_mask(52) & ~bits_mask(phys) : bits_mask(63) & ~bits_mask(phys);
+	u64 rsvd = x86_long(&v->cpu) ? bits_mask(52) & ~bits_mask(phys)
+				     : bits_mask(63) & ~bits_mask(phys);
 
 	if (!(v->cpu.efer & EFER_NXE))
 		rsvd |= PTE_NX;
@@ -100,11 +101,13 @@ static bool walk_tables(struct walk *w, gva_t a, u32 *error)
 		w->entry_gpa[w->depth] = at;
 		w->entry[w->depth++] = e;
 		/* 4 MiB pages: bits 13..20 hold the address above 4 GiB (PSE-36), bit 21 is reserved. */
-		if (wide ? (e & reserved_bits(v, shift, leaf)) != 0 : leaf && level && (e & BIT(21))) {
+		if (wide ? (e & reserved_bits(v, shift, leaf)) != 0
+			 : leaf && level && (e & BIT(21))) {
 			*error |= PF_P | PF_RSVD;
 			return false;
 		}
-		w->rights = (w->rights & e & (PTE_W | PTE_U)) | ((w->rights | e) & PTE_NX & (wide ? ~0ull : 0));
+		w->rights = (w->rights & e & (PTE_W | PTE_U)) |
+			    ((w->rights | e) & PTE_NX & (wide ? ~0ull : 0));
 		w->shift = shift;
 		if (leaf)
 			return true;
@@ -114,7 +117,8 @@ static bool walk_tables(struct walk *w, gva_t a, u32 *error)
 }
 
 /* Rights of SDM 3A 4.6.1 for the access. */
-static bool access_allowed(const struct x86_cpu *cpu, const struct mmu_page *p, enum x86_access acc, enum tlb_mode mode)
+static bool access_allowed(const struct x86_cpu *cpu, const struct mmu_page *p, enum x86_access acc,
+			   enum tlb_mode mode)
 {
 	if (mode == TLB_USER)
 		return p->user && (acc == ACC_READ || (acc == ACC_EXEC ? p->exec : p->writable));
@@ -135,19 +139,23 @@ static gpa_t leaf_address(const struct walk *w, gva_t a)
 	return (frame | (a & bits_mask(w->shift))) & ~0xfffull;
 }
 
-bool mmu_walk(struct vcpu *v, gva_t a, enum x86_access acc, enum tlb_mode mode, struct mmu_page *page, u32 *error)
+bool mmu_walk(struct vcpu *v, gva_t a, enum x86_access acc, enum tlb_mode mode,
+	      struct mmu_page *page, u32 *error)
 {
 	struct x86_cpu *cpu = &v->cpu;
 	bool write = acc == ACC_WRITE || acc == ACC_RMW;
 
 	if (!(cpu->cr0 & CR0_PG)) {
-		*page = (struct mmu_page){a & ~0xfffull & v->vm->a20_mask, 4096, true, true, true, true, false};
+		*page = (struct mmu_page){
+			a & ~0xfffull & v->vm->a20_mask, 4096, true, true, true, true, false
+		};
 		return true;
 	}
-	struct walk w = {.v = v};
+	struct walk w = { .v = v };
 
 	*error = (u32)((write ? PF_W : 0) | (mode == TLB_USER ? PF_U : 0));
-	if (acc == ACC_EXEC && ((cpu->efer & EFER_NXE && cpu->cr4 & CR4_PAE) || cpu->cr4 & CR4_SMEP))
+	if (acc == ACC_EXEC &&
+	    ((cpu->efer & EFER_NXE && cpu->cr4 & CR4_PAE) || cpu->cr4 & CR4_SMEP))
 		*error |= PF_I;
 	if (!walk_tables(&w, a, error))
 		return false;
@@ -184,7 +192,7 @@ bool x86_translate_debug(const struct vcpu *v, gva_t a, gpa_t *gpa)
 		return true;
 	}
 	/* walk_tables only reads; the cast lets one walk serve both callers. */
-	struct walk w = {.v = (struct vcpu *)(uintptr_t)v};
+	struct walk w = { .v = (struct vcpu *)(uintptr_t)v };
 	u32 error = 0;
 
 	if (!walk_tables(&w, a, &error))

@@ -1,5 +1,6 @@
-/* Model-specific registers (SDM 4 chapter 2, APM 2 appendix A) and the time stamp counter (SDM 3B 17.17). What belongs to the local APIC,
- * and whatever is unknown here, goes to the machine; what nobody knows raises #GP. */
+/* Model-specific registers (SDM 4 chapter 2, APM 2 appendix A) and the time stamp counter (SDM 3B
+ * 17.17). What belongs to the local APIC, and whatever is unknown here, goes to the machine; what
+ * nobody knows raises #GP. */
 #include "base/trace.h"
 #include "x86/cpuid.h"
 #include "x86/mem.h"
@@ -8,50 +9,70 @@
 
 /* Architectural, or Intel's with meanings that AMD shares. */
 enum {
-	MSR_P5_MC_ADDR = 0x0, MSR_P5_MC_TYPE = 0x1, MSR_TSC = 0x10, MSR_PLATFORM_ID = 0x17, MSR_TSC_ADJUST = 0x3b,
-	MSR_BIOS_UPDT_TRIG = 0x79, MSR_BIOS_SIGN_ID = 0x8b, MSR_MTRR_CAP = 0xfe, MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP = 0x175,
-	MSR_SYSENTER_EIP = 0x176, MSR_MCG_CAP = 0x179, MSR_MCG_STATUS = 0x17a, MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9,
-	MSR_MTRR_PHYS = 0x200, MSR_MTRR_PHYS_END = 0x20f, MSR_MTRR_FIX_64K = 0x250, MSR_MTRR_FIX_16K = 0x258,
-	MSR_MTRR_FIX_4K = 0x268, MSR_MTRR_FIX_4K_END = 0x26f, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_XSS = 0xda0,
+	MSR_P5_MC_ADDR = 0x0,
+	MSR_P5_MC_TYPE = 0x1,
+	MSR_TSC = 0x10,
+	MSR_PLATFORM_ID = 0x17,
+	MSR_TSC_ADJUST = 0x3b,
+	MSR_BIOS_UPDT_TRIG = 0x79,
+	MSR_BIOS_SIGN_ID = 0x8b,
+	MSR_MTRR_CAP = 0xfe,
+	MSR_SYSENTER_CS = 0x174,
+	MSR_SYSENTER_ESP = 0x175,
+	MSR_SYSENTER_EIP = 0x176,
+	MSR_MCG_CAP = 0x179,
+	MSR_MCG_STATUS = 0x17a,
+	MSR_MISC_ENABLE = 0x1a0,
+	MSR_DEBUGCTL = 0x1d9,
+	MSR_MTRR_PHYS = 0x200,
+	MSR_MTRR_PHYS_END = 0x20f,
+	MSR_MTRR_FIX_64K = 0x250,
+	MSR_MTRR_FIX_16K = 0x258,
+	MSR_MTRR_FIX_4K = 0x268,
+	MSR_MTRR_FIX_4K_END = 0x26f,
+	MSR_PAT = 0x277,
+	MSR_MTRR_DEF_TYPE = 0x2ff,
+	MSR_XSS = 0xda0,
 };
 
 /* AMD64, on both vendors' CPUs. */
-#define MSR_EFER 0xc0000080u
-#define MSR_STAR 0xc0000081u
-#define MSR_LSTAR 0xc0000082u
-#define MSR_CSTAR 0xc0000083u
-#define MSR_FMASK 0xc0000084u
-#define MSR_FS_BASE 0xc0000100u
-#define MSR_GS_BASE 0xc0000101u
+#define MSR_EFER           0xc0000080u
+#define MSR_STAR           0xc0000081u
+#define MSR_LSTAR          0xc0000082u
+#define MSR_CSTAR          0xc0000083u
+#define MSR_FMASK          0xc0000084u
+#define MSR_FS_BASE        0xc0000100u
+#define MSR_GS_BASE        0xc0000101u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
-#define MSR_TSC_AUX 0xc0000103u
+#define MSR_TSC_AUX        0xc0000103u
 
 /* AMD alone. */
-#define MSR_SYSCFG 0xc0010010u
-#define MSR_HWCR 0xc0010015u
-#define MSR_TOP_MEM 0xc001001au
-#define MSR_TOP_MEM2 0xc001001du
-#define MSR_NB_CFG 0xc001001fu
+#define MSR_SYSCFG       0xc0010010u
+#define MSR_HWCR         0xc0010015u
+#define MSR_TOP_MEM      0xc001001au
+#define MSR_TOP_MEM2     0xc001001du
+#define MSR_NB_CFG       0xc001001fu
 #define MSR_PATCH_LOADER 0xc0010020u
-#define MSR_INT_PENDING 0xc0010055u
-#define MSR_LS_CFG 0xc0011020u
-#define MSR_IC_CFG 0xc0011021u
-#define MSR_DC_CFG 0xc0011022u
-#define MSR_DE_CFG 0xc0011029u
+#define MSR_INT_PENDING  0xc0010055u
+#define MSR_LS_CFG       0xc0011020u
+#define MSR_IC_CFG       0xc0011021u
+#define MSR_DC_CFG       0xc0011022u
+#define MSR_DE_CFG       0xc0011029u
 
-#define MTRR_CAP (8u | BIT(8) | BIT(10)) /* eight variable ranges, fixed ranges, write-combining */
+#define MTRR_CAP           (8u | BIT(8) | BIT(10)) /* eight variable ranges, fixed ones, WC */
 #define MTRR_DEF_TYPE_BITS (0xffu | BIT(10) | BIT(11))
-#define MTRR_MASK_VALID BIT(11)
+#define MTRR_MASK_VALID    BIT(11)
 
-/* IA32_MISC_ENABLE: bits that a guest may change, and those that are set for what the CPU does not have (BTS, PEBS). */
+/* IA32_MISC_ENABLE: bits that a guest may change, and those that are set for what the CPU does not
+ * have (BTS, PEBS). */
 #define MISC_ENABLE_WRITABLE (BIT(0) | BIT(3) | BIT(16) | BIT(18) | BIT(22) | BIT(23) | BIT(34))
 
-#define SYSCFG_MTRR_VAR_DRAM BIT(20)
-#define SYSCFG_TOM2 BIT(21)
-#define SYSCFG_TOM2_WB BIT(22)
-#define HWCR_TSC_FREQ_P0 BIT(24)
+#define SYSCFG_MTRR_VAR_DRAM    BIT(20)
+#define SYSCFG_TOM2             BIT(21)
+#define SYSCFG_TOM2_WB          BIT(22)
+#define HWCR_TSC_FREQ_P0        BIT(24)
 #define DE_CFG_LFENCE_SERIALIZE BIT(1)
-#define INTEL_MICROCODE 1ull
+#define INTEL_MICROCODE         1ull
 
 /* --- Time ------------------------------------------------------------------------------------- */
 
@@ -61,10 +82,15 @@ static u64 machine_tsc(const struct vcpu *v)
 	return (u64)((unsigned __int128)clock_now(v->vm->clock) * v->vm->tsc_hz / NS_PER_S);
 }
 
-u64 x86_rdtsc(struct vcpu *v)
+/* A deadline that the local APIC waits for is in terms of the TSC. */
+static void set_tsc_offset(struct vcpu *v, i64 offset)
 {
-	return machine_tsc(v) + (u64)v->cpu.tsc_offset;
+	v->cpu.tsc_offset = offset;
+	if (v->vm->tsc_changed)
+		v->vm->tsc_changed(v);
 }
+
+u64 x86_rdtsc(struct vcpu *v) { return machine_tsc(v) + (u64)v->cpu.tsc_offset; }
 
 /* --- Checks ----------------------------------------------------------------------------------- */
 
@@ -90,8 +116,10 @@ static bool memory_types_valid(u64 value, bool pat)
 
 static bool is_mtrr(u32 index)
 {
-	return index == MSR_MTRR_CAP || index == MSR_MTRR_DEF_TYPE || (index >= MSR_MTRR_PHYS && index <= MSR_MTRR_PHYS_END) ||
-	       index == MSR_MTRR_FIX_64K || index == MSR_MTRR_FIX_16K || index == MSR_MTRR_FIX_16K + 1 ||
+	return index == MSR_MTRR_CAP || index == MSR_MTRR_DEF_TYPE ||
+	       (index >= MSR_MTRR_PHYS && index <= MSR_MTRR_PHYS_END) ||
+	       index == MSR_MTRR_FIX_64K || index == MSR_MTRR_FIX_16K ||
+	       index == MSR_MTRR_FIX_16K + 1 ||
 	       (index >= MSR_MTRR_FIX_4K && index <= MSR_MTRR_FIX_4K_END);
 }
 
@@ -184,7 +212,9 @@ static bool msr_present(const struct vm *vm, u32 index)
 	case MSR_SYSENTER_EIP: return cpuid_has(vm, FEAT_SEP);
 	case MSR_PAT: return cpuid_has(vm, FEAT_PAT);
 	case MSR_XSS: return cpuid_has(vm, FEAT_XSAVES);
-	case MSR_EFER: return cpuid_has(vm, FEAT_LM) || cpuid_has(vm, FEAT_NX) || cpuid_has(vm, FEAT_SYSCALL);
+	case MSR_EFER:
+		return cpuid_has(vm, FEAT_LM) || cpuid_has(vm, FEAT_NX) ||
+		       cpuid_has(vm, FEAT_SYSCALL);
 	case MSR_STAR:
 	case MSR_LSTAR:
 	case MSR_CSTAR:
@@ -202,14 +232,17 @@ static bool msr_present(const struct vm *vm, u32 index)
 
 /* --- AMD's own -------------------------------------------------------------------------------- */
 
-/* What firmware leaves behind on these CPUs. Writes of settings without effect here are accepted and dropped. */
+/* What firmware leaves behind on these CPUs. Writes of settings without effect here are accepted
+ * and dropped. */
 static bool amd_read(const struct vcpu *v, u32 index, u64 *value)
 {
 	const struct mem *mem = v->vm->mem;
 	bool high = mem->high_end > 4 * GIB;
 
 	switch (index) {
-	case MSR_SYSCFG: *value = SYSCFG_MTRR_VAR_DRAM | (high ? SYSCFG_TOM2 | SYSCFG_TOM2_WB : 0); return true;
+	case MSR_SYSCFG:
+		*value = SYSCFG_MTRR_VAR_DRAM | (high ? SYSCFG_TOM2 | SYSCFG_TOM2_WB : 0);
+		return true;
 	case MSR_HWCR: *value = HWCR_TSC_FREQ_P0; return true;
 	case MSR_TOP_MEM: *value = mem->low_end; return true;
 	case MSR_TOP_MEM2: *value = high ? mem->high_end : 0; return true;
@@ -245,7 +278,10 @@ static bool amd_write(u32 index)
 
 static bool machine_msr(struct vcpu *v, u32 index, u64 *value, bool write)
 {
-	struct exit e = {.kind = write ? EXIT_MSR_WRITE : EXIT_MSR_READ, .size = 8, .addr = index, .value = write ? *value : 0};
+	struct exit e = { .kind = write ? EXIT_MSR_WRITE : EXIT_MSR_READ,
+			  .size = 8,
+			  .addr = index,
+			  .value = write ? *value : 0 };
 
 	v->exit(v, &e);
 	if (!write)
@@ -276,7 +312,9 @@ bool x86_msr_read(struct vcpu *v, u32 index, u64 *value)
 	case MSR_DEBUGCTL: *value = 0; return true;
 	case MSR_TSC: *value = x86_rdtsc(v); return true;
 	case MSR_TSC_ADJUST: *value = (u64)cpu->tsc_offset; return true;
-	case MSR_BIOS_SIGN_ID: *value = cpuid_is_amd(v->vm) ? 0 : INTEL_MICROCODE << 32; return true;
+	case MSR_BIOS_SIGN_ID:
+		*value = cpuid_is_amd(v->vm) ? 0 : INTEL_MICROCODE << 32;
+		return true;
 	case MSR_SYSENTER_CS: *value = cpu->sysenter_cs; return true;
 	case MSR_SYSENTER_ESP: *value = cpu->sysenter_esp; return true;
 	case MSR_SYSENTER_EIP: *value = cpu->sysenter_eip; return true;
@@ -322,8 +360,8 @@ bool x86_msr_write(struct vcpu *v, u32 index, u64 value)
 	case MSR_XSS: return value == 0;
 	case MSR_PLATFORM_ID:
 	case MSR_MCG_CAP: return false;
-	case MSR_TSC: cpu->tsc_offset = (i64)(value - machine_tsc(v)); return true;
-	case MSR_TSC_ADJUST: cpu->tsc_offset = (i64)value; return true;
+	case MSR_TSC: set_tsc_offset(v, (i64)(value - machine_tsc(v))); return true;
+	case MSR_TSC_ADJUST: set_tsc_offset(v, (i64)value); return true;
 	case MSR_SYSENTER_CS: cpu->sysenter_cs = (u32)value; return true;
 	case MSR_SYSENTER_ESP: return set_canonical(&cpu->sysenter_esp, value);
 	case MSR_SYSENTER_EIP: return set_canonical(&cpu->sysenter_eip, value);

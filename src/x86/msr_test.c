@@ -1,4 +1,5 @@
-/* MSRs: which exist on which model, reserved bits, canonical addresses, and the time stamp counter. */
+/* MSRs: which exist on which model, reserved bits, canonical addresses, and the time stamp
+ * counter. */
 #include "x86/exec_test.h"
 
 #define MSR_EFER 0xc0000080u
@@ -44,7 +45,8 @@ static void absent(struct machine *m, u32 msr)
 
 static void canonical_addresses(void **state)
 {
-	static const u32 msrs[] = {0xc0000082, 0xc0000083, 0xc0000100, 0xc0000101, 0xc0000102, 0x175, 0x176};
+	static const u32 msrs[] = { 0xc0000082, 0xc0000083, 0xc0000100, 0xc0000101,
+				    0xc0000102, 0x175,      0x176 };
 	struct machine *m = with_model(state, "skylake");
 
 	for (unsigned n = 0; n < ARRAY_LEN(msrs); n++) {
@@ -61,7 +63,7 @@ static void efer(void **state)
 	struct machine *m = with_model(state, "skylake");
 
 	m->v->cpu.cr0 |= CR0_PG;
-	refuses(m, MSR_EFER, EFER_LMA); /* LME with paging on */
+	refuses(m, MSR_EFER, EFER_LMA);           /* LME with paging on */
 	refuses(m, MSR_EFER, EFER_LME | BIT(12)); /* SVME */
 	/* LMA cannot be written. */
 	assert_true(x86_msr_write(m->v, MSR_EFER, EFER_LME | EFER_SCE | EFER_NXE));
@@ -129,10 +131,7 @@ static void unknown(void **state)
 	assert_int_equal(m->exits, 2);
 }
 
-static u64 instructions(void *opaque)
-{
-	return *(u64 *)opaque;
-}
+static u64 instructions(void *opaque) { return *(u64 *)opaque; }
 
 static void time_stamp(void **state)
 {
@@ -176,7 +175,7 @@ static void xcr0(void **state)
 	m->r[RAX] = all;
 	assert_int_equal(run(m, "0f 01 d1"), NO_EXC);
 	assert_int_equal(m->v->cpu.xcr0, all);
-	static const u32 bad[] = {0, 2, 5, 0x100001, 0x23, 0xe3};
+	static const u32 bad[] = { 0, 2, 5, 0x100001, 0x23, 0xe3 };
 
 	for (unsigned n = 0; n < ARRAY_LEN(bad); n++) {
 		m->r[RAX] = bad[n];

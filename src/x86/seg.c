@@ -106,7 +106,8 @@ struct x86_gate seg_fetch_gate(struct vcpu *v, u16 sel, enum x86_vector vector, 
 
 	if (x86_long(&v->cpu)) {
 		high = x86_read_sys(v, a + 8, 8);
-		if (bits_get(high, 44, 40)) /* SDM 3A 5.8.3.1: must not be taken for a valid descriptor */
+		if (bits_get(high, 44,
+			     40)) /* SDM 3A 5.8.3.1: must not be taken for a valid descriptor */
 			x86_raise_sel(v, vector, sel, ext);
 	}
 	return gate_from_desc(low, high & 0xffffffff);
@@ -131,17 +132,19 @@ void seg_set_busy(struct vcpu *v, u16 sel, bool busy)
 		return;
 	u64 type = x86_read_sys(v, a + 5, 1);
 
-	x86_write_sys(v, a + 5, busy ? type | DESC_TSS_BUSY_BIT : type & ~(u64)DESC_TSS_BUSY_BIT, 1);
+	x86_write_sys(v, a + 5, busy ? type | DESC_TSS_BUSY_BIT : type & ~(u64)DESC_TSS_BUSY_BIT,
+		      1);
 }
 
 /* --- Checks shared by loads ------------------------------------------------------------------- */
 
 struct x86_seg seg_null(u16 sel, unsigned dpl)
 {
-	return (struct x86_seg){.sel = sel, .ar = AR_UNUSABLE | dpl << AR_DPL_SHIFT};
+	return (struct x86_seg){ .sel = sel, .ar = AR_UNUSABLE | dpl << AR_DPL_SHIFT };
 }
 
-struct x86_seg seg_check_stack(struct vcpu *v, u16 sel, unsigned cpl, enum x86_vector vector, u32 ext, bool null_ok)
+struct x86_seg seg_check_stack(struct vcpu *v, u16 sel, unsigned cpl, enum x86_vector vector,
+			       u32 ext, bool null_ok)
 {
 	if (sel_null(sel)) {
 		if (!null_ok || (sel & SEL_RPL) != cpl)
@@ -184,7 +187,7 @@ void seg_enter_code(struct vcpu *v, struct x86_seg cs, unsigned cpl)
 
 void seg_drop_inaccessible(struct vcpu *v)
 {
-	static const u8 data[] = {ES, DS, FS, GS};
+	static const u8 data[] = { ES, DS, FS, GS };
 
 	for (unsigned n = 0; n < ARRAY_LEN(data); n++) {
 		struct x86_seg *s = &v->cpu.seg[data[n]];
@@ -220,7 +223,8 @@ void x86_set_real_seg(struct vcpu *v, unsigned seg, u16 sel)
 
 static void load_stack(struct vcpu *v, u16 sel)
 {
-	struct x86_seg s = seg_check_stack(v, sel, v->cpu.cpl, EXC_GP, 0, x86_64bit(&v->cpu) && v->cpu.cpl < 3);
+	struct x86_seg s = seg_check_stack(v, sel, v->cpu.cpl, EXC_GP, 0,
+					   x86_64bit(&v->cpu) && v->cpu.cpl < 3);
 
 	seg_mark_accessed(v, &s);
 	v->cpu.seg[SS] = s;
@@ -284,7 +288,8 @@ void x86_load_tr(struct vcpu *v, u16 sel)
 	seg_set_busy(v, sel, true);
 	s.ar |= DESC_TSS_BUSY_BIT;
 	v->cpu.seg[TR] = s;
-	trace(SEG, "cpu%u: TR %04x base %#llx limit %#x", v->index, sel, (unsigned long long)s.base, s.limit);
+	trace(SEG, "cpu%u: TR %04x base %#llx limit %#x", v->index, sel, (unsigned long long)s.base,
+	      s.limit);
 }
 
 /* --- Addressing ------------------------------------------------------------------------------- */
@@ -321,13 +326,15 @@ gva_t x86_linear_checked(struct vcpu *v, unsigned seg, u64 off, unsigned size, e
 	if (x86_protected(&v->cpu)) {
 		bool code = s->ar & AR_CODE;
 
-		if (acc == ACC_READ ? code && !(s->ar & AR_WR) : acc != ACC_EXEC && (code || !(s->ar & AR_WR)))
+		if (acc == ACC_READ ? code && !(s->ar & AR_WR)
+				    : acc != ACC_EXEC && (code || !(s->ar & AR_WR)))
 			x86_raise_segment(v, seg);
 	}
 	return (u32)(s->base + off);
 }
 
-unsigned seg_stack_size(const struct x86_cpu *cpu, const struct x86_seg *cs, const struct x86_seg *ss)
+unsigned seg_stack_size(const struct x86_cpu *cpu, const struct x86_seg *cs,
+			const struct x86_seg *ss)
 {
 	if (x86_long(cpu) && (cs->ar & AR_L))
 		return 8;
@@ -390,10 +397,7 @@ struct x86_stack stack_from_tss64(struct vcpu *v, unsigned cpl, unsigned ist, u3
 	};
 }
 
-static u64 sp_cut(const struct x86_stack *s, u64 sp)
-{
-	return sp & bits_mask(8 * s->sp_size);
-}
+static u64 sp_cut(const struct x86_stack *s, u64 sp) { return sp & bits_mask(8 * s->sp_size); }
 
 static gva_t stack_linear(struct vcpu *v, const struct x86_stack *s, u64 sp, unsigned size)
 {
@@ -409,7 +413,8 @@ static gva_t stack_linear(struct vcpu *v, const struct x86_stack *s, u64 sp, uns
 
 void stack_check(struct vcpu *v, const struct x86_stack *s, unsigned bytes)
 {
-	/* Slot by slot, as a 16-bit stack may wrap; before the first push, so that nothing is written if there is no room. */
+	/* Slot by slot, as a 16-bit stack may wrap; before the first push, so that nothing is
+	 * written if there is no room. */
 	unsigned step = s->sp_size == 8 ? 8 : 2;
 
 	for (unsigned n = step; n <= bytes; n += step)
@@ -426,7 +431,7 @@ void stack_push(struct vcpu *v, struct x86_stack *s, u64 value, unsigned size)
 		x86_write(v, a, value, size);
 	else
 		x86_write_as(v, a, value, size, s->cpl);
-	s->sp = stack_merge(&(struct x86_stack){.sp_size = s->sp_size, .sp = sp}, s->sp);
+	s->sp = stack_merge(&(struct x86_stack){ .sp_size = s->sp_size, .sp = sp }, s->sp);
 }
 
 u64 stack_pop(struct vcpu *v, struct x86_stack *s, unsigned size)
@@ -435,7 +440,7 @@ u64 stack_pop(struct vcpu *v, struct x86_stack *s, unsigned size)
 	gva_t a = stack_linear(v, s, sp, size);
 	u64 value = s->cpl == v->cpu.cpl ? x86_read(v, a, size) : x86_read_as(v, a, size, s->cpl);
 
-	s->sp = stack_merge(&(struct x86_stack){.sp_size = s->sp_size, .sp = sp + size}, s->sp);
+	s->sp = stack_merge(&(struct x86_stack){ .sp_size = s->sp_size, .sp = sp + size }, s->sp);
 	return value;
 }
 

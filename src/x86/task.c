@@ -1,5 +1,6 @@
-/* Hardware task switches, between 16- and 32-bit TSSs in any combination (SDM 3A chapter 7). All that can fail before the switch is
- * tried first; from the moment the old state is saved, exceptions belong to the new task (7.3). */
+/* Hardware task switches, between 16- and 32-bit TSSs in any combination (SDM 3A chapter 7). All
+ * that can fail before the switch is tried first; from the moment the old state is saved,
+ * exceptions belong to the new task (7.3). */
 #include "x86/debug.h"
 #include "x86/seg.h"
 
@@ -8,9 +9,20 @@
 /* Offsets in the TSS (figures 7-2 and 7-10). */
 enum {
 	TSS_LINK = 0,
-	TSS32_CR3 = 28, TSS32_EIP = 32, TSS32_EFLAGS = 36, TSS32_EAX = 40, TSS32_ES = 72, TSS32_LDT = 96, TSS32_T = 100,
+	TSS32_CR3 = 28,
+	TSS32_EIP = 32,
+	TSS32_EFLAGS = 36,
+	TSS32_EAX = 40,
+	TSS32_ES = 72,
+	TSS32_LDT = 96,
+	TSS32_T = 100,
 	TSS32_SIZE = 104,
-	TSS16_IP = 14, TSS16_FLAGS = 16, TSS16_AX = 18, TSS16_ES = 34, TSS16_LDT = 42, TSS16_SIZE = 44,
+	TSS16_IP = 14,
+	TSS16_FLAGS = 16,
+	TSS16_AX = 18,
+	TSS16_ES = 34,
+	TSS16_LDT = 42,
+	TSS16_SIZE = 44,
 };
 
 /* One switch in progress. */
@@ -19,7 +31,7 @@ struct task_switch {
 	enum x86_task_source source;
 	u32 ext;
 	struct x86_seg tss; /* of the new task */
-	bool links; /* CALL and events: the new task will return to the old one */
+	bool links;         /* CALL and events: the new task will return to the old one */
 };
 
 /* The new task's state as its TSS has it. */
@@ -29,10 +41,7 @@ struct task_image {
 	bool trap;
 };
 
-static bool tss_wide(const struct x86_seg *tss)
-{
-	return tss->ar & 8;
-}
+static bool tss_wide(const struct x86_seg *tss) { return tss->ar & 8; }
 
 static unsigned tss_size(const struct x86_seg *tss)
 {
@@ -59,7 +68,8 @@ static struct x86_seg find_tss(struct vcpu *v, u16 sel, enum x86_task_source sou
 		x86_raise_sel(v, vector, sel, ext);
 	struct x86_seg tss = seg_fetch(v, sel, vector, ext);
 	int type = ar_system(tss.ar);
-	bool fits = iret ? type == DESC_TSS16_BUSY || type == DESC_TSS32_BUSY : type == DESC_TSS16 || type == DESC_TSS32;
+	bool fits = iret ? type == DESC_TSS16_BUSY || type == DESC_TSS32_BUSY
+			 : type == DESC_TSS16 || type == DESC_TSS32;
 
 	if (!fits)
 		x86_raise_sel(v, vector, sel, ext);
@@ -115,7 +125,7 @@ static void save_old(const struct task_switch *t, u64 next_rip)
 
 static struct task_image read_image(struct vcpu *v, const struct x86_seg *tss)
 {
-	struct task_image m = {0};
+	struct task_image m = { 0 };
 	bool wide = tss_wide(tss);
 	unsigned size = wide ? 4 : 2;
 
@@ -149,7 +159,8 @@ static void commit(const struct task_switch *t, const struct task_image *m)
 	for (unsigned n = ES; n <= GS; n++)
 		cpu->seg[n] = seg_null(m->sel[n], 0);
 	cpu->seg[LDTR] = seg_null(m->ldt, 0);
-	/* Until CS and SS are good, a fault must come in from the outermost ring, so that its handler gets a stack. */
+	/* Until CS and SS are good, a fault must come in from the outermost ring, so that its
+	 * handler gets a stack. */
 	cpu->cpl = 3;
 	x86_rf_loaded(t->v);
 	if (cpu->cr0 & CR0_PG && tss_wide(&t->tss)) {
@@ -214,7 +225,7 @@ static void load_data(struct vcpu *v, unsigned seg, u16 sel, u32 ext)
 /* Step 13: descriptors are loaded and qualified; exceptions are those of table 7-1. */
 static void load_segments(struct vcpu *v, const struct task_image *m, u32 ext)
 {
-	static const u8 data[] = {DS, ES, FS, GS};
+	static const u8 data[] = { DS, ES, FS, GS };
 
 	load_ldt(v, m->ldt, ext);
 	if (x86_v86(&v->cpu)) {
@@ -227,7 +238,8 @@ static void load_segments(struct vcpu *v, const struct task_image *m, u32 ext)
 		load_data(v, data[n], m->sel[data[n]], ext);
 }
 
-void x86_task_switch(struct vcpu *v, u16 sel, enum x86_task_source source, u64 next_rip, bool has_error, u32 error)
+void x86_task_switch(struct vcpu *v, u16 sel, enum x86_task_source source, u64 next_rip,
+		     bool has_error, u32 error)
 {
 	struct task_switch t = {
 		.v = v,

@@ -4,10 +4,7 @@
 #include "x86/exec.h"
 #include "x86/tlb.h"
 
-static void entry_clear(struct tlb_entry *e)
-{
-	e->read = e->write = e->exec = TLB_INVALID;
-}
+static void entry_clear(struct tlb_entry *e) { e->read = e->write = e->exec = TLB_INVALID; }
 
 void x86_tlb_flush(struct vcpu *v, bool keep_global)
 {
@@ -50,7 +47,8 @@ static void note_large(struct vcpu *v, gva_t a, u64 size)
 	v->large_base = a & v->large_mask;
 }
 
-static void tlb_fill(struct vcpu *v, struct tlb_entry *e, gva_t a, enum tlb_mode mode, const struct mmu_page *p, u8 *host, bool code)
+static void tlb_fill(struct vcpu *v, struct tlb_entry *e, gva_t a, enum tlb_mode mode,
+		     const struct mmu_page *p, u8 *host, bool code)
 {
 	const struct x86_cpu *cpu = &v->cpu;
 	u64 page = a & ~0xfffull;
@@ -84,7 +82,7 @@ struct x86_place x86_translate(struct vcpu *v, gva_t a, enum x86_access acc, enu
 	struct tlb_entry *e = &v->tlbs[mode][(a >> 12) & (TLB_SIZE - 1)];
 
 	if (entry_permits(e, a, acc))
-		return (struct x86_place){.host = (u8 *)(uintptr_t)(a + e->addend)};
+		return (struct x86_place){ .host = (u8 *)(uintptr_t)(a + e->addend) };
 
 	struct mmu_page p;
 	u32 error;
@@ -95,12 +93,14 @@ struct x86_place x86_translate(struct vcpu *v, gva_t a, enum x86_access acc, enu
 	struct mem_slot *slot = mem_find(v->vm->mem, gpa);
 
 	if (!slot)
-		return (struct x86_place){.gpa = gpa};
+		return (struct x86_place){ .gpa = gpa };
 	u8 *host = slot->host + (p.gpa - slot->base);
 	bool code = slot->page_flags[(gpa - slot->base) / MEM_PAGE] & MEM_PAGE_CODE;
 
 	tlb_fill(v, e, a, mode, &p, host, code || slot->readonly);
-	return (struct x86_place){.host = host + (a & 0xfff), .gpa = gpa, .code = code, .readonly = slot->readonly};
+	return (struct x86_place){
+		.host = host + (a & 0xfff), .gpa = gpa, .code = code, .readonly = slot->readonly
+	};
 }
 
 /* The page flags of a page of RAM. */
@@ -127,7 +127,8 @@ void x86_protect_code(struct vm *vm, gpa_t page)
 			for (unsigned n = 0; n < TLB_SIZE; n++) {
 				struct tlb_entry *e = &vm->vcpus[c]->tlbs[m][n];
 
-				if (e->write != TLB_INVALID && e->write + e->addend == (u64)(uintptr_t)host)
+				if (e->write != TLB_INVALID &&
+				    e->write + e->addend == (u64)(uintptr_t)host)
 					e->write = TLB_INVALID;
 			}
 }

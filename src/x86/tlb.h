@@ -7,8 +7,8 @@
 /* Where an access goes: to RAM if host is set, else to the MMIO bus at gpa. */
 struct x86_place {
 	u8 *host;
-	gpa_t gpa; /* valid if host is NULL, or code is set */
-	bool code; /* the engine caches code of the page: announce a write */
+	gpa_t gpa;     /* valid if host is NULL, or code is set */
+	bool code;     /* the engine caches code of the page: announce a write */
 	bool readonly; /* writes are dropped */
 };
 

@@ -12,36 +12,49 @@
 
 #define VM_MAX_VCPUS 64
 
-enum exit_kind { EXIT_PORT_IN, EXIT_PORT_OUT, EXIT_MMIO_READ, EXIT_MMIO_WRITE, EXIT_MSR_READ, EXIT_MSR_WRITE, EXIT_TPR_READ, EXIT_TPR_WRITE, EXIT_KINDS };
+enum exit_kind {
+	EXIT_PORT_IN,
+	EXIT_PORT_OUT,
+	EXIT_MMIO_READ,
+	EXIT_MMIO_WRITE,
+	EXIT_MSR_READ,
+	EXIT_MSR_WRITE,
+	EXIT_TPR_READ,
+	EXIT_TPR_WRITE,
+	EXIT_KINDS
+};
 
 /* Work that belongs to the machine. The handler fills in value for reads. */
 struct exit {
 	enum exit_kind kind;
-	u8 size; /* port and MMIO: 1, 2, 4, 8 */
+	u8 size;    /* port and MMIO: 1, 2, 4, 8 */
 	bool fault; /* out, MSR only: the access raises #GP(0) */
-	u64 addr; /* port, gpa, MSR index */
+	u64 addr;   /* port, gpa, MSR index */
 	u64 value;
 };
 
 enum stop {
-	STOP_BUDGET, /* the instructions are used up */
-	STOP_HALT, /* halted or waiting for SIPI with nothing pending */
-	STOP_KICK, /* ATT_STOP was set */
+	STOP_BUDGET,   /* the instructions are used up */
+	STOP_HALT,     /* halted or waiting for SIPI with nothing pending */
+	STOP_KICK,     /* ATT_STOP was set */
 	STOP_SHUTDOWN, /* triple fault */
-	STOP_DEBUG, /* a debugger's breakpoint or step; rip is at the instruction */
+	STOP_DEBUG,    /* a debugger's breakpoint or step; rip is at the instruction */
 };
 
 /* Bits of vcpu.attention, set by anyone (atomically), consumed by x86_attend at the next boundary. */
-#define ATT_IRQ BIT(0) /* take_irq may have a vector; level: the interrupt controller sets and clears it */
-#define ATT_NMI BIT(1)
+#define ATT_IRQ \
+	BIT(0) /* take_irq may have a vector; level: the interrupt controller sets and clears it */
+#define ATT_NMI  BIT(1)
 #define ATT_INIT BIT(2)
 #define ATT_SIPI BIT(3) /* vector in sipi_vector */
 #define ATT_STOP BIT(4)
-#define ATT_SHADOW BIT(5) /* own thread: interrupts are held back until one more instruction has run (STI, MOV SS) */
+#define ATT_SHADOW \
+	BIT(5) /* own thread: interrupts are held back until one more instruction has run (STI, MOV SS) */
 #define ATT_TRAP BIT(6) /* own thread: pending_dr6 holds a #DB to deliver after this instruction */
-#define ATT_SLOW BIT(7) /* own thread: run one instruction at a time: TF, DR7 breakpoints, RF, or a debugger */
+#define ATT_SLOW \
+	BIT(7) /* own thread: run one instruction at a time: TF, DR7 breakpoints, RF, or a debugger */
 
-#define TLB_SIZE 512u
+#define TLB_SIZE    512u
 #define TLB_INVALID 0x800ull /* equals no masked address: those have page bits and the low three */
 
 /* One page: a tag per kind of access is the linear page address, or TLB_INVALID where the access must take the slow path (not
@@ -70,10 +83,10 @@ struct vcpu {
 	struct vm *vm;
 	unsigned index; /* 0 is the boot processor */
 	u32 apic_id;
-	jmp_buf *catch; /* where x86_raise goes */
+	jmp_buf *catch;           /* where x86_raise goes */
 	struct x86_exception exc; /* what was raised */
-	bool delivering; /* an event is being delivered: a fault now is nested */
-	u8 shadow; /* interrupt shadow in force: 1 STI, 2 MOV SS/POP SS (also holds #DB) */
+	bool delivering;          /* an event is being delivered: a fault now is nested */
+	u8 shadow;       /* interrupt shadow in force: 1 STI, 2 MOV SS/POP SS (also holds #DB) */
 	u64 pending_dr6; /* with ATT_TRAP */
 	u8 sipi_vector;
 	const struct x86_insn *insn; /* being executed, for reports; may be NULL */
@@ -81,8 +94,8 @@ struct vcpu {
 	/* Set by the machine. */
 	void (*exit)(struct vcpu *v, struct exit *e);
 	int (*take_irq)(struct vcpu *v); /* acknowledges and returns the vector to deliver, or -1 */
-	void *engine; /* the engine's own */
-	struct debugger *dbg; /* NULL if none is attached */
+	void *engine;                    /* the engine's own */
+	struct debugger *dbg;            /* NULL if none is attached */
 	u64 exits[EXIT_KINDS];
 	u64 exceptions[256], interrupts; /* counters for --stats */
 	struct {
@@ -108,6 +121,8 @@ struct vm {
 	const struct cpuid_model *model;
 	struct thunk_cache *thunks; /* host code for FP and SIMD instructions (thunk.h) */
 	u64 tsc_hz;
+	void (*tsc_changed)(
+		struct vcpu *v); /* the machine's: the guest has set its TSC; may be NULL */
 	gpa_t a20_mask; /* ANDed to every physical address of a CPU: all ones while A20 is enabled */
 	u64 (*icount)(const struct vcpu *v); /* the engine's */
 	/* Bytes of a page marked MEM_PAGE_CODE are about to change; set by the engine. May be NULL. */
@@ -119,14 +134,8 @@ struct vm {
 noreturn_fn void x86_raise(struct vcpu *v, enum x86_vector vector);
 noreturn_fn void x86_raise_error(struct vcpu *v, enum x86_vector vector, u32 error);
 noreturn_fn void x86_raise_pf(struct vcpu *v, gva_t addr, u32 error); /* sets CR2 */
-static inline noreturn_fn void x86_raise_ud(struct vcpu *v)
-{
-	x86_raise(v, EXC_UD);
-}
-static inline noreturn_fn void x86_raise_gp0(struct vcpu *v)
-{
-	x86_raise_error(v, EXC_GP, 0);
-}
+static inline noreturn_fn void x86_raise_ud(struct vcpu *v) { x86_raise(v, EXC_UD); }
+static inline noreturn_fn void x86_raise_gp0(struct vcpu *v) { x86_raise_error(v, EXC_GP, 0); }
 
 /* Instructions this vCPU has completed, exact also inside a handler. */
 static inline u64 vcpu_icount(const struct vcpu *v)

@@ -9,7 +9,8 @@ static char text[512];
 
 static const char *differ(const char *what, u64 host, u64 guest)
 {
-	snprintf(text, sizeof(text), "%s: host %llx, guest %llx", what, (unsigned long long)host, (unsigned long long)guest);
+	snprintf(text, sizeof(text), "%s: host %llx, guest %llx", what, (unsigned long long)host,
+		 (unsigned long long)guest);
 	return text;
 }
 
@@ -26,7 +27,8 @@ static u64 defined_flags(const struct oracle_case *c, bool fault)
 static const char *compare_end(const struct oracle_result *h, const struct oracle_result *g)
 {
 	if (h->end.fault != g->end.fault || (h->end.fault && h->end.vector != g->end.vector)) {
-		snprintf(text, sizeof(text), "host %s %u, guest %s %u", h->end.fault ? "faults with vector" : "completes,", h->end.vector,
+		snprintf(text, sizeof(text), "host %s %u, guest %s %u",
+			 h->end.fault ? "faults with vector" : "completes,", h->end.vector,
 			 g->end.fault ? "faults with vector" : "completes,", g->end.vector);
 		return text;
 	}
@@ -34,12 +36,18 @@ static const char *compare_end(const struct oracle_result *h, const struct oracl
 		return NULL;
 	if (h->end.cr2 != g->end.cr2)
 		return differ("cr2", h->end.cr2, g->end.cr2);
-	return h->end.error != g->end.error ? differ("page fault error code", h->end.error, g->end.error) : NULL;
+	return h->end.error != g->end.error
+		       ? differ("page fault error code", h->end.error, g->end.error)
+		       : NULL;
 }
 
-static const char *compare_registers(const struct oracle_case *c, const struct oracle_result *h, const struct oracle_result *g)
+static const char *compare_registers(const struct oracle_case *c, const struct oracle_result *h,
+				     const struct oracle_result *g)
 {
-	static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
+	static const char *const names[] = {
+		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+		"r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"
+	};
 	u64 width = c->mode == 64 ? ~0ull : 0xffffffff;
 	u64 flags = defined_flags(c, h->end.fault);
 
@@ -92,7 +100,10 @@ static const char *compare_extended(const struct oracle_result *h, const struct 
 		if (a[n] != b[n]) {
 			unsigned at = n & ~7u;
 
-			snprintf(text, sizeof(text), "extended state byte %u: host %016llx, guest %016llx", at, (unsigned long long)le_load(a + at, 8), (unsigned long long)le_load(b + at, 8));
+			snprintf(text, sizeof(text),
+				 "extended state byte %u: host %016llx, guest %016llx", at,
+				 (unsigned long long)le_load(a + at, 8),
+				 (unsigned long long)le_load(b + at, 8));
 			return text;
 		}
 	return NULL;
@@ -100,10 +111,13 @@ static const char *compare_extended(const struct oracle_result *h, const struct 
 
 static bool pushes_flags(const struct oracle_case *c)
 {
-	return c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHF || c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFD || c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFQ;
+	return c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHF ||
+	       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFD ||
+	       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFQ;
 }
 
-static const char *compare_data(const struct oracle_case *c, const struct oracle_result *h, const struct oracle_result *g)
+static const char *compare_data(const struct oracle_case *c, const struct oracle_result *h,
+				const struct oracle_result *g)
 {
 	u32 base = c->mode == 16 ? DATA_PAGE - SEG16_BASE : DATA_PAGE;
 	u64 sp = h->after.gpr[RSP] & bits_mask(c->mode);
@@ -112,17 +126,21 @@ static const char *compare_data(const struct oracle_case *c, const struct oracle
 		u8 diff = h->after.data[n] ^ g->after.data[n];
 
 		/* What PUSHF stores: the host steps (TF), and NT and ID are not the case's. */
-		if (pushes_flags(c) && ((base + n == sp + 1 && !(diff & ~0x41)) || (base + n == sp + 2 && !(diff & ~0x20))))
+		if (pushes_flags(c) && ((base + n == sp + 1 && !(diff & ~0x41)) ||
+					(base + n == sp + 2 && !(diff & ~0x20))))
 			continue;
 		if (diff) {
-			snprintf(text, sizeof(text), "memory at data + %u: host %02x, guest %02x, before %02x", n, h->after.data[n], g->after.data[n], c->before.data[n]);
+			snprintf(text, sizeof(text),
+				 "memory at data + %u: host %02x, guest %02x, before %02x", n,
+				 h->after.data[n], g->after.data[n], c->before.data[n]);
 			return text;
 		}
 	}
 	return NULL;
 }
 
-const char *compare(const struct oracle_case *c, const struct oracle_result *h, const struct oracle_result *g)
+const char *compare(const struct oracle_case *c, const struct oracle_result *h,
+		    const struct oracle_result *g)
 {
 	const char *why = compare_end(h, g);
 

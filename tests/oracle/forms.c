@@ -19,7 +19,8 @@ u64 form_key(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops
 
 	h = mix(h, insn->opcode | (u64)insn->opcode_map << 8);
 	h = mix(h, insn->operand_width);
-	h = mix(h, insn->avx.vector_length | (u64)insn->avx.broadcast.mode << 8 | (u64)insn->avx.mask.mode << 16);
+	h = mix(h, insn->avx.vector_length | (u64)insn->avx.broadcast.mode << 8 |
+			   (u64)insn->avx.mask.mode << 16);
 	for (unsigned n = 0; n < insn->operand_count_visible; n++) {
 		h = mix(h, (u64)ops[n].type << 32 | ops[n].size);
 		if (ops[n].type == ZYDIS_OPERAND_TYPE_REGISTER)
@@ -30,9 +31,14 @@ u64 form_key(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops
 
 void forms_decoder(ZydisDecoder *d, unsigned mode)
 {
-	static const ZydisMachineMode modes[] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64};
-	static const ZydisStackWidth stacks[] = {ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64};
-	static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_KNC, ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_CLDEMOTE};
+	static const ZydisMachineMode modes[] = { ZYDIS_MACHINE_MODE_LEGACY_16,
+						  ZYDIS_MACHINE_MODE_LEGACY_32,
+						  ZYDIS_MACHINE_MODE_LONG_64 };
+	static const ZydisStackWidth stacks[] = { ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32,
+						  ZYDIS_STACK_WIDTH_64 };
+	static const ZydisDecoderMode off[] = { ZYDIS_DECODER_MODE_KNC, ZYDIS_DECODER_MODE_MPX,
+						ZYDIS_DECODER_MODE_CET,
+						ZYDIS_DECODER_MODE_CLDEMOTE };
 
 	ZydisDecoderInit(d, modes[mode >> 5], stacks[mode >> 5]);
 	for (unsigned n = 0; n < ARRAY_LEN(off); n++)
@@ -61,7 +67,8 @@ static void consider(struct forms *f, const ZydisDecoder *d, const u8 *bytes, un
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	const char *why;
 
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(d, bytes, 15, &insn, ops)) || gen_excluded(&insn, ops, &why))
+	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(d, bytes, 15, &insn, ops)) ||
+	    gen_excluded(&insn, ops, &why))
 		return;
 	u64 key = form_key(&insn, ops);
 	unsigned s = slot_of(f, key);
@@ -71,7 +78,10 @@ static void consider(struct forms *f, const ZydisDecoder *d, const u8 *bytes, un
 	struct form *form = &f->list[f->count++];
 
 	f->table[s] = f->count;
-	*form = (struct form){.key = key, .mnemonic = insn.mnemonic, .head = (u8)head, .modrm = insn.attributes & ZYDIS_ATTRIB_HAS_MODRM};
+	*form = (struct form){ .key = key,
+			       .mnemonic = insn.mnemonic,
+			       .head = (u8)head,
+			       .modrm = insn.attributes & ZYDIS_ATTRIB_HAS_MODRM };
 	memcpy(form->bytes, bytes, sizeof(form->bytes));
 }
 
@@ -90,14 +100,14 @@ static void with_modrm(struct forms *f, const ZydisDecoder *d, u8 *bytes, unsign
 
 static void legacy(struct forms *f, const ZydisDecoder *d, unsigned mode)
 {
-	static const u8 prefixes[] = {0, 0x66, 0xf2, 0xf3};
-	static const char *const maps[] = {"", "\x0f", "\x0f\x38", "\x0f\x3a"};
+	static const u8 prefixes[] = { 0, 0x66, 0xf2, 0xf3 };
+	static const char *const maps[] = { "", "\x0f", "\x0f\x38", "\x0f\x3a" };
 
 	for (unsigned p = 0; p < 4; p++)
 		for (unsigned w = 0; w < (mode == 64 ? 2u : 1u); w++)
 			for (unsigned map = 0; map < 4; map++)
 				for (unsigned op = 0; op < 256; op++) {
-					u8 b[15] = {0};
+					u8 b[15] = { 0 };
 					unsigned n = 0;
 
 					if (prefixes[p])
@@ -117,7 +127,10 @@ static void vex(struct forms *f, const ZydisDecoder *d)
 		for (unsigned low = 0; low < 16; low++) /* W, L, pp */
 			for (unsigned op = 0; op < 256; op++)
 				for (unsigned v = 0; v < 2; v++) { /* vvvv unused or used */
-					u8 b[15] = {0xc4, (u8)(0xe0 | map), (u8)((low & 8) << 4 | (v ? 0x70 : 0x78) | (low & 7)), (u8)op};
+					u8 b[15] = { 0xc4, (u8)(0xe0 | map),
+						     (u8)((low & 8) << 4 | (v ? 0x70 : 0x78) |
+							  (low & 7)),
+						     (u8)op };
 
 					with_modrm(f, d, b, 4);
 				}
@@ -126,12 +139,17 @@ static void vex(struct forms *f, const ZydisDecoder *d)
 static void evex(struct forms *f, const ZydisDecoder *d)
 {
 	for (unsigned map = 1; map <= 6; map++)
-		for (unsigned low = 0; low < 8; low++) /* W, pp */
+		for (unsigned low = 0; low < 8; low++)             /* W, pp */
 			for (unsigned high = 0; high < 32; high++) /* z, L'L, b, mask */
 				for (unsigned op = 0; op < 256; op++)
 					for (unsigned v = 0; v < 2; v++) {
-						u8 b[15] = {0x62, (u8)(0xf0 | map), (u8)((low & 4) << 5 | (v ? 0x74 : 0x7c) | (low & 3)),
-							    (u8)((high & 16) << 3 | (high & 12) << 3 | (high & 2) << 3 | 8 | (high & 1)), (u8)op};
+						u8 b[15] = { 0x62, (u8)(0xf0 | map),
+							     (u8)((low & 4) << 5 |
+								  (v ? 0x74 : 0x7c) | (low & 3)),
+							     (u8)((high & 16) << 3 |
+								  (high & 12) << 3 |
+								  (high & 2) << 3 | 8 | (high & 1)),
+							     (u8)op };
 
 						b[5] = 0xc1;
 						consider(f, d, b, 5);

@@ -8,10 +8,10 @@
 struct form {
 	u64 key;
 	u8 bytes[15]; /* a template */
-	u8 head; /* bytes before ModRM */
+	u8 head;      /* bytes before ModRM */
 	bool modrm;
 	u16 mnemonic;
-	u32 runs; /* cases compared */
+	u32 runs;      /* cases compared */
 	u32 completed; /* of them, without a fault */
 };
 

@@ -12,46 +12,59 @@ u64 rng_next(struct rng *r)
 	return z ^ z >> 31;
 }
 
-static unsigned below(struct rng *r, unsigned n)
-{
-	return (unsigned)(rng_next(r) >> 32) % n;
-}
+static unsigned below(struct rng *r, unsigned n) { return (unsigned)(rng_next(r) >> 32) % n; }
 
 /* What stands in no comparison with the host, by mnemonic; each row with its reason. */
 static const struct {
 	const char *why;
 	u16 mnemonics[40];
 } excluded[] = {
-	{"the host kernel or hypervisor emulates it or answers for itself",
-	 {ZYDIS_MNEMONIC_SGDT, ZYDIS_MNEMONIC_SIDT, ZYDIS_MNEMONIC_SLDT, ZYDIS_MNEMONIC_SMSW, ZYDIS_MNEMONIC_STR, ZYDIS_MNEMONIC_CPUID, ZYDIS_MNEMONIC_VMCALL,
-	  ZYDIS_MNEMONIC_VMMCALL, ZYDIS_MNEMONIC_SYSCALL, ZYDIS_MNEMONIC_SYSENTER, ZYDIS_MNEMONIC_INT, ZYDIS_MNEMONIC_INT1, ZYDIS_MNEMONIC_INT3, ZYDIS_MNEMONIC_INTO}},
-	{"the result changes from run to run",
-	 {ZYDIS_MNEMONIC_RDTSC, ZYDIS_MNEMONIC_RDTSCP, ZYDIS_MNEMONIC_RDPMC, ZYDIS_MNEMONIC_RDRAND, ZYDIS_MNEMONIC_RDSEED, ZYDIS_MNEMONIC_RDPID, ZYDIS_MNEMONIC_RDPRU,
-	  ZYDIS_MNEMONIC_XGETBV}},
-	{"descriptor tables are the host's; the system test guests cover it",
-	 {ZYDIS_MNEMONIC_LAR, ZYDIS_MNEMONIC_LSL, ZYDIS_MNEMONIC_VERR, ZYDIS_MNEMONIC_VERW, ZYDIS_MNEMONIC_LDS, ZYDIS_MNEMONIC_LES, ZYDIS_MNEMONIC_LFS, ZYDIS_MNEMONIC_LGS,
-	  ZYDIS_MNEMONIC_LSS, ZYDIS_MNEMONIC_IRET, ZYDIS_MNEMONIC_IRETD, ZYDIS_MNEMONIC_IRETQ, ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE,
-	  ZYDIS_MNEMONIC_WRFSBASE, ZYDIS_MNEMONIC_WRGSBASE}},
-	{"saves state components that host and guest need not share; the system test guests cover it",
-	 {ZYDIS_MNEMONIC_XSAVE, ZYDIS_MNEMONIC_XSAVE64, ZYDIS_MNEMONIC_XSAVEC, ZYDIS_MNEMONIC_XSAVEC64, ZYDIS_MNEMONIC_XSAVEOPT, ZYDIS_MNEMONIC_XSAVEOPT64,
-	  ZYDIS_MNEMONIC_XRSTOR, ZYDIS_MNEMONIC_XRSTOR64, ZYDIS_MNEMONIC_FXSAVE, ZYDIS_MNEMONIC_FXSAVE64, ZYDIS_MNEMONIC_FXRSTOR, ZYDIS_MNEMONIC_FXRSTOR64,
-	  ZYDIS_MNEMONIC_FNSAVE, ZYDIS_MNEMONIC_FRSTOR, ZYDIS_MNEMONIC_FNSTENV, ZYDIS_MNEMONIC_FLDENV}},
-	{"not offered by any CPU model",
-	 {ZYDIS_MNEMONIC_CLZERO, ZYDIS_MNEMONIC_MONITORX, ZYDIS_MNEMONIC_MWAITX, ZYDIS_MNEMONIC_MONITOR, ZYDIS_MNEMONIC_MWAIT, ZYDIS_MNEMONIC_RDPKRU,
-	  ZYDIS_MNEMONIC_WRPKRU, ZYDIS_MNEMONIC_MOVDIR64B, ZYDIS_MNEMONIC_MOVDIRI, ZYDIS_MNEMONIC_SERIALIZE, ZYDIS_MNEMONIC_ENQCMD, ZYDIS_MNEMONIC_ENQCMDS,
-	  ZYDIS_MNEMONIC_UMONITOR, ZYDIS_MNEMONIC_UMWAIT, ZYDIS_MNEMONIC_TPAUSE, ZYDIS_MNEMONIC_XBEGIN, ZYDIS_MNEMONIC_XEND, ZYDIS_MNEMONIC_XABORT,
-	  ZYDIS_MNEMONIC_XTEST, ZYDIS_MNEMONIC_XRESLDTRK, ZYDIS_MNEMONIC_XSUSLDTRK, ZYDIS_MNEMONIC_GETSEC, ZYDIS_MNEMONIC_PCONFIG, ZYDIS_MNEMONIC_ENCLS,
-	  ZYDIS_MNEMONIC_ENCLU, ZYDIS_MNEMONIC_ENCLV, ZYDIS_MNEMONIC_PTWRITE, ZYDIS_MNEMONIC_MCOMMIT, ZYDIS_MNEMONIC_HRESET, ZYDIS_MNEMONIC_CLUI, ZYDIS_MNEMONIC_STUI,
-	  ZYDIS_MNEMONIC_TESTUI, ZYDIS_MNEMONIC_UIRET, ZYDIS_MNEMONIC_SENDUIPI, ZYDIS_MNEMONIC_INVLPGB, ZYDIS_MNEMONIC_TLBSYNC, ZYDIS_MNEMONIC_RMPADJUST,
-	  ZYDIS_MNEMONIC_PVALIDATE, ZYDIS_MNEMONIC_PSMASH}},
+	{ "the host kernel or hypervisor emulates it or answers for itself",
+	  { ZYDIS_MNEMONIC_SGDT, ZYDIS_MNEMONIC_SIDT, ZYDIS_MNEMONIC_SLDT, ZYDIS_MNEMONIC_SMSW,
+	    ZYDIS_MNEMONIC_STR, ZYDIS_MNEMONIC_CPUID, ZYDIS_MNEMONIC_VMCALL, ZYDIS_MNEMONIC_VMMCALL,
+	    ZYDIS_MNEMONIC_SYSCALL, ZYDIS_MNEMONIC_SYSENTER, ZYDIS_MNEMONIC_INT,
+	    ZYDIS_MNEMONIC_INT1, ZYDIS_MNEMONIC_INT3, ZYDIS_MNEMONIC_INTO } },
+	{ "the result changes from run to run",
+	  { ZYDIS_MNEMONIC_RDTSC, ZYDIS_MNEMONIC_RDTSCP, ZYDIS_MNEMONIC_RDPMC,
+	    ZYDIS_MNEMONIC_RDRAND, ZYDIS_MNEMONIC_RDSEED, ZYDIS_MNEMONIC_RDPID,
+	    ZYDIS_MNEMONIC_RDPRU, ZYDIS_MNEMONIC_XGETBV } },
+	{ "descriptor tables are the host's; the system test guests cover it",
+	  { ZYDIS_MNEMONIC_LAR, ZYDIS_MNEMONIC_LSL, ZYDIS_MNEMONIC_VERR, ZYDIS_MNEMONIC_VERW,
+	    ZYDIS_MNEMONIC_LDS, ZYDIS_MNEMONIC_LES, ZYDIS_MNEMONIC_LFS, ZYDIS_MNEMONIC_LGS,
+	    ZYDIS_MNEMONIC_LSS, ZYDIS_MNEMONIC_IRET, ZYDIS_MNEMONIC_IRETD, ZYDIS_MNEMONIC_IRETQ,
+	    ZYDIS_MNEMONIC_RDFSBASE, ZYDIS_MNEMONIC_RDGSBASE, ZYDIS_MNEMONIC_WRFSBASE,
+	    ZYDIS_MNEMONIC_WRGSBASE } },
+	{ "saves state components that host and guest need not share; the system test guests cover it",
+	  { ZYDIS_MNEMONIC_XSAVE, ZYDIS_MNEMONIC_XSAVE64, ZYDIS_MNEMONIC_XSAVEC,
+	    ZYDIS_MNEMONIC_XSAVEC64, ZYDIS_MNEMONIC_XSAVEOPT, ZYDIS_MNEMONIC_XSAVEOPT64,
+	    ZYDIS_MNEMONIC_XRSTOR, ZYDIS_MNEMONIC_XRSTOR64, ZYDIS_MNEMONIC_FXSAVE,
+	    ZYDIS_MNEMONIC_FXSAVE64, ZYDIS_MNEMONIC_FXRSTOR, ZYDIS_MNEMONIC_FXRSTOR64,
+	    ZYDIS_MNEMONIC_FNSAVE, ZYDIS_MNEMONIC_FRSTOR, ZYDIS_MNEMONIC_FNSTENV,
+	    ZYDIS_MNEMONIC_FLDENV } },
+	{ "not offered by any CPU model",
+	  { ZYDIS_MNEMONIC_CLZERO,    ZYDIS_MNEMONIC_MONITORX,  ZYDIS_MNEMONIC_MWAITX,
+	    ZYDIS_MNEMONIC_MONITOR,   ZYDIS_MNEMONIC_MWAIT,     ZYDIS_MNEMONIC_RDPKRU,
+	    ZYDIS_MNEMONIC_WRPKRU,    ZYDIS_MNEMONIC_MOVDIR64B, ZYDIS_MNEMONIC_MOVDIRI,
+	    ZYDIS_MNEMONIC_SERIALIZE, ZYDIS_MNEMONIC_ENQCMD,    ZYDIS_MNEMONIC_ENQCMDS,
+	    ZYDIS_MNEMONIC_UMONITOR,  ZYDIS_MNEMONIC_UMWAIT,    ZYDIS_MNEMONIC_TPAUSE,
+	    ZYDIS_MNEMONIC_XBEGIN,    ZYDIS_MNEMONIC_XEND,      ZYDIS_MNEMONIC_XABORT,
+	    ZYDIS_MNEMONIC_XTEST,     ZYDIS_MNEMONIC_XRESLDTRK, ZYDIS_MNEMONIC_XSUSLDTRK,
+	    ZYDIS_MNEMONIC_GETSEC,    ZYDIS_MNEMONIC_PCONFIG,   ZYDIS_MNEMONIC_ENCLS,
+	    ZYDIS_MNEMONIC_ENCLU,     ZYDIS_MNEMONIC_ENCLV,     ZYDIS_MNEMONIC_PTWRITE,
+	    ZYDIS_MNEMONIC_MCOMMIT,   ZYDIS_MNEMONIC_HRESET,    ZYDIS_MNEMONIC_CLUI,
+	    ZYDIS_MNEMONIC_STUI,      ZYDIS_MNEMONIC_TESTUI,    ZYDIS_MNEMONIC_UIRET,
+	    ZYDIS_MNEMONIC_SENDUIPI,  ZYDIS_MNEMONIC_INVLPGB,   ZYDIS_MNEMONIC_TLBSYNC,
+	    ZYDIS_MNEMONIC_RMPADJUST, ZYDIS_MNEMONIC_PVALIDATE, ZYDIS_MNEMONIC_PSMASH } },
 };
 
 static bool segment_register(const ZydisDecodedOperand *o)
 {
-	return o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT;
+	return o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	       ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT;
 }
 
-bool gen_excluded(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops, const char **why)
+bool gen_excluded(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops,
+		  const char **why)
 {
 	for (unsigned r = 0; r < ARRAY_LEN(excluded); r++)
 		for (const u16 *m = excluded[r].mnemonics; *m; m++)
@@ -60,14 +73,18 @@ bool gen_excluded(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand
 				return true;
 			}
 	*why = "privileged or a far transfer; the system test guests cover it";
-	if (insn->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED || insn->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+	if (insn->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED ||
+	    insn->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
 		return true;
-	if (insn->meta.category == ZYDIS_CATEGORY_IO || insn->meta.category == ZYDIS_CATEGORY_IOSTRINGOP || insn->mnemonic == ZYDIS_MNEMONIC_CLI ||
-	    insn->mnemonic == ZYDIS_MNEMONIC_STI)
+	if (insn->meta.category == ZYDIS_CATEGORY_IO ||
+	    insn->meta.category == ZYDIS_CATEGORY_IOSTRINGOP ||
+	    insn->mnemonic == ZYDIS_MNEMONIC_CLI || insn->mnemonic == ZYDIS_MNEMONIC_STI)
 		return true;
 	*why = "segment registers are the host's";
 	for (unsigned n = 0; n < insn->operand_count_visible; n++)
-		if (segment_register(&ops[n]) || (ops[n].type == ZYDIS_OPERAND_TYPE_MEMORY && ops[n].mem.segment >= ZYDIS_REGISTER_FS && ops[n].mem.segment <= ZYDIS_REGISTER_GS))
+		if (segment_register(&ops[n]) || (ops[n].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+						  ops[n].mem.segment >= ZYDIS_REGISTER_FS &&
+						  ops[n].mem.segment <= ZYDIS_REGISTER_GS))
 			return true;
 	*why = "not offered by any CPU model";
 	switch (insn->meta.category) {
@@ -80,10 +97,8 @@ bool gen_excluded(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand
 	case ZYDIS_CATEGORY_PADLOCK:
 	case ZYDIS_CATEGORY_KNC:
 	case ZYDIS_CATEGORY_KNCMASK:
-	case ZYDIS_CATEGORY_KNCSCALAR:
-		return true;
-	default:
-		break;
+	case ZYDIS_CATEGORY_KNCSCALAR: return true;
+	default: break;
 	}
 	return insn->meta.isa_ext == ZYDIS_ISA_EXT_SVM || insn->meta.isa_ext == ZYDIS_ISA_EXT_VTX;
 }
@@ -92,32 +107,57 @@ bool gen_excluded(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand
 
 static u64 edge_value(struct rng *r)
 {
-	static const u64 edges[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, ~0ull};
+	static const u64 edges[] = { 0,
+				     1,
+				     2,
+				     0x7f,
+				     0x80,
+				     0xff,
+				     0x7fff,
+				     0x8000,
+				     0xffff,
+				     0x7fffffff,
+				     0x80000000,
+				     0xffffffff,
+				     0x7fffffffffffffff,
+				     0x8000000000000000,
+				     ~0ull };
 	u64 v = rng_next(r);
 
 	switch (below(r, 4)) {
-	case 0:
-		return edges[below(r, ARRAY_LEN(edges))];
-	case 1:
-		return v >> below(r, 64);
-	case 2:
-		return (u64)bits_sext(v & 0xff, 8);
-	default:
-		return v;
+	case 0: return edges[below(r, ARRAY_LEN(edges))];
+	case 1: return v >> below(r, 64);
+	case 2: return (u64)bits_sext(v & 0xff, 8);
+	default: return v;
 	}
 }
 
 static u32 float_value(struct rng *r)
 {
-	static const u32 edges[] = {0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 1, 0x807fffff, 0x00800000, 0x7f7fffff, 0x4f000000, 0x40490fdb};
+	static const u32 edges[] = { 0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000,
+				     0xff800000, 0x7fc00000, 0x7f800001, 1,          0x807fffff,
+				     0x00800000, 0x7f7fffff, 0x4f000000, 0x40490fdb };
 
 	return below(r, 2) ? edges[below(r, ARRAY_LEN(edges))] : (u32)rng_next(r);
 }
 
 static u64 double_value(struct rng *r)
 {
-	static const u64 edges[] = {0, 1ull << 63, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001,
-				    1, 0x000fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff, 0x41e0000000000000, 0x43e0000000000000, 0x400921fb54442d18};
+	static const u64 edges[] = { 0,
+				     1ull << 63,
+				     0x3ff0000000000000,
+				     0xbff0000000000000,
+				     0x7ff0000000000000,
+				     0xfff0000000000000,
+				     0x7ff8000000000000,
+				     0x7ff0000000000001,
+				     1,
+				     0x000fffffffffffff,
+				     0x0010000000000000,
+				     0x7fefffffffffffff,
+				     0x41e0000000000000,
+				     0x43e0000000000000,
+				     0x400921fb54442d18 };
 
 	return below(r, 2) ? edges[below(r, ARRAY_LEN(edges))] : rng_next(r);
 }
@@ -127,7 +167,10 @@ static void random_bytes(struct rng *r, u8 *p, size_t n)
 	unsigned kind = below(r, 4);
 
 	for (size_t k = 0; k + 8 <= n; k += 8) {
-		u64 v = kind == 0 ? (u64)float_value(r) << 32 | float_value(r) : kind == 1 ? double_value(r) : kind == 2 ? edge_value(r) : rng_next(r);
+		u64 v = kind == 0   ? (u64)float_value(r) << 32 | float_value(r)
+			: kind == 1 ? double_value(r)
+			: kind == 2 ? edge_value(r)
+				    : rng_next(r);
 
 		memcpy(p + k, &v, 8);
 	}
@@ -135,7 +178,8 @@ static void random_bytes(struct rng *r, u8 *p, size_t n)
 
 static void random_x87(struct rng *r, u8 *x)
 {
-	static const u16 exponents[] = {0, 1, 0x3fff, 0x7ffe, 0x7fff, 0x8000, 0xbfff, 0xffff, 0x403e};
+	static const u16 exponents[] = { 0,      1,      0x3fff, 0x7ffe, 0x7fff,
+					 0x8000, 0xbfff, 0xffff, 0x403e };
 	u16 fcw = below(r, 4) ? 0x37f : (u16)(rng_next(r) & 0x0f3f) | 0x40;
 	u16 fsw = (u16)(below(r, 8) << 11 | (below(r, 2) ? rng_next(r) & 0x4740 : 0));
 
@@ -148,7 +192,10 @@ static void random_x87(struct rng *r, u8 *x)
 		u64 m = below(r, 3) ? rng_next(r) | BIT(63) : below(r, 2) ? BIT(63) : edge_value(r);
 
 		le_store(x + 32 + 16 * n, m, 8);
-		le_store(x + 40 + 16 * n, below(r, 2) ? exponents[below(r, ARRAY_LEN(exponents))] : 0x3fff - 40 + below(r, 80), 2);
+		le_store(x + 40 + 16 * n,
+			 below(r, 2) ? exponents[below(r, ARRAY_LEN(exponents))]
+				     : 0x3fff - 40 + below(r, 80),
+			 2);
 	}
 }
 
@@ -205,29 +252,34 @@ static int slot(ZydisRegister reg)
 	return reg == ZYDIS_REGISTER_NONE ? -1 : ZydisRegisterGetId(reg);
 }
 
-static u64 address_mask(const struct oracle_case *c)
-{
-	return bits_mask(c->insn.address_width);
-}
+static u64 address_mask(const struct oracle_case *c) { return bits_mask(c->insn.address_width); }
 
 /* Index vectors of gathers and scatters: small offsets. */
 static void place_vsib(struct rng *r, struct oracle_case *c, const ZydisDecodedOperandMem *m)
 {
 	unsigned reg = (unsigned)ZydisRegisterGetId(m->index);
-	u32 offsets[3] = {160, 0, 0}, size, ecx, edx;
+	u32 offsets[3] = { 160, 0, 0 }, size, ecx, edx;
 
-	asm volatile("cpuid" : "=a"(size), "=b"(offsets[1]), "=c"(ecx), "=d"(edx) : "a"(0xd), "c"(2));
-	asm volatile("cpuid" : "=a"(size), "=b"(offsets[2]), "=c"(ecx), "=d"(edx) : "a"(0xd), "c"(6));
+	asm volatile("cpuid"
+		     : "=a"(size), "=b"(offsets[1]), "=c"(ecx), "=d"(edx)
+		     : "a"(0xd), "c"(2));
+	asm volatile("cpuid"
+		     : "=a"(size), "=b"(offsets[2]), "=c"(ecx), "=d"(edx)
+		     : "a"(0xd), "c"(6));
 	for (unsigned k = 0; k < 16; k++) {
 		u32 value = below(r, 256);
 		u8 *at = NULL;
 
 		if (!below(r, 12))
-			value = (u32)-(i32)below(r, 64);
+			value = (u32) - (i32)below(r, 64);
 		if (reg < 16)
-			at = k < 4 ? c->before.xsave + 160 + 16 * reg + 4 * k : k < 8 ? c->before.xsave + offsets[1] + 16 * reg + 4 * (k - 4) : c->before.xsave + offsets[2] + 32 * reg + 4 * (k - 8);
+			at = k < 4   ? c->before.xsave + 160 + 16 * reg + 4 * k
+			     : k < 8 ? c->before.xsave + offsets[1] + 16 * reg + 4 * (k - 4)
+				     : c->before.xsave + offsets[2] + 32 * reg + 4 * (k - 8);
 		else if (offsets[2]) {
-			asm volatile("cpuid" : "=a"(size), "=b"(offsets[0]), "=c"(ecx), "=d"(edx) : "a"(0xd), "c"(7));
+			asm volatile("cpuid"
+				     : "=a"(size), "=b"(offsets[0]), "=c"(ecx), "=d"(edx)
+				     : "a"(0xd), "c"(7));
 			at = c->before.xsave + offsets[0] + 64 * (reg - 16) + 4 * k;
 		}
 		/* As quadwords the odd halves are the sign. */
@@ -245,7 +297,8 @@ static bool redecode(struct oracle_case *c)
 }
 
 /* Makes the explicit memory operand point at linear-offset `want`. */
-static bool place_operand(struct rng *r, struct oracle_case *c, const ZydisDecodedOperandMem *m, u32 want)
+static bool place_operand(struct rng *r, struct oracle_case *c, const ZydisDecodedOperandMem *m,
+			  u32 want)
 {
 	u64 *gpr = c->before.gpr;
 	int base = slot(m->base), index = slot(m->index);
@@ -253,7 +306,8 @@ static bool place_operand(struct rng *r, struct oracle_case *c, const ZydisDecod
 	bool rip = m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP;
 	ZydisRegisterClass ic = ZydisRegisterGetClass(m->index);
 
-	if (m->type == ZYDIS_MEMOP_TYPE_VSIB || ic == ZYDIS_REGCLASS_XMM || ic == ZYDIS_REGCLASS_YMM || ic == ZYDIS_REGCLASS_ZMM) {
+	if (m->type == ZYDIS_MEMOP_TYPE_VSIB || ic == ZYDIS_REGCLASS_XMM ||
+	    ic == ZYDIS_REGCLASS_YMM || ic == ZYDIS_REGCLASS_ZMM) {
 		place_vsib(r, c, m);
 		if (base < 0)
 			return false;
@@ -275,7 +329,8 @@ static bool place_operand(struct rng *r, struct oracle_case *c, const ZydisDecod
 	} else {
 		if (index >= 0)
 			gpr[index] = edge_value(r) & (c->mode == 64 ? ~0ull : 0xffffffff);
-		gpr[base] = (want - (u64)disp - (index >= 0 ? gpr[index] * m->scale : 0)) & (c->mode == 64 ? address_mask(c) : 0xffffffff);
+		gpr[base] = (want - (u64)disp - (index >= 0 ? gpr[index] * m->scale : 0)) &
+			    (c->mode == 64 ? address_mask(c) : 0xffffffff);
 	}
 	return true;
 }
@@ -306,7 +361,8 @@ static bool bit_string(const struct oracle_case *c)
 {
 	u16 m = c->insn.mnemonic;
 
-	return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR || m == ZYDIS_MNEMONIC_BTC;
+	return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR ||
+	       m == ZYDIS_MNEMONIC_BTC;
 }
 
 /* Registers that instructions use as addresses on their own, and counts. */
@@ -320,27 +376,20 @@ static void place_implicit(struct rng *r, struct oracle_case *c)
 		gpr[RSI] = data_offset(r, c->mode);
 		gpr[RDI] = data_offset(r, c->mode);
 		/* The host steps single iterations. */
-		if (c->insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
+		if (c->insn.attributes &
+		    (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
 			gpr[RCX] = below(r, 4) != 0;
 		break;
-	default:
-		break;
+	default: break;
 	}
 	switch (c->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_ENTER:
-	case ZYDIS_MNEMONIC_LEAVE:
-		gpr[RBP] = data_offset(r, c->mode);
-		break;
-	case ZYDIS_MNEMONIC_XLAT:
-		gpr[RBX] = data_offset(r, c->mode);
-		break;
+	case ZYDIS_MNEMONIC_LEAVE: gpr[RBP] = data_offset(r, c->mode); break;
+	case ZYDIS_MNEMONIC_XLAT: gpr[RBX] = data_offset(r, c->mode); break;
 	case ZYDIS_MNEMONIC_MASKMOVQ:
 	case ZYDIS_MNEMONIC_MASKMOVDQU:
-	case ZYDIS_MNEMONIC_VMASKMOVDQU:
-		gpr[RDI] = data_offset(r, c->mode);
-		break;
-	default:
-		break;
+	case ZYDIS_MNEMONIC_VMASKMOVDQU: gpr[RDI] = data_offset(r, c->mode); break;
+	default: break;
 	}
 }
 
@@ -350,7 +399,8 @@ static bool place(struct rng *r, struct oracle_case *c)
 	for (unsigned n = 0; n < c->insn.operand_count; n++) {
 		const ZydisDecodedOperandMem *m = &c->ops[n].mem;
 
-		if (c->ops[n].type != ZYDIS_OPERAND_TYPE_MEMORY || c->ops[n].visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+		if (c->ops[n].type != ZYDIS_OPERAND_TYPE_MEMORY ||
+		    c->ops[n].visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
 			continue;
 		if (m->type == ZYDIS_MEMOP_TYPE_AGEN || c->insn.meta.category == ZYDIS_CATEGORY_NOP)
 			continue;
@@ -358,10 +408,14 @@ static bool place(struct rng *r, struct oracle_case *c)
 			c->before.gpr[slot(c->ops[1].reg.value)] = (u64)bits_sext(rng_next(r), 12);
 		if (!place_operand(r, c, m, data_offset(r, c->mode)))
 			return false;
-		if (m->type == ZYDIS_MEMOP_TYPE_MEM && ZydisRegisterGetClass(m->index) < ZYDIS_REGCLASS_XMM && !operand_safe(c, &c->ops[n].mem))
+		if (m->type == ZYDIS_MEMOP_TYPE_MEM &&
+		    ZydisRegisterGetClass(m->index) < ZYDIS_REGCLASS_XMM &&
+		    !operand_safe(c, &c->ops[n].mem))
 			return false;
-		if (bit_string(c) && c->ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER && c->mode == 64) {
-			i64 bit = bits_sext(c->before.gpr[slot(c->ops[1].reg.value)], c->ops[1].size);
+		if (bit_string(c) && c->ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    c->mode == 64) {
+			i64 bit =
+				bits_sext(c->before.gpr[slot(c->ops[1].reg.value)], c->ops[1].size);
 
 			if (bit < -8192 || bit > 8192)
 				return false;
@@ -383,12 +437,16 @@ bool gen_case(struct rng *r, unsigned mode, const struct form *form, struct orac
 		u8 modrm = c->bytes[form->head];
 
 		if (modrm >= 0xc0)
-			modrm = (u8)(0xc0 | (below(r, 2) ? modrm & 0x38 : rng_next(r) & 0x38) | (below(r, 8) ? rng_next(r) & 7 : modrm & 7));
+			modrm = (u8)(0xc0 | (below(r, 2) ? modrm & 0x38 : rng_next(r) & 0x38) |
+				     (below(r, 8) ? rng_next(r) & 7 : modrm & 7));
 		else
-			modrm = (u8)(below(r, 3) << 6 | (below(r, 2) ? modrm & 0x38 : rng_next(r) & 0x38) | (rng_next(r) & 7));
+			modrm = (u8)(below(r, 3) << 6 |
+				     (below(r, 2) ? modrm & 0x38 : rng_next(r) & 0x38) |
+				     (rng_next(r) & 7));
 		c->bytes[form->head] = modrm;
 	}
-	if (!redecode(c) || gen_excluded(&c->insn, c->ops, &why) || form_key(&c->insn, c->ops) != form->key)
+	if (!redecode(c) || gen_excluded(&c->insn, c->ops, &why) ||
+	    form_key(&c->insn, c->ops) != form->key)
 		return false;
 	random_state(r, mode, &c->before);
 	c->before.rip = mode == 16 ? CODE_OFFSET : CODE_PAGE + CODE_OFFSET;

@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RAM_SIZE (528 * MIB)
-#define TABLES 0x10000u
+#define RAM_SIZE         (528 * MIB)
+#define TABLES           0x10000u
 #define PTE_PRESENT_USER 7u
-#define PTE_NO_EXEC BIT(63)
+#define PTE_NO_EXEC      BIT(63)
 
 struct guest {
 	unsigned mode;
@@ -54,7 +54,8 @@ static void make_tables(struct guest *g)
 	write_entry(g, TABLES + 0x2000 + (CODE_PAGE >> 21) * 8, pt | PTE_PRESENT_USER);
 	write_entry(g, pt + (CODE_PAGE >> 12 & 511) * 8, CODE_PAGE | PTE_PRESENT_USER);
 	for (unsigned n = 0; n < DATA_PAGES; n++)
-		write_entry(g, pt + ((DATA_PAGE >> 12 & 511) + n) * 8, (DATA_PAGE + n * 4096) | PTE_PRESENT_USER | PTE_NO_EXEC);
+		write_entry(g, pt + ((DATA_PAGE >> 12 & 511) + n) * 8,
+			    (DATA_PAGE + n * 4096) | PTE_PRESENT_USER | PTE_NO_EXEC);
 }
 
 static void set_segments(struct x86_cpu *cpu, unsigned mode)
@@ -65,10 +66,15 @@ static void set_segments(struct x86_cpu *cpu, unsigned mode)
 
 	if (mode == 64)
 		code = (code & (u32)~AR_DB) | (u32)AR_L;
-	cpu->seg[CS] = (struct x86_seg){.sel = 0x33, .ar = code, .limit = limit, .base = mode == 16 ? CODE16_BASE : 0};
+	cpu->seg[CS] = (struct x86_seg){
+		.sel = 0x33, .ar = code, .limit = limit, .base = mode == 16 ? CODE16_BASE : 0
+	};
 	for (unsigned n = ES; n <= DS; n++)
 		if (n != CS)
-			cpu->seg[n] = (struct x86_seg){.sel = 0x2b, .ar = data, .limit = limit, .base = mode == 16 ? SEG16_BASE : 0};
+			cpu->seg[n] = (struct x86_seg){ .sel = 0x2b,
+							.ar = data,
+							.limit = limit,
+							.base = mode == 16 ? SEG16_BASE : 0 };
 	cpu->cpl = 3;
 }
 
@@ -102,7 +108,16 @@ struct guest *guest_start(unsigned mode, const char *engine)
 	if (mem_init(&g->mem, RAM_SIZE) || hostsig_init_thread())
 		abort();
 	clock_init(&g->clock, CLOCK_KIND_REAL);
-	g->vm = (struct vm){.mem = &g->mem, .clock = &g->clock, .nvcpus = 1, .vcpus = {v}, .engine = ops, .icount = ops->icount, .model = cpuid_model_find("max"), .tsc_hz = 1000000000, .a20_mask = ~0ull, .thunks = thunk_cache_new()};
+	g->vm = (struct vm){ .mem = &g->mem,
+			     .clock = &g->clock,
+			     .nvcpus = 1,
+			     .vcpus = { v },
+			     .engine = ops,
+			     .icount = ops->icount,
+			     .model = cpuid_model_find("max"),
+			     .tsc_hz = 1000000000,
+			     .a20_mask = ~0ull,
+			     .thunks = thunk_cache_new() };
 	v->vm = &g->vm;
 	v->exit = no_exit;
 	v->take_irq = no_irq;
@@ -128,7 +143,8 @@ static void load_case(struct guest *g, const struct oracle_case *c)
 	memcpy(code, c->bytes, c->len);
 	if (g->vm.code_written)
 		g->vm.code_written(&g->vm, CODE_PAGE + CODE_OFFSET, sizeof(code));
-	if (!mem_write(&g->mem, CODE_PAGE + CODE_OFFSET, code, sizeof(code)) || !mem_write(&g->mem, DATA_PAGE, c->before.data, DATA_SIZE))
+	if (!mem_write(&g->mem, CODE_PAGE + CODE_OFFSET, code, sizeof(code)) ||
+	    !mem_write(&g->mem, DATA_PAGE, c->before.data, DATA_SIZE))
 		abort();
 	x86_reset(g->v);
 	set_system(g);
@@ -155,7 +171,7 @@ void guest_run(struct guest *g, const struct oracle_case *c, struct oracle_resul
 	r->after.flags = x86_rflags(cpu);
 	if (!mem_read(&g->mem, DATA_PAGE, r->after.data, DATA_SIZE))
 		abort();
-	r->end = (struct oracle_end){0};
+	r->end = (struct oracle_end){ 0 };
 	if (stop != STOP_SHUTDOWN || !g->v->last_exc_count) {
 		r->after.rip = cpu->rip;
 		r->end.vector = EXC_NONE; /* did not stop: only a branch into itself may */

@@ -17,11 +17,11 @@
 #include <unistd.h>
 
 #define SIGNAL_FRAME_MAGIC 0x46505853u /* FP_XSTATE_MAGIC1: the kernel saved extended state */
-#define SELECTOR(index) ((index) << 3 | 7) /* LDT, RPL 3 */
-#define UC_SS_FLAGS 6 /* UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
+#define SELECTOR(index)    ((index) << 3 | 7) /* LDT, RPL 3 */
+#define UC_SS_FLAGS        6                  /* UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 
 struct shared {
-	unsigned n; /* cases in the batch */
+	unsigned n;    /* cases in the batch */
 	unsigned next; /* the case that runs */
 	struct oracle_case cases[HOST_BATCH];
 	struct oracle_result results[HOST_BATCH];
@@ -62,7 +62,9 @@ static void fp_load(u8 *frame, const u8 *xsave)
 
 static void case_load(ucontext_t *uc, const struct oracle_case *c)
 {
-	static const u8 order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+	static const u8 order[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+				      REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+				      REG_R12, REG_R13, REG_R14, REG_R15 };
 	greg_t *g = uc->uc_mcontext.gregs;
 	u8 *code = (u8 *)(uintptr_t)CODE_PAGE;
 
@@ -74,9 +76,11 @@ static void case_load(ucontext_t *uc, const struct oracle_case *c)
 	g[REG_RIP] = (greg_t)c->before.rip;
 	g[REG_EFL] = (greg_t)(c->before.flags | FL_TF | FL_IF);
 	if (child_mode != 64) {
-		u64 cs = SELECTOR(child_mode == 16 ? 0 : 1), ss = SELECTOR(child_mode == 16 ? 2 : 3);
+		u64 cs = SELECTOR(child_mode == 16 ? 0 : 1),
+		    ss = SELECTOR(child_mode == 16 ? 2 : 3);
 
-		g[REG_CSGSFS] = (greg_t)(cs | ((u64)g[REG_CSGSFS] & 0x0000ffffffff0000ull) | ss << 48);
+		g[REG_CSGSFS] =
+			(greg_t)(cs | ((u64)g[REG_CSGSFS] & 0x0000ffffffff0000ull) | ss << 48);
 		uc->uc_flags |= UC_SS_FLAGS;
 	}
 	fp_load((u8 *)uc->uc_mcontext.fpregs, c->before.xsave);
@@ -84,7 +88,9 @@ static void case_load(ucontext_t *uc, const struct oracle_case *c)
 
 static void case_store(const ucontext_t *uc, int sig, struct oracle_result *r)
 {
-	static const u8 order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+	static const u8 order[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+				      REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+				      REG_R12, REG_R13, REG_R14, REG_R15 };
 	const greg_t *g = uc->uc_mcontext.gregs;
 
 	for (unsigned n = 0; n < 16; n++)
@@ -93,7 +99,8 @@ static void case_store(const ucontext_t *uc, int sig, struct oracle_result *r)
 	r->after.flags = (u64)g[REG_EFL];
 	memcpy(r->after.xsave, uc->uc_mcontext.fpregs, MIN(frame_size, (size_t)X86_XSAVE_SIZE));
 	memcpy(r->after.data, (const void *)(uintptr_t)DATA_PAGE, DATA_SIZE);
-	r->end = (struct oracle_end){.fault = sig != SIGTRAP || g[REG_TRAPNO] != EXC_DB, .vector = (u8)g[REG_TRAPNO]};
+	r->end = (struct oracle_end){ .fault = sig != SIGTRAP || g[REG_TRAPNO] != EXC_DB,
+				      .vector = (u8)g[REG_TRAPNO] };
 	if (r->end.fault && r->end.vector == EXC_PF) {
 		r->end.error = (u32)g[REG_ERR];
 		r->end.cr2 = (u64)g[REG_CR2];
@@ -155,7 +162,8 @@ static void map_fixed(u32 at, size_t size, int prot)
 {
 	void *want = (void *)(uintptr_t)at;
 
-	if (mmap(want, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != want) {
+	if (mmap(want, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) !=
+	    want) {
 		perror("oracle: mmap");
 		_exit(1);
 	}
@@ -163,12 +171,14 @@ static void map_fixed(u32 at, size_t size, int prot)
 
 static void child_setup(void)
 {
-	static const int signals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGUSR1};
-	struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-	stack_t stack = {.ss_size = 65536};
+	static const int signals[] = { SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGUSR1 };
+	struct sigaction sa = { .sa_sigaction = on_signal,
+				.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+	stack_t stack = { .ss_size = 65536 };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
 	sigaltstack(&stack, NULL);
 	for (unsigned n = 0; n < ARRAY_LEN(signals); n++)
 		sigaction(signals[n], &sa, NULL);
@@ -208,7 +218,8 @@ struct host *host_start(unsigned mode)
 	struct host *h = calloc(1, sizeof(*h));
 
 	h->mode = mode;
-	h->shared = mmap(NULL, sizeof(*h->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	h->shared = mmap(NULL, sizeof(*h->shared), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (h->shared == MAP_FAILED || pipe(h->to_child) || pipe(h->from_child))
 		return NULL;
 	fflush(NULL);
@@ -222,7 +233,8 @@ struct host *host_start(unsigned mode)
 	return h;
 }
 
-void host_run(struct host *h, const struct oracle_case *cases, struct oracle_result *results, unsigned n)
+void host_run(struct host *h, const struct oracle_case *cases, struct oracle_result *results,
+	      unsigned n)
 {
 	char go = 'g';
 
@@ -232,7 +244,9 @@ void host_run(struct host *h, const struct oracle_case *cases, struct oracle_res
 		int status = 0;
 
 		waitpid(h->child, &status, 0);
-		fprintf(stderr, "oracle: the host's child ended (status %x) at case %u of its batch\n", status, h->shared->next);
+		fprintf(stderr,
+			"oracle: the host's child ended (status %x) at case %u of its batch\n",
+			status, h->shared->next);
 		exit(1);
 	}
 	memcpy(results, h->shared->results, n * sizeof(*results));

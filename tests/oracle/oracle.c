@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define SHOW_DIFFERENCES 40 /* mnemonics */
-#define FORM_SPREAD 4 /* draws tried for one case before the next form */
+#define FORM_SPREAD      4  /* draws tried for one case before the next form */
 
 struct options {
 	const char *engine, *only;
@@ -28,13 +28,15 @@ static struct oracle_result host_results[HOST_BATCH], guest_result;
 static u32 form_of[HOST_BATCH];
 static u32 differs[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* by mnemonic, in the present mode */
 
-static void show(const struct oracle_case *c, const char *why, const struct oracle_result *h, const struct oracle_result *g)
+static void show(const struct oracle_case *c, const char *why, const struct oracle_result *h,
+		 const struct oracle_result *g)
 {
 	char asm_text[128] = "?";
 	ZydisFormatter f;
 
 	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
-	ZydisFormatterFormatInstruction(&f, &c->insn, c->ops, c->insn.operand_count_visible, asm_text, sizeof(asm_text), c->before.rip, NULL);
+	ZydisFormatterFormatInstruction(&f, &c->insn, c->ops, c->insn.operand_count_visible,
+					asm_text, sizeof(asm_text), c->before.rip, NULL);
 	printf("# %u-bit ", c->mode);
 	for (unsigned n = 0; n < c->len; n++)
 		printf("%02x", c->bytes[n]);
@@ -42,13 +44,17 @@ static void show(const struct oracle_case *c, const char *why, const struct orac
 	printf("#   before: flags %llx", (unsigned long long)c->before.flags);
 	for (unsigned n = 0; n < (c->mode == 64 ? 16u : 8u); n++)
 		printf(" %llx", (unsigned long long)c->before.gpr[n]);
-	printf("\n#   mxcsr before %llx host %llx guest %llx, fcw %llx fsw %llx\n", (unsigned long long)le_load(c->before.xsave + 24, 4),
-	       (unsigned long long)le_load(h->after.xsave + 24, 4), (unsigned long long)le_load(g->after.xsave + 24, 4),
-	       (unsigned long long)le_load(c->before.xsave, 2), (unsigned long long)le_load(c->before.xsave + 2, 2));
+	printf("\n#   mxcsr before %llx host %llx guest %llx, fcw %llx fsw %llx\n",
+	       (unsigned long long)le_load(c->before.xsave + 24, 4),
+	       (unsigned long long)le_load(h->after.xsave + 24, 4),
+	       (unsigned long long)le_load(g->after.xsave + 24, 4),
+	       (unsigned long long)le_load(c->before.xsave, 2),
+	       (unsigned long long)le_load(c->before.xsave + 2, 2));
 }
 
 /* Fills the batch; forms are taken in turn, so that each is met about equally often. */
-static unsigned fill(struct rng *r, unsigned mode, struct forms *f, const struct options *o, u32 *next)
+static unsigned fill(struct rng *r, unsigned mode, struct forms *f, const struct options *o,
+		     u32 *next)
 {
 	unsigned n = 0;
 
@@ -71,14 +77,16 @@ static unsigned fill(struct rng *r, unsigned mode, struct forms *f, const struct
 /* The host went into the middle of the instruction: the guest would run what is there. */
 static bool inconclusive(const struct oracle_case *c, const struct oracle_result *h)
 {
-	return !h->end.fault && h->after.rip >= c->before.rip && h->after.rip < c->before.rip + 32 && h->after.rip != c->before.rip + c->len &&
+	return !h->end.fault && h->after.rip >= c->before.rip &&
+	       h->after.rip < c->before.rip + 32 && h->after.rip != c->before.rip + c->len &&
 	       c->insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
 }
 
 /* A bug such as a translator might have: ADC of a register loses AF where the low byte carried. */
 static void plant(const struct oracle_case *c, struct oracle_result *r)
 {
-	if (c->insn.mnemonic == ZYDIS_MNEMONIC_ADC && !r->end.fault && (c->before.gpr[RAX] & 0xff) == 0xff)
+	if (c->insn.mnemonic == ZYDIS_MNEMONIC_ADC && !r->end.fault &&
+	    (c->before.gpr[RAX] & 0xff) == 0xff)
 		r->after.flags &= ~FL_AF;
 }
 
@@ -87,7 +95,7 @@ static void run_mode(unsigned mode, const struct options *o, struct tally *t)
 	struct forms *f = forms_new(mode);
 	struct host *h = host_start(mode);
 	struct guest *g = guest_start(mode, o->engine);
-	struct rng r = {o->seed * 1000003 + mode};
+	struct rng r = { o->seed * 1000003 + mode };
 	u32 next = 0;
 	u64 shown = 0;
 
@@ -116,22 +124,25 @@ static void run_mode(unsigned mode, const struct options *o, struct tally *t)
 				continue;
 			t->differences++;
 			/* The first of each mnemonic; the rest are counted. */
-			if (!differs[cases[k].insn.mnemonic]++ && shown++ < SHOW_DIFFERENCES && !o->quiet)
+			if (!differs[cases[k].insn.mnemonic]++ && shown++ < SHOW_DIFFERENCES &&
+			    !o->quiet)
 				show(&cases[k], why, &host_results[k], &guest_result);
 		}
 	}
 	t->forms = f->count;
 	for (unsigned n = 0; n <= ZYDIS_MNEMONIC_MAX_VALUE; n++) {
 		if (differs[n] && !o->quiet)
-			printf("# %u differences in %s\n", differs[n], ZydisMnemonicGetString((ZydisMnemonic)n));
+			printf("# %u differences in %s\n", differs[n],
+			       ZydisMnemonicGetString((ZydisMnemonic)n));
 		differs[n] = 0;
 	}
 	for (unsigned n = 0; n < f->count; n++) {
 		t->seen += f->list[n].runs > 0;
 		if (o->list && !f->list[n].completed)
-			printf("# never completed in %u runs: %s %02x%02x%02x%02x%02x%02x\n", f->list[n].runs, ZydisMnemonicGetString(f->list[n].mnemonic),
-			       f->list[n].bytes[0], f->list[n].bytes[1], f->list[n].bytes[2], f->list[n].bytes[3], f->list[n].bytes[4],
-			       f->list[n].bytes[5]);
+			printf("# never completed in %u runs: %s %02x%02x%02x%02x%02x%02x\n",
+			       f->list[n].runs, ZydisMnemonicGetString(f->list[n].mnemonic),
+			       f->list[n].bytes[0], f->list[n].bytes[1], f->list[n].bytes[2],
+			       f->list[n].bytes[3], f->list[n].bytes[4], f->list[n].bytes[5]);
 	}
 	if (h)
 		host_stop(h);
@@ -159,7 +170,8 @@ static void parse(int argc, char **argv, struct options *o)
 		else if (!strcmp(argv[n], "--only"))
 			o->only = value;
 		else {
-			fprintf(stderr, "usage: oracle [--engine NAME] [--cases N] [--seed N] [--mode 16|32|64] [--only MNEMONIC] [--list] [--plant]\n");
+			fprintf(stderr,
+				"usage: oracle [--engine NAME] [--cases N] [--seed N] [--mode 16|32|64] [--only MNEMONIC] [--list] [--plant]\n");
 			exit(2);
 		}
 		n++;
@@ -168,15 +180,15 @@ static void parse(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-	static const unsigned modes[] = {16, 32, 64};
-	struct options o = {.engine = "interp", .cases = 340000, .seed = 1};
-	struct tally all = {0};
+	static const unsigned modes[] = { 16, 32, 64 };
+	struct options o = { .engine = "interp", .cases = 340000, .seed = 1 };
+	struct tally all = { 0 };
 	unsigned test = 0, failed = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	parse(argc, argv, &o);
 	for (unsigned n = 0; n < ARRAY_LEN(modes); n++) {
-		struct tally t = {0};
+		struct tally t = { 0 };
 
 		if (o.mode && o.mode != modes[n])
 			continue;
@@ -184,25 +196,34 @@ int main(int argc, char **argv)
 		bool ok = t.cases && !t.differences;
 
 		printf("%s %u - %u-bit: %llu cases on %s agree with the host CPU (%llu faults, %llu differences, %llu left out; %u of %u forms)\n",
-		       ok ? "ok" : "not ok", ++test, modes[n], (unsigned long long)t.cases, o.engine, (unsigned long long)t.faults,
-		       (unsigned long long)t.differences, (unsigned long long)t.skipped, t.seen, t.forms);
+		       ok ? "ok" : "not ok", ++test, modes[n], (unsigned long long)t.cases,
+		       o.engine, (unsigned long long)t.faults, (unsigned long long)t.differences,
+		       (unsigned long long)t.skipped, t.seen, t.forms);
 		failed += !ok;
 		all.forms += t.forms;
 		all.seen += t.seen;
 		all.cases += t.cases;
 	}
 	if (!o.only && !o.plant) {
-		struct options planted = {.engine = o.engine, .cases = 2000, .seed = o.seed, .only = "adc", .plant = true, .quiet = true};
-		struct tally t = {0};
+		struct options planted = { .engine = o.engine,
+					   .cases = 2000,
+					   .seed = o.seed,
+					   .only = "adc",
+					   .plant = true,
+					   .quiet = true };
+		struct tally t = { 0 };
 
 		run_mode(32, &planted, &t);
-		printf("%s %u - a planted bug is caught (%llu differences)\n", t.differences ? "ok" : "not ok", ++test, (unsigned long long)t.differences);
+		printf("%s %u - a planted bug is caught (%llu differences)\n",
+		       t.differences ? "ok" : "not ok", ++test, (unsigned long long)t.differences);
 		failed += !t.differences;
 	}
 	if (!o.only) {
 		bool ok = all.seen * 100ull >= all.forms * 95ull;
 
-		printf("%s %u - %u of %u instruction forms met in %llu cases (at least 95 %%)\n", ok ? "ok" : "not ok", ++test, all.seen, all.forms, (unsigned long long)all.cases);
+		printf("%s %u - %u of %u instruction forms met in %llu cases (at least 95 %%)\n",
+		       ok ? "ok" : "not ok", ++test, all.seen, all.forms,
+		       (unsigned long long)all.cases);
 		failed += !ok;
 	}
 	printf("1..%u\n", test);

@@ -8,13 +8,15 @@
 #include <Zydis/Zydis.h>
 
 /* Where things lie, on the host as in the guest: linear addresses. */
-#define CODE_PAGE 0x20000000u /* one page of code, readable; the instruction starts at CODE_OFFSET */
+#define CODE_PAGE \
+	0x20000000u /* one page of code, readable; the instruction starts at CODE_OFFSET */
 #define CODE_OFFSET 0x100u
-#define DATA_PAGE 0x20010000u /* DATA_PAGES pages of data; the page before and the page after are not mapped */
+#define DATA_PAGE \
+	0x20010000u /* DATA_PAGES pages of data; the page before and the page after are not mapped */
 #define DATA_PAGES 2u
-#define DATA_SIZE (DATA_PAGES * 4096u)
+#define DATA_SIZE  (DATA_PAGES * 4096u)
 /* 16-bit segments start here, so that both lie within their 64 KiB. */
-#define SEG16_BASE (DATA_PAGE - 0x8000u)
+#define SEG16_BASE  (DATA_PAGE - 0x8000u)
 #define CODE16_BASE CODE_PAGE
 
 /* Guest-visible state before and after a case. */
@@ -31,7 +33,7 @@ struct oracle_end {
 	bool fault;
 	u8 vector;
 	u32 error; /* #PF alone */
-	u64 cr2; /* #PF alone */
+	u64 cr2;   /* #PF alone */
 };
 
 struct oracle_case {
@@ -59,7 +61,8 @@ struct form;
 /* A case of this form: operands, addresses and state are random; false if the draw did not come out as that form. */
 bool gen_case(struct rng *r, unsigned mode, const struct form *form, struct oracle_case *c);
 /* True for a form that the oracle leaves out, with the reason. */
-bool gen_excluded(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops, const char **why);
+bool gen_excluded(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops,
+		  const char **why);
 
 /* --- host.c ---------------------------------------------------------------------------------- */
 
@@ -69,7 +72,8 @@ struct host;
 struct host *host_start(unsigned mode);
 /* Runs n cases (at most HOST_BATCH). */
 #define HOST_BATCH 256
-void host_run(struct host *h, const struct oracle_case *cases, struct oracle_result *results, unsigned n);
+void host_run(struct host *h, const struct oracle_case *cases, struct oracle_result *results,
+	      unsigned n);
 void host_stop(struct host *h);
 /* XCR0 components that the host saves for a signal. */
 u64 host_xcr0(void);
@@ -85,6 +89,7 @@ void guest_stop(struct guest *g);
 /* --- compare.c ------------------------------------------------------------------------------- */
 
 /* NULL if both agree, else a text that says in what they differ (static buffer). */
-const char *compare(const struct oracle_case *c, const struct oracle_result *host, const struct oracle_result *guest);
+const char *compare(const struct oracle_case *c, const struct oracle_result *host,
+		    const struct oracle_result *guest);
 
 #endif

@@ -172,8 +172,8 @@ static const char *add_segment(struct virtio_chain *c, const struct desc *d)
 	return NULL;
 }
 
-/* Walks a table of `count` descriptors from entry `i`. An indirect table is reached from the queue's
- * own, never from another. Bounded by VIRTIO_CHAIN segments a level. */
+/* Walks a table of `count` descriptors from entry `i`. An indirect table is reached from the
+ * queue's own, never from another. Bounded by VIRTIO_CHAIN segments a level. */
 static const char *walk(struct virtio *v, struct virtio_chain *c, gpa_t table, u32 count, u32 i,
 			bool indirect)
 {
@@ -213,7 +213,8 @@ int virtio_pop(struct virtio *v, unsigned q, struct virtio_chain *c)
 		return more;
 	/* The index was read before the entry that it covers. */
 	atomic_thread_fence(memory_order_acquire);
-	entry = r->queue_driver[q] + AVAIL_RING + 2ull * (r->avail_index[q] & (r->queue_size[q] - 1u));
+	entry = r->queue_driver[q] + AVAIL_RING +
+		2ull * (r->avail_index[q] & (r->queue_size[q] - 1u));
 	if (!load16(v, entry, &c->head)) {
 		virtio_broken(v, "available ring is not in RAM");
 		return -1;
@@ -304,8 +305,8 @@ static bool chain_copy(struct virtio *v, const struct virtio_chain *c, unsigned 
 			continue;
 		}
 		n = MIN(len - offset, size);
-		if (addr + len < addr || (write ? !mem_write(v->mem, addr + offset, buf, n) :
-						  !mem_read(v->mem, addr + offset, buf, n)))
+		if (addr + len < addr || (write ? !mem_write(v->mem, addr + offset, buf, n)
+						: !mem_read(v->mem, addr + offset, buf, n)))
 			return false;
 		offset = 0;
 		buf += n;

@@ -27,8 +27,8 @@
 
 enum virtio_isr { VIRTIO_ISR_QUEUE = 1, VIRTIO_ISR_CONFIG = 2 };
 
-/* Guest-visible state that all virtio devices have; part of the device's regs block. Names are those
- * of the common configuration structure (4.1.4.3); arrays are indexed by queue. */
+/* Guest-visible state that all virtio devices have; part of the device's regs block. Names are
+ * those of the common configuration structure (4.1.4.3); arrays are indexed by queue. */
 struct virtio_regs {
 	u32 device_feature_select, driver_feature_select;
 	u64 driver_feature;
@@ -38,8 +38,8 @@ struct virtio_regs {
 	u16 queue_msix_vector[VIRTIO_QUEUES];
 	u8 queue_enable[VIRTIO_QUEUES];
 	u64 queue_desc[VIRTIO_QUEUES], queue_driver[VIRTIO_QUEUES], queue_device[VIRTIO_QUEUES];
-	/* Ring positions: next available entry to take, next used entry to write, and the used index
-	 * at the last notification. */
+	/* Ring positions: next available entry to take, next used entry to write, and the used
+	 * index at the last notification. */
 	u16 avail_index[VIRTIO_QUEUES], used_index[VIRTIO_QUEUES], notified_index[VIRTIO_QUEUES];
 };
 
@@ -59,7 +59,7 @@ struct virtio;
 
 /* One kind of device. */
 struct virtio_kind {
-	u16 device_id; /* 5: 2 is a block device */
+	u16 device_id;  /* 5: 2 is a block device */
 	u32 class_code; /* for PCI */
 	unsigned queues;
 	u32 config_size;
@@ -67,7 +67,8 @@ struct virtio_kind {
 	u64 (*features)(struct virtio *v);
 	/* Device-specific configuration; the access lies within config_size. */
 	void (*config_read)(struct virtio *v, u32 offset, void *buf, unsigned size);
-	void (*config_write)(struct virtio *v, u32 offset, const void *buf, unsigned size); /* or NULL */
+	void (*config_write)(struct virtio *v, u32 offset, const void *buf,
+			     unsigned size); /* or NULL */
 	/* The driver has added buffers to an enabled queue of a device that runs. */
 	void (*notify)(struct virtio *v, unsigned queue);
 	/* Forgets all that is under way; nothing is written to guest memory afterwards. */
@@ -85,7 +86,8 @@ struct virtio {
 	bool (*dma_allowed)(const struct virtio *v);
 };
 
-/* A buffer's descriptors in order: first `readable` ones that the device reads, then the writable. */
+/* A buffer's descriptors in order: first `readable` ones that the device reads, then the
+ * writable. */
 struct virtio_segment {
 	gpa_t addr;
 	u32 len;
@@ -116,8 +118,8 @@ bool virtio_running(const struct virtio *v);
 /* Takes the next buffer. 1: taken; 0: none available (the driver will notify); -1: the ring is bad
  * and the device now needs a reset. */
 int virtio_pop(struct virtio *v, unsigned queue, struct virtio_chain *chain);
-/* Returns a buffer into which `written` bytes were stored, without telling the driver yet. Dropped if
- * the device does not run. */
+/* Returns a buffer into which `written` bytes were stored, without telling the driver yet.
+ * Dropped if the device does not run. */
 void virtio_push(struct virtio *v, unsigned queue, u16 head, u32 written);
 /* Tells the driver about returned buffers if it wants to know. */
 void virtio_notify(struct virtio *v, unsigned queue);
@@ -128,8 +130,9 @@ void virtio_config_changed(struct virtio *v);
 
 /* Total length of segments from..to-1. */
 u64 virtio_chain_length(const struct virtio_chain *chain, unsigned from, unsigned to);
-/* Copies `size` bytes at `offset` from the readable part, or to the writable part. False, perhaps after some bytes, if the
- * part is shorter than that, a byte is not RAM, or the device does not run. */
+/* Copies `size` bytes at `offset` from the readable part, or to the writable part. False,
+ * perhaps after some bytes, if the part is shorter than that, a byte is not RAM, or the device
+ * does not run. */
 bool virtio_chain_read(struct virtio *v, const struct virtio_chain *chain, u64 offset, void *buf,
 		       u64 size) must_check;
 bool virtio_chain_write(struct virtio *v, const struct virtio_chain *chain, u64 offset,

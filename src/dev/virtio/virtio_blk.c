@@ -123,7 +123,12 @@ static void io_done(struct block_req *io);
 static void start_io(struct virtio_blk_request *r, enum block_op op, u64 offset, u64 size)
 {
 	r->io = (struct block_req){
-		.op = op, .offset = offset, .size = size, .buf = r->buf, .done = io_done, .opaque = r
+		.op = op,
+		.offset = offset,
+		.size = size,
+		.buf = r->buf,
+		.done = io_done,
+		.opaque = r,
 	};
 	r->pending = true;
 	r->cost += size;
@@ -188,9 +193,8 @@ static void take_result(struct virtio_blk_request *r)
 	if (r->io.result) {
 		trace(VIRTIO, "%s: I/O error %d", r->blk->vpci.virtio.name, r->io.result);
 		r->status = S_IOERR;
-	} else if (r->io.op == BLOCK_READ &&
-		   !virtio_chain_write(&r->blk->vpci.virtio, &r->chain, r->done, r->buf,
-				       r->io.size)) {
+	} else if (r->io.op == BLOCK_READ && !virtio_chain_write(&r->blk->vpci.virtio, &r->chain,
+								 r->done, r->buf, r->io.size)) {
 		r->status = S_IOERR;
 	} else if (r->io.op == BLOCK_READ || r->io.op == BLOCK_WRITE) {
 		r->done += r->io.size;
@@ -273,14 +277,14 @@ static u8 validate(const struct virtio_blk_request *r)
 	}
 	if (r->type == T_IN || r->type == T_OUT)
 		return r->length % SECTOR || r->length > DATA_MAX || r->sector > sectors ||
-				       r->length / SECTOR > sectors - r->sector ?
-			       S_IOERR :
-			       S_OK;
+				       r->length / SECTOR > sectors - r->sector
+			       ? S_IOERR
+			       : S_OK;
 	if (r->type == T_DISCARD || r->type == T_WRITE_ZEROES)
 		return !r->length || r->length % sizeof(struct range) ||
-				       r->length > RANGE_MAX * sizeof(struct range) ?
-			       S_IOERR :
-			       S_OK;
+				       r->length > RANGE_MAX * sizeof(struct range)
+			       ? S_IOERR
+			       : S_OK;
 	return S_OK;
 }
 
@@ -325,8 +329,8 @@ static struct virtio_blk_request *free_request(struct virtio_blk *blk)
 	return NULL;
 }
 
-/* Serves the queue until it is empty, all request slots are in use (the next completion goes on), or this
- * round's share is used up (a timer goes on). */
+/* Serves the queue until it is empty, all request slots are in use (the next completion goes
+ * on), or this round's share is used up (a timer goes on). */
 static void serve(struct virtio_blk *blk)
 {
 	struct virtio *v = &blk->vpci.virtio;

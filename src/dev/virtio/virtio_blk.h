@@ -5,7 +5,7 @@
 #include "block/block.h"
 #include "dev/virtio/virtio_pci.h"
 
-#define VIRTIO_BLK_REQUESTS 8          /* in flight at once */
+#define VIRTIO_BLK_REQUESTS 8           /* in flight at once */
 #define VIRTIO_BLK_BUFFER   (128 * KIB) /* moved at once */
 #define VIRTIO_BLK_SERIAL   20
 

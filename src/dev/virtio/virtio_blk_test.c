@@ -94,7 +94,10 @@ static void on_msi(void *opaque, u64 addr, u32 data) { ((struct fixture *)opaque
 
 /* --- The driver ----------------------------------------------------------------------------- */
 
-static u64 rd(struct fixture *f, u64 addr, unsigned size) { return bus_read(&f->board.mmio, addr, size); }
+static u64 rd(struct fixture *f, u64 addr, unsigned size)
+{
+	return bus_read(&f->board.mmio, addr, size);
+}
 
 static void wr(struct fixture *f, u64 addr, u64 value, unsigned size)
 {
@@ -146,7 +149,8 @@ static void start_driver(struct fixture *f, u64 features)
 	assert_int_equal(status(f), 0xf);
 }
 
-static void put_desc(struct fixture *f, gpa_t table, unsigned n, u64 addr, u32 len, u16 flags, u16 next)
+static void put_desc(struct fixture *f, gpa_t table, unsigned n, u64 addr, u32 len, u16 flags,
+		     u16 next)
 {
 	mem_put(f, table + 16 * n, addr, 8);
 	mem_put(f, table + 16 * n + 8, len, 4);
@@ -204,7 +208,8 @@ static int setup(void **state)
 	f.bus.msi_opaque = &f;
 	for (unsigned i = 0; i < 4; i++)
 		f.bus.pirq[i] = test_irq(&f.intx[i]);
-	f.disk.block = (struct block){ .ops = &fake_ops, .size = SECTORS * 512, .physical_size = 4096 };
+	f.disk.block =
+		(struct block){ .ops = &fake_ops, .size = SECTORS * 512, .physical_size = 4096 };
 	for (unsigned i = 0; i < sizeof(f.disk.bytes); i++)
 		f.disk.bytes[i] = (u8)(i * 31 + i / 512);
 	f.blk.block = &f.disk.block;
@@ -708,7 +713,8 @@ static void reset_in_flight(void **state)
 	offer(f, 0);
 	kick(f);
 	assert_int_equal(f->disk.nheld, 1);
-	/* The backend's drain, as the device calls it, has nothing to wait for here: let go by hand. */
+	/* The backend's drain, as the device calls it, has nothing to wait for here: let go by
+	 * hand. */
 	f->blk.resetting = true;
 	release(&f->disk);
 	f->blk.resetting = false;
@@ -790,6 +796,81 @@ static void config_window(void **state)
 	assert_int_equal(f->blk.regs.virtio.device_status, 3);
 }
 
+static u64 seed;
+
+static u64 rnd(u64 below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed % below;
+}
+
+/* A number as drivers get it wrong: small, near a power of two, or anything. */
+static u64 rnd_number(void)
+{
+	switch (rnd(4)) {
+	case 0: return rnd(8);
+	case 1: return (1ull << rnd(64)) - rnd(3);
+	case 2: return DESC + rnd(0x30000);
+	default: return rnd(~0ull);
+	}
+}
+
+/* Random registers, configuration cycles, rings and chains: the device answers or breaks, and a
+ * reset brings it back. */
+static void random_driver(void **state)
+{
+	struct fixture *f = *state;
+	static const u32 bars[] = { BAR,          BAR + 0x1000, BAR + 0x2000,
+				    BAR + 0x3000, MSIX,         MSIX + 0x800 };
+
+	seed = 88172645463325252ull;
+	for (unsigned round = 0; round < 300; round++) {
+		f->disk.hold = rnd(2);
+		pci_config_write(&f->bus, DEVFN, 0x10, BAR, 4);
+		pci_config_write(&f->bus, DEVFN, 0x14, MSIX, 4);
+		pci_config_write(&f->bus, DEVFN, 4, 6, 2);
+		release(&f->disk);
+		start_driver(f, FEATURES | (rnd(2) ? BIT(29) | BIT(13) | BIT(14) : 0));
+		for (unsigned step = 0; step < 100; step++) {
+			unsigned n = (unsigned)rnd(RING);
+
+			switch (rnd(8)) {
+			case 0:
+				put_desc(f, rnd(2) ? DESC : INDIRECT, n, rnd_number(),
+					 (u32)rnd_number(), (u16)rnd(8), (u16)rnd(RING + 1));
+				break;
+			case 1: put_desc(f, DESC, n, HEADER, 16, NEXT, (u16)rnd(RING)); break;
+			case 2:
+				put_desc(f, DESC, n, DATA, (u32)(512 * rnd(900)),
+					 (u16)(NEXT | 2 * rnd(2)), (u16)rnd(RING));
+				break;
+			case 3: put_desc(f, DESC, n, STATUS, 1, WRITE, 0); break;
+			case 4: put_header(f, (u32)rnd(15), rnd(SECTORS)); break;
+			case 5:
+				offer(f, (u16)n);
+				kick(f);
+				break;
+			case 6: wr(f, bars[rnd(6)] + rnd(64), rnd_number(), 1u << rnd(4)); break;
+			default:
+				if (rnd(4) == 0)
+					pci_config_write(&f->bus, DEVFN, (unsigned)rnd(64) * 4,
+							 (u32)rnd_number(), 4);
+				rd(f, bars[rnd(6)] + rnd(64), 1u << rnd(4));
+				clock_run(&f->board.clock);
+				break;
+			}
+		}
+	}
+	release(&f->disk);
+	f->disk.hold = false;
+	pci_config_write(&f->bus, DEVFN, 0x10, BAR, 4);
+	pci_config_write(&f->bus, DEVFN, 4, 6, 2);
+	start_driver(f, FEATURES);
+	assert_int_equal(request(f, 0, 0, 512, true), 0);
+}
+
 static void save_and_load(void **state)
 {
 	struct fixture *f = *state;
@@ -806,12 +887,30 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(identity_and_capabilities), TEST(features_are_negotiated), TEST(reads_and_writes),
-		TEST(large_request), TEST(refused_requests), TEST(readonly_disk), TEST(get_id),
-		TEST(discard_and_write_zeroes), TEST(write_through), TEST(indirect), TEST(event_index),
-		TEST(no_interrupt_flag), TEST(msix), TEST(bad_rings), TEST(bad_chains), TEST(bad_setup),
-		TEST(data_outside_ram), TEST(queue_depth), TEST(reset_in_flight), TEST(bus_master),
-		TEST(rounds), TEST(config_window), TEST(save_and_load),
+		TEST(identity_and_capabilities),
+		TEST(features_are_negotiated),
+		TEST(reads_and_writes),
+		TEST(large_request),
+		TEST(refused_requests),
+		TEST(readonly_disk),
+		TEST(get_id),
+		TEST(discard_and_write_zeroes),
+		TEST(write_through),
+		TEST(indirect),
+		TEST(event_index),
+		TEST(no_interrupt_flag),
+		TEST(msix),
+		TEST(bad_rings),
+		TEST(bad_chains),
+		TEST(bad_setup),
+		TEST(data_outside_ram),
+		TEST(queue_depth),
+		TEST(reset_in_flight),
+		TEST(bus_master),
+		TEST(rounds),
+		TEST(config_window),
+		TEST(random_driver),
+		TEST(save_and_load),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

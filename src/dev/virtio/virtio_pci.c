@@ -144,7 +144,8 @@ static u64 device_read(struct virtio_pci *p, unsigned offset, unsigned size)
 	u64 value = 0;
 
 	if (offset < kind->config_size)
-		kind->config_read(&p->virtio, offset, &value, MIN(size, kind->config_size - offset));
+		kind->config_read(&p->virtio, offset, &value,
+				  MIN(size, kind->config_size - offset));
 	return value;
 }
 
@@ -253,7 +254,8 @@ static void interrupt(struct virtio *v, enum virtio_isr reason, u16 vector)
 {
 	struct virtio_pci *p = from_virtio(v);
 
-	trace(VIRTIO, "%s: interrupt, %s", v->name, reason == VIRTIO_ISR_QUEUE ? "queue" : "config");
+	trace(VIRTIO, "%s: interrupt, %s", v->name,
+	      reason == VIRTIO_ISR_QUEUE ? "queue" : "config");
 	if (pci_msix_enabled(&p->func)) {
 		if (reason == VIRTIO_ISR_CONFIG) /* 4.1.4.5.1: with MSI-X, for this reason alone */
 			v->regs->isr_status |= VIRTIO_ISR_CONFIG;
@@ -271,7 +273,8 @@ static bool dma_allowed(const struct virtio *v)
 	return pci_command(&p->func) & PCI_COMMAND_MASTER;
 }
 
-static unsigned add_cap(struct pci_func *f, enum cfg_type type, u32 offset, u32 length, unsigned size)
+static unsigned add_cap(struct pci_func *f, enum cfg_type type, u32 offset, u32 length,
+			unsigned size)
 {
 	unsigned cap = pci_cap_add(f, PCI_CAP_VENDOR, size);
 

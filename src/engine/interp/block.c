@@ -10,14 +10,12 @@
 int block_cache_init(struct block_cache *c, struct vm *vm)
 {
 	c->vm = vm;
-	c->arena = mmap(NULL, BLOCK_ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	c->arena =
+		mmap(NULL, BLOCK_ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return c->arena == MAP_FAILED ? -errno : 0;
 }
 
-void block_cache_fini(struct block_cache *c)
-{
-	munmap(c->arena, BLOCK_ARENA);
-}
+void block_cache_fini(struct block_cache *c) { munmap(c->arena, BLOCK_ARENA); }
 
 static gpa_t page_gpa(const struct mem *mem, const u8 *host)
 {
@@ -131,7 +129,8 @@ static void block_dump(const struct block *b, u64 rip, FILE *f)
 {
 	char text[128];
 
-	fprintf(f, "block %llx: %u instructions, %u bytes, %u-bit\n", (unsigned long long)rip, b->count, b->bytes, b->mode);
+	fprintf(f, "block %llx: %u instructions, %u bytes, %u-bit\n", (unsigned long long)rip,
+		b->count, b->bytes, b->mode);
 	for (unsigned n = 0; n < b->count; n++) {
 		const struct x86_insn *i = &b->insn[n];
 
@@ -152,7 +151,7 @@ static void block_publish(struct block_cache *c, struct block *b, const u8 *host
 	if (!p) {
 		p = (struct code_page *)(void *)(c->arena + c->used);
 		c->used += sizeof(*p);
-		*p = (struct code_page){.host = page, .next = c->pages[page_hash(page)]};
+		*p = (struct code_page){ .host = page, .next = c->pages[page_hash(page)] };
 		c->pages[page_hash(page)] = p;
 	}
 	b->host = host;
@@ -166,17 +165,19 @@ static void block_publish(struct block_cache *c, struct block *b, const u8 *host
 	c->decoded_insns += b->count;
 }
 
-struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host, u64 rip, unsigned mode)
+struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host, u64 rip,
+			   unsigned mode)
 {
 	unsigned room = 4096 - (unsigned)((uintptr_t)host & 0xfff);
-	size_t most = sizeof(struct block) + BLOCK_MAX_INSNS * sizeof(struct x86_insn) + sizeof(struct code_page);
+	size_t most = sizeof(struct block) + BLOCK_MAX_INSNS * sizeof(struct x86_insn) +
+		      sizeof(struct code_page);
 
 	(void)v;
 	if (c->used + most > BLOCK_ARENA)
 		block_cache_flush(c);
 	struct block *b = (struct block *)(void *)(c->arena + c->used);
 
-	*b = (struct block){.mode = (u8)mode, .falls = true};
+	*b = (struct block){ .mode = (u8)mode, .falls = true };
 	while (b->count < BLOCK_MAX_INSNS && b->bytes < room) {
 		struct x86_insn *i = &b->insn[b->count];
 		unsigned avail = MIN(room - b->bytes, 15u);

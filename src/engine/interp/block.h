@@ -7,17 +7,17 @@
 #include "x86/mem.h"
 
 #define BLOCK_MAX_INSNS 32
-#define BLOCK_ARENA (6 * MIB) /* all decoded code; when it is full everything is decoded anew */
-#define BLOCK_HASH 16384u
-#define PAGE_HASH 1024u
+#define BLOCK_ARENA     (6 * MIB) /* all decoded code; when it is full everything is decoded anew */
+#define BLOCK_HASH      16384u
+#define PAGE_HASH       1024u
 
 struct block {
-	const u8 *host; /* of its first byte; NULL once it is dead */
-	struct block *next; /* in its hash chain */
+	const u8 *host;          /* of its first byte; NULL once it is dead */
+	struct block *next;      /* in its hash chain */
 	struct block *page_next; /* in its page's list */
 	u16 bytes;
 	u8 count;
-	u8 mode; /* 16, 32, 64 */
+	u8 mode;    /* 16, 32, 64 */
 	bool falls; /* the last instruction does not set rip */
 	struct x86_insn insn[];
 };
@@ -36,7 +36,7 @@ struct block_cache {
 	struct block *hash[BLOCK_HASH];
 	struct code_page *pages[PAGE_HASH];
 	struct block *running; /* being executed now; its instructions are cut off when it dies */
-	void *dump; /* FILE for --dump=block */
+	void *dump;            /* FILE for --dump=block */
 	u64 decoded, decoded_insns, killed, flushes;
 };
 
@@ -49,7 +49,8 @@ void block_cache_flush(struct block_cache *c);
 void block_cache_written(struct block_cache *c, gpa_t gpa, u64 size);
 /* Decodes the run at host, which is linear address `rip` in v's code segment, at most max instructions; NULL if its first
  * instruction spans the page's end. */
-struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host, u64 rip, unsigned mode);
+struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host, u64 rip,
+			   unsigned mode);
 
 static inline unsigned block_hash(const u8 *host)
 {

@@ -18,7 +18,7 @@ struct interp_vm {
 struct interp_vcpu {
 	struct block_cache *cache;
 	const struct block *block; /* being executed, or NULL: v->icount is exact then */
-	u64 target; /* instruction count to stop at */
+	u64 target;                /* instruction count to stop at */
 };
 
 static u64 interp_icount(const struct vcpu *v)
@@ -29,10 +29,7 @@ static u64 interp_icount(const struct vcpu *v)
 }
 
 /* The mask that a rip moving on within the code segment is cut to. */
-static u64 rip_mask(unsigned mode)
-{
-	return mode == 64 ? ~0ull : 0xffffffffull;
-}
+static u64 rip_mask(unsigned mode) { return mode == 64 ? ~0ull : 0xffffffffull; }
 
 static gva_t code_linear(const struct vcpu *v, unsigned mode)
 {
@@ -93,7 +90,8 @@ static bool step(struct vcpu *v, enum stop *stop)
 	if (!(i.flags & INSN_BRANCH))
 		v->cpu.rip = next;
 	else if (v->cpu.rip == rip && resume && i.flags & (INSN_REP | INSN_REPNE))
-		v->cpu.rflags |= FL_RF; /* a string instruction between two iterations (SDM 3B 18.3.1.1) */
+		v->cpu.rflags |=
+			FL_RF; /* a string instruction between two iterations (SDM 3B 18.3.1.1) */
 	v->icount++;
 	v->insn = NULL;
 	x86_step_done(v, tf);
@@ -165,18 +163,28 @@ static bool unwound(struct vcpu *v)
 	return x86_deliver_fault(v);
 }
 
+/* After x86_attend: whether instructions must run one at a time here. */
+static bool boundaries_count(struct vcpu *v)
+{
+	u32 why = atomic_load_explicit(&v->attention, memory_order_relaxed) &
+		  (ATT_SLOW | ATT_SHADOW);
+
+	return why && (why != ATT_SLOW || !debugger_is_elsewhere(v, code_linear(v, x86_code_bits(&v->cpu))));
+}
+
 static enum stop interp_loop(struct vcpu *v)
 {
 	struct interp_vcpu *e = v->engine;
 	enum stop stop;
 
 	for (;;) {
-		if (unlikely(atomic_load_explicit(&v->attention, memory_order_relaxed) || v->cpu.halted || v->cpu.wait_sipi)) {
+		if (unlikely(atomic_load_explicit(&v->attention, memory_order_relaxed) ||
+			     v->cpu.halted || v->cpu.wait_sipi)) {
 			if (!x86_attend(v, &stop))
 				return stop;
 			if (v->icount >= e->target)
 				return STOP_BUDGET;
-			if (atomic_load_explicit(&v->attention, memory_order_relaxed) & (ATT_SLOW | ATT_SHADOW)) {
+			if (boundaries_count(v)) {
 				if (!step(v, &stop))
 					return stop;
 				continue;
@@ -267,9 +275,11 @@ static void interp_stats(const struct vm *vm, void *file)
 {
 	const struct interp_vm *e = vm->engine_vm;
 
-	fprintf(file, "interp: %llu blocks decoded, %llu instructions, %llu killed by writes, %llu flushes, %zu KiB in use\n",
+	fprintf(file,
+		"interp: %llu blocks decoded, %llu instructions, %llu killed by writes, %llu flushes, %zu KiB in use\n",
 		(unsigned long long)e->cache.decoded, (unsigned long long)e->cache.decoded_insns,
-		(unsigned long long)e->cache.killed, (unsigned long long)e->cache.flushes, e->cache.used / 1024);
+		(unsigned long long)e->cache.killed, (unsigned long long)e->cache.flushes,
+		e->cache.used / 1024);
 }
 
 static void interp_dump_block(struct vm *vm, void *file)
@@ -279,10 +289,7 @@ static void interp_dump_block(struct vm *vm, void *file)
 	e->cache.dump = file;
 }
 
-static const char *interp_unfit(void)
-{
-	return NULL;
-}
+static const char *interp_unfit(void) { return NULL; }
 
 const struct engine_ops engine_interp = {
 	.name = "interp",

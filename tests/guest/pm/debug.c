@@ -46,8 +46,8 @@ static void single_step(void)
 	rule("SDM 3B 17.3.1.4 a repeated string instruction traps after each iteration",
 	     debug(movs, BS) && t.ecx == 2 && t.esi == LOW_DATA + 1);
 	PROBE3(movs, .eflags = FL_TF | 2, .ecx = 3, .esi = LOW_DATA, .edi = LOW_DATA + 16);
-	rule("SDM 3B 17.3.1.1 a trap between two iterations saves RF set",
-	     debug(movs, BS) && (t.eflags & FL_RF));
+	rule("SDM 3B 17.3.1.1 a trap between two iterations saves RF set (AMD: clear)",
+	     debug(movs, BS) && !!(t.eflags & FL_RF) == saves_rf_in_strings);
 	PROBE3(movs, .eflags = FL_TF | 2, .ecx = 1, .esi = LOW_DATA, .edi = LOW_DATA + 16);
 	rule("SDM 3B 17.3.1.4 the last iteration traps behind the instruction",
 	     debug(movs + 2, BS) && t.ecx == 0 && !(t.eflags & FL_RF));
@@ -169,7 +169,8 @@ static void data_breakpoints(void)
 	dr7_set(L0 | RW(0, WRITE));
 	PROBE3(stos, .edi = LOW_DATA, .ecx = 4);
 	rule("SDM 3B 17.3.1.2 REP STOS traps after the iteration that hits",
-	     debug(stos, B0) && t.ecx == 2 && t.edi == LOW_DATA + 2 && (t.eflags & FL_RF));
+	     debug(stos, B0) && t.ecx == 2 && t.edi == LOW_DATA + 2 &&
+		     !!(t.eflags & FL_RF) == saves_rf_in_strings);
 	dr0_set(LOW_DATA);
 	dr1_set(LOW_DATA + 4);
 	dr7_set(L0 | L1 | RW(0, WRITE) | RW(1, WRITE));

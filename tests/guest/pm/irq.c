@@ -74,7 +74,7 @@ static bool never_at(u32 loop, u32 offset)
 	return holds;
 }
 
-/* RF is saved set between two iterations of REP STOS, and only there. */
+/* RF is saved set between two iterations of REP STOS, and only there; never on AMD. */
 static bool resume_in_string(void)
 {
 	u32 loop = CODE("1: mov ecx, 0x8000\n mov edi, ebx\n rep stosb\n jmp 1b");
@@ -85,7 +85,8 @@ static bool resume_in_string(void)
 
 		interrupt_loop(loop, 100 + i);
 		between = t.eip == loop + 7 && t.ecx != 0x8000;
-		holds = t.vector == IRQ0 && !(t.eflags & FL_RF) == !between;
+		holds = t.vector == IRQ0 &&
+			!!(t.eflags & FL_RF) == (between && saves_rf_in_strings);
 	}
 	return holds;
 }
@@ -126,7 +127,8 @@ static void shadows(void)
 	     never_at(CODE("1: mov ss, eax\n inc ecx\n jmp 1b"), 2));
 	rule("SDM 3A 6.8.3 no interrupt comes between POP SS and the next instruction",
 	     never_at(CODE("1: push eax\n pop ss\n inc ecx\n jmp 1b"), 2));
-	rule("SDM 3B 17.3.1.1 an interrupt between two iterations of REP STOS saves RF set",
+	rule("SDM 3B 17.3.1.1 an interrupt between two iterations of REP STOS saves RF set (AMD: "
+	     "clear)",
 	     resume_in_string());
 	stack_pointer[0] = TOP(probe_stack);
 	stack_pointer[1] = KDS;

@@ -10,6 +10,7 @@ struct trap t;
 struct tss tss;
 u64 gdt[GDT_ENTRIES], ldt[LDT_ENTRIES], idt[256];
 u8 probe_stack[4096], user_stack[4096], trap_stack[8192], stack1[4096], stack2[4096];
+bool saves_rf_in_strings;
 u32 cpuid_1_edx, cpuid_1_ecx, cpuid_7_ebx, cpuid_7_ecx, cpuid_ext_edx;
 const struct table_register gdtr = { sizeof(gdt) - 1, (u32)gdt };
 const struct table_register idtr = { sizeof(idt) - 1, (u32)idt };
@@ -277,6 +278,7 @@ void pm_main(void)
 	tap_outb(0x21, 0xff);
 	tap_outb(0xa1, 0xff);
 	cpuid(0, out);
+	saves_rf_in_strings = out[1] != 0x68747541; /* "Auth"enticAMD */
 	if (out[0] >= 7) {
 		cpuid(7, out);
 		cpuid_7_ebx = out[1];

@@ -141,6 +141,7 @@ extern struct tss tss; /* the one that TR holds; PL0 stack: trap_stack */
 extern u64 gdt[GDT_ENTRIES], ldt[LDT_ENTRIES], idt[256];
 extern u8 probe_stack[4096], user_stack[4096], trap_stack[8192], stack1[4096], stack2[4096];
 extern u8 trap_stubs[];
+extern bool saves_rf_in_strings; /* between two iterations; processors of AMD do not */
 extern u32 cpuid_1_edx, cpuid_1_ecx, cpuid_7_ebx, cpuid_7_ecx, cpuid_ext_edx;
 
 #define TOP(stack) ((u32)(stack) + sizeof(stack) - 64)
