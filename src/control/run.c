@@ -154,7 +154,7 @@ static void on_signal(int sig)
 
 static void catch_signals(struct machine *m)
 {
-	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_NODEFER};
+	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_NODEFER };
 
 	signalled = m;
 	sigaction(SIGINT, &sa, NULL);
@@ -222,9 +222,7 @@ static int end_code(struct machine *m, enum machine_end end, const struct run_co
 		log_error("timeout after %u s", cfg->machine.timeout_s);
 		return EXIT_TIMED_OUT;
 	case END_DEBUG_EXIT: return machine_exit_code(m);
-	case END_INTERRUPTED:
-		log_error("interrupted by a signal");
-		return EXIT_ERROR;
+	case END_INTERRUPTED: log_error("interrupted by a signal"); return EXIT_ERROR;
 	case END_NONE:
 	case END_ERROR: break;
 	}

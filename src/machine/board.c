@@ -12,14 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define IRQ_PIT         0
-#define IRQ_KEYBOARD    1
-#define IRQ_COM1        4
-#define IRQ_RTC         8
-#define IRQ_SCI         9
-#define IRQ_MOUSE       12
-#define PIT_GSI         2 /* as on every PC: pin 0 of the I/O APIC is the 8259's */
-#define IOAPIC_ID 0 /* its four bits are a space of their own beside the local APICs of xAPIC systems */
+#define IRQ_PIT      0
+#define IRQ_KEYBOARD 1
+#define IRQ_COM1     4
+#define IRQ_RTC      8
+#define IRQ_SCI      9
+#define IRQ_MOUSE    12
+#define PIT_GSI      2 /* as on every PC: pin 0 of the I/O APIC is the 8259's */
+#define IOAPIC_ID \
+	0 /* its four bits are a space of their own beside the local APICs of xAPIC systems */
 #define LAPIC_TIMER_HZ  1000000000ull
 #define FIRST_DISK_SLOT 8
 

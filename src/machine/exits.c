@@ -51,7 +51,4 @@ int machine_take_irq(struct vcpu *v)
 	return vector;
 }
 
-void machine_tsc_changed(struct vcpu *v)
-{
-	lapic_tsc_changed(lapic_of(v));
-}
+void machine_tsc_changed(struct vcpu *v) { lapic_tsc_changed(lapic_of(v)); }

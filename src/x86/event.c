@@ -353,11 +353,6 @@ void x86_software_interrupt(struct vcpu *v, unsigned vector, enum x86_int_kind k
 	v->exceptions[vector & 0xff]++;
 }
 
-void x86_soft_int(struct vcpu *v, unsigned vector, u64 next_rip)
-{
-	x86_software_interrupt(v, vector, INT_N, next_rip);
-}
-
 /* --- Boundaries ------------------------------------------------------------------------------- */
 
 void x86_shadow_mov_ss(struct vcpu *v)

@@ -238,7 +238,9 @@ static x86_exec_fn *bind(const struct x86_insn *i, const ZydisDecodedInstruction
 
 x86_exec_fn *x86_bind_branch(struct x86_insn *i, const struct x86_zydis *z)
 {
-	x86_exec_fn *fn = bind(i, z->insn);
+	/* JKZD and JKNZD of Knights Corner have VEX encodings, which the decoder takes. */
+	x86_exec_fn *fn = z->insn->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY ? bind(i, z->insn)
+										 : NULL;
 
 	if (fn)
 		i->flags |= INSN_BRANCH;
