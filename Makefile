@@ -18,6 +18,8 @@ B := $(B_$(MODE))
 GUESTS := build/guests
 # Non-empty if `make test` runs one of these groups.
 wants = $(filter all $(1) $(addsuffix /%,all $(1)),$(T))
+# A build with a sanitizer tests itself alone.
+sanitize = $(if $(filter release,$(MODE)),$(call wants,sanitize))
 
 ifeq ($(B),)
 $(error MODE=$(MODE) is none of release, asan, ubsan)
@@ -50,10 +52,10 @@ run: guests build
 build-test: setup-test
 	$(if $(filter check,$(T)),tools/setup check)
 	tools/build $(B) $(O_$(MODE))
-	$(if $(call wants,guest)$(call wants,sanitize),tests/guest/build.sh build/guest)
+	$(if $(call wants,guest)$(sanitize),tests/guest/build.sh build/guest)
 	$(if $(call wants,boot),tools/guests $(GUESTS))
-	$(if $(call wants,sanitize),tools/build $(B_asan) $(O_asan))
-	$(if $(call wants,sanitize),tools/build $(B_ubsan) $(O_ubsan))
+	$(if $(sanitize),tools/build $(B_asan) $(O_asan))
+	$(if $(sanitize),tools/build $(B_ubsan) $(O_ubsan))
 
 test: build-test
 	tests/run --build $(B) --engine $(E) $(T)

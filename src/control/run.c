@@ -73,8 +73,8 @@ static const struct opt run_opts[] = {
 	{ .key = "boot-entry",
 	  .kind = OPT_CHOICE,
 	  .offset = MACHINE(boot_entry),
-	  .value = "auto|16|32|64",
-	  .help = "which entry of a bzImage to use (default auto)",
+	  .value = "ENTRY",
+	  .help = "which entry of a bzImage to use: auto, 16, 32, 64 (default auto)",
 	  .choices = "auto 16 32 64" },
 	{ .key = "timeout",
 	  .kind = OPT_UINT,
@@ -130,7 +130,7 @@ void command_run_usage(void *file)
 	      file);
 	opt_help(run_opts, file);
 	fputs("\nExit codes: 0 the guest powered off, 1 error, 2 wrong usage, 3 the guest crashed (triple fault),\n"
-	      "4 the engine cannot run on this host, 124 timeout.\n",
+	      "4 the engine cannot run on this host, 124 timeout; with --debug-exit, what the guest asks for.\n",
 	      file);
 }
 

@@ -347,7 +347,7 @@ static int init_disks(struct machine *m, char *err, size_t errlen)
 		d->block = m->block[n];
 		d->vpci.func.bus = &m->i440bx.bus;
 		d->vpci.func.devfn = PCI_DEVFN(FIRST_DISK_SLOT + n, 0);
-		snprintf(d->serial, sizeof(d->serial), "pogo-disk-%u", n);
+		snprintf(d->serial, sizeof(d->serial), "pogo-disk-%u", n % 100);
 		snprintf(m->disk_name[n], sizeof(m->disk_name[n]), "disk%u", n);
 		code = part(m, &d->vpci.dev, &virtio_blk_type, m->disk_name[n]);
 	}
@@ -399,7 +399,7 @@ static int firmware(struct machine *m, char *err, size_t errlen)
 		.ioapic_addr = IOAPIC_BASE,
 		.ioapic_id = IOAPIC_ID,
 		.pit_gsi = PIT_GSI,
-		.pci_base = m->mem.low_end,
+		.pci_base = MEM_LOW_MAX, /* where the MTRRs say uncacheable */
 		.pci_end = IOAPIC_BASE,
 		.serial_ports = 1,
 		.keyboard = true,

@@ -176,7 +176,7 @@ static void write_info(struct boot *b, gpa_t module, u64 module_size)
 			 base_name(b->initrd.path));
 	}
 	le_store(info + INFO_MODS_ADDR, BOOT_INFO + MODS_OFFSET, 4);
-	strcpy((char *)info + LOADER_OFFSET, "Pogo");
+	memcpy(info + LOADER_OFFSET, "Pogo", sizeof("Pogo"));
 	le_store(info + INFO_LOADER, BOOT_INFO + LOADER_OFFSET, 4);
 	le_store(info + INFO_FLAGS, flags, 4);
 	boot_write(b, BOOT_INFO, info, sizeof(info));

@@ -128,7 +128,7 @@ int boot_pvh_load(struct boot *b)
 	enum boot_entry wanted = b->rq->entry;
 	gpa_t initrd;
 	u64 initrd_size;
-	u32 entry;
+	u32 entry = 0;
 	int r = boot_elf_parse(b, &elf), pvh = 0;
 
 	if (!r)

@@ -58,8 +58,8 @@ struct machine {
 	struct lapic *lapic[VM_MAX_VCPUS];
 	struct virtio_blk *disk[OPT_LIST_MAX];
 	struct block *block[OPT_LIST_MAX];
-	char disk_name[OPT_LIST_MAX][8];
-	char lapic_name[VM_MAX_VCPUS][8];
+	char disk_name[OPT_LIST_MAX][16];
+	char lapic_name[VM_MAX_VCPUS][16];
 	unsigned disks;
 
 	/* The run. */

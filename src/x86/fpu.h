@@ -183,7 +183,9 @@ static inline void fpu_check_gate(struct vcpu *v, enum fpu_gate gate)
 		fpu_gate_closed(v, gate);
 }
 
-/* A waiting x87 or MMX instruction: #MF if an unmasked exception is pending. */
+/* A waiting x87 or MMX instruction: #MF if an unmasked exception is pending. With CR0.NE clear a
+ * processor stops and asserts FERR#, which a PC turns into IRQ 13 (SDM 1 8.7.2); there is no such
+ * wire here, and #MF is raised then too. */
 static inline void fpu_check_pending(struct vcpu *v)
 {
 	if (unlikely(fpu_get16(&v->cpu, FX_FSW) & FSW_ES))

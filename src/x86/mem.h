@@ -56,8 +56,8 @@ void x86_read_bytes(struct vcpu *v, gva_t a, void *buf, unsigned size);
 void x86_write_bytes(struct vcpu *v, gva_t a, const void *buf, unsigned size);
 /* Faults as an access to [a, a + size) would, without one. */
 void x86_probe(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc);
-/* Host address of one guest page's bytes from a to the page's end if the access can go directly to RAM (permitted, A/D bits now
- * set, no cached code if writing, no watchpoint), else NULL and nothing has happened. For string instructions. */
+/* Host address of one guest page's bytes from a to the page's end, A/D bits now set, if the access can go directly to RAM; NULL
+ * where it cannot (MMIO, ROM, cached code if writing, a watchpoint). Raises as the access would. For string instructions. */
 u8 *x86_direct(struct vcpu *v, gva_t a, enum x86_access acc);
 
 /* Implicit supervisor accesses: descriptor tables, TSS, stack switches (U/S checked as CPL 0, SMAP as SDM 3A 4.6.1 implicit). */

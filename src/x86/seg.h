@@ -30,7 +30,7 @@ enum {
 
 static inline u32 desc_ar(u64 desc) { return (u32)(desc >> 40) & 0xf0ff; }
 
-static inline unsigned ar_dpl(u32 ar) { return (ar & AR_DPL) >> AR_DPL_SHIFT; }
+static inline unsigned ar_dpl(u32 ar) { return (unsigned)((ar & AR_DPL) >> AR_DPL_SHIFT); }
 
 /* Type of a system descriptor; -1 for code and data. */
 static inline int ar_system(u32 ar) { return ar & AR_S ? -1 : (int)(ar & AR_TYPE); }
