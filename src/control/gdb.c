@@ -19,17 +19,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PACKET_MAX 4096
-#define CHUNK_MAX 1024 /* bytes of text or memory in one reply: two digits each */
-#define SEND_TIMEOUT_S 5 /* a debugger that does not read for so long is gone */
+#define PACKET_MAX     4096
+#define CHUNK_MAX      1024 /* bytes of text or memory in one reply: two digits each */
+#define SEND_TIMEOUT_S 5    /* a debugger that does not read for so long is gone */
 
 enum { SIGNAL_INT = 2, SIGNAL_TRAP = 5, SIGNAL_SEGV = 11 }; /* gdb's numbers */
-enum { KIND_SOFTWARE, KIND_HARDWARE, KIND_COUNT }; /* of breakpoints: to gdb they differ, to Pogo they do not */
+enum {
+	KIND_SOFTWARE,
+	KIND_HARDWARE,
+	KIND_COUNT
+}; /* of breakpoints: to gdb they differ, to Pogo they do not */
 
 struct gdb {
 	struct machine *machine;
 	int listener, fd; /* fd: the debugger, -1 if none */
-	bool wide; /* amd64 register set */
+	bool wide;        /* amd64 register set */
 	const char *architecture;
 	bool no_ack;
 	bool running; /* gdb waits for a stop reply */
@@ -45,7 +49,7 @@ struct gdb {
 	char in[PACKET_MAX];
 	size_t in_len;
 	char out[1 + 2 * PACKET_MAX + 3]; /* "$", the packet, "#", its sum */
-	size_t out_len; /* with the "$" */
+	size_t out_len;                   /* with the "$" */
 };
 
 static struct vcpu *gdb_vcpu(struct gdb *g)
@@ -83,10 +87,7 @@ static void put_bytes(struct gdb *g, const char *text, size_t n)
 	g->out_len += n;
 }
 
-static void put(struct gdb *g, const char *text)
-{
-	put_bytes(g, text, strlen(text));
-}
+static void put(struct gdb *g, const char *text) { put_bytes(g, text, strlen(text)); }
 
 static void put_hex(struct gdb *g, const void *data, size_t n)
 {
@@ -94,7 +95,7 @@ static void put_hex(struct gdb *g, const void *data, size_t n)
 
 	for (size_t k = 0; k < n; k++) {
 		u8 byte = ((const u8 *)data)[k];
-		char two[2] = {digits[byte >> 4], digits[byte & 15]};
+		char two[2] = { digits[byte >> 4], digits[byte & 15] };
 
 		put_bytes(g, two, 2);
 	}
@@ -126,10 +127,7 @@ static void reply_text(struct gdb *g, const char *text)
 	reply(g);
 }
 
-static void reply_bool(struct gdb *g, bool good)
-{
-	reply_text(g, good ? "OK" : "E16");
-}
+static void reply_bool(struct gdb *g, bool good) { reply_text(g, good ? "OK" : "E16"); }
 
 /* --- Packets in: each function takes what it knows from the front of *p ---------------------- */
 
@@ -254,7 +252,8 @@ static void register_write(struct gdb *g, const char *p)
 
 	if (take_number(&p, &n) && take(&p, '=') && n < PACKET_MAX)
 		size = gdb_reg_get(&v->cpu, g->wide, (unsigned)n, value);
-	bool good = size && take_hex(&p, value, size) && gdb_reg_set(v, g->wide, (unsigned)n, value);
+	bool good = size && take_hex(&p, value, size) &&
+		    gdb_reg_set(v, g->wide, (unsigned)n, value);
 
 	x86_mode_changed(v);
 	reply_bool(g, good);
@@ -293,7 +292,8 @@ static void memory_write(struct gdb *g, const char *p)
 	u64 a, n;
 	u8 byte;
 
-	if (!take_number(&p, &a) || !take(&p, ',') || !take_number(&p, &n) || !take(&p, ':') || strlen(p) != 2 * n) {
+	if (!take_number(&p, &a) || !take(&p, ',') || !take_number(&p, &n) || !take(&p, ':') ||
+	    strlen(p) != 2 * n) {
 		reply_bool(g, false);
 		return;
 	}
@@ -355,7 +355,7 @@ static void resume_all(struct gdb *g, enum action of_selected)
 /* vCont;ACTION[:THREAD]... For each thread the first action that names it counts; a thread without one stays where it is. */
 static void resume_listed(struct gdb *g, const char *p)
 {
-	u8 action[VM_MAX_VCPUS] = {ACTION_NONE};
+	u8 action[VM_MAX_VCPUS] = { ACTION_NONE };
 	bool any = false;
 
 	while (take(&p, ';')) {
@@ -365,7 +365,8 @@ static void resume_listed(struct gdb *g, const char *p)
 
 		if ((kind == 'C' || kind == 'S') && !take_number(&p, &signal))
 			kind = 0;
-		if (!kind || !strchr("cCsS", kind) || (take(&p, ':') && !take_thread(g, &p, &cpu))) {
+		if (!kind || !strchr("cCsS", kind) ||
+		    (take(&p, ':') && !take_thread(g, &p, &cpu))) {
 			reply_bool(g, false);
 			return;
 		}
@@ -383,7 +384,7 @@ static void resume_listed(struct gdb *g, const char *p)
 /* Why CPU v has stopped, if gdb wants to know: it moves the program counter of a breakpoint that is not declared. */
 static const char *stop_reason(const struct gdb *g, const struct vcpu *v)
 {
-	static const char *const reasons[KIND_COUNT] = {"swbreak:;", "hwbreak:;"};
+	static const char *const reasons[KIND_COUNT] = { "swbreak:;", "hwbreak:;" };
 	gva_t pc = gdb_pc(&v->cpu);
 
 	if (!g->reasons || g->dbg[v->index].step)
@@ -414,7 +415,8 @@ static unsigned breakpoint_find(const struct gdb *g, gva_t address, unsigned kin
 {
 	unsigned n = 0;
 
-	while (n < g->breakpoint_count && (g->breakpoints[n].address != address || g->breakpoints[n].kind != kind))
+	while (n < g->breakpoint_count &&
+	       (g->breakpoints[n].address != address || g->breakpoints[n].kind != kind))
 		n++;
 	return n;
 }
@@ -423,7 +425,8 @@ static void breakpoint(struct gdb *g, const char *p, bool insert)
 {
 	u64 kind, address, size;
 
-	if (!take_number(&p, &kind) || !take(&p, ',') || !take_number(&p, &address) || !take(&p, ',') || !take_number(&p, &size)) {
+	if (!take_number(&p, &kind) || !take(&p, ',') || !take_number(&p, &address) ||
+	    !take(&p, ',') || !take_number(&p, &size)) {
 		reply_bool(g, false);
 		return;
 	}
@@ -495,7 +498,8 @@ static void remote_command(struct gdb *g, const char *p)
 	else if (!strcmp(command, "stats"))
 		machine_stats(g->machine, f);
 	else if (!machine_dump(g->machine, command, f))
-		fputs("monitor commands: report, state, stats, config, memmap, bus, cpuid, reset (then: maintenance flush register-cache)\n", f);
+		fputs("monitor commands: report, state, stats, config, memmap, bus, cpuid, reset (then: maintenance flush register-cache)\n",
+		      f);
 	fclose(f);
 	/* Console output, in packets that fit. */
 	for (size_t at = 0; at < size; at += CHUNK_MAX) {
@@ -529,7 +533,10 @@ static void thread_info(struct gdb *g, const char *p)
 	}
 	const struct x86_cpu *cpu = &machine_vm(g->machine)->vcpus[n]->cpu;
 
-	snprintf(text, sizeof(text), "CPU %u%s", n, cpu->wait_sipi ? " (waiting to be started)" : cpu->halted ? " (halted)" : "");
+	snprintf(text, sizeof(text), "CPU %u%s", n,
+		 cpu->wait_sipi ? " (waiting to be started)"
+		 : cpu->halted  ? " (halted)"
+				: "");
 	put_hex(g, text, strlen(text));
 	reply(g);
 }
@@ -540,8 +547,9 @@ static void query(struct gdb *g, const char *p)
 
 	if (take_word(&p, "Supported")) {
 		g->reasons = strstr(p, "swbreak+");
-		snprintf(text, sizeof(text), "PacketSize=%x;qXfer:features:read+;QStartNoAckMode+;vContSupported+%s", PACKET_MAX - 16,
-			 g->reasons ? ";swbreak+;hwbreak+" : "");
+		snprintf(text, sizeof(text),
+			 "PacketSize=%x;qXfer:features:read+;QStartNoAckMode+;vContSupported+%s",
+			 PACKET_MAX - 16, g->reasons ? ";swbreak+;hwbreak+" : "");
 		reply_text(g, text);
 	} else if (take_word(&p, "Xfer:features:read:target.xml:")) {
 		transfer(g, p);
@@ -611,49 +619,21 @@ static void packet(struct gdb *g, const char *p)
 	unsigned cpu;
 
 	switch (kind) {
-	case '?':
-		stop_reply(g, SIGNAL_TRAP, "");
-		break;
-	case 'g':
-		registers_read(g);
-		break;
-	case 'G':
-		registers_write(g, p);
-		break;
-	case 'p':
-		register_read(g, p);
-		break;
-	case 'P':
-		register_write(g, p);
-		break;
-	case 'm':
-		memory_read(g, p);
-		break;
-	case 'M':
-		memory_write(g, p);
-		break;
-	case 'c':
-		resume_all(g, ACTION_RUN);
-		break;
-	case 's':
-		resume_all(g, ACTION_STEP);
-		break;
-	case 'v':
-		multi_letter(g, p);
-		break;
+	case '?': stop_reply(g, SIGNAL_TRAP, ""); break;
+	case 'g': registers_read(g); break;
+	case 'G': registers_write(g, p); break;
+	case 'p': register_read(g, p); break;
+	case 'P': register_write(g, p); break;
+	case 'm': memory_read(g, p); break;
+	case 'M': memory_write(g, p); break;
+	case 'c': resume_all(g, ACTION_RUN); break;
+	case 's': resume_all(g, ACTION_STEP); break;
+	case 'v': multi_letter(g, p); break;
 	case 'Z':
-	case 'z':
-		breakpoint(g, p, kind == 'Z');
-		break;
-	case 'H':
-		select_thread(g, p);
-		break;
-	case 'T':
-		reply_bool(g, take_thread(g, &p, &cpu));
-		break;
-	case 'q':
-		query(g, p);
-		break;
+	case 'z': breakpoint(g, p, kind == 'Z'); break;
+	case 'H': select_thread(g, p); break;
+	case 'T': reply_bool(g, take_thread(g, &p, &cpu)); break;
+	case 'q': query(g, p); break;
 	case 'Q':
 		reply_text(g, strcmp(p, "StartNoAckMode") ? "" : "OK");
 		g->no_ack |= !strcmp(p, "StartNoAckMode");
@@ -666,9 +646,7 @@ static void packet(struct gdb *g, const char *p)
 		machine_end(g->machine, END_QUIT);
 		detach(g);
 		break;
-	default:
-		reply_text(g, "");
-		break;
+	default: reply_text(g, ""); break;
 	}
 }
 
@@ -676,7 +654,8 @@ static void packet(struct gdb *g, const char *p)
 static void receive(struct gdb *g, char *text, size_t n, const char *sum)
 {
 	u8 expected;
-	bool good = memchr(text, 0, n) == NULL && take_hex(&sum, &expected, 1) && expected == checksum(text, n);
+	bool good = memchr(text, 0, n) == NULL && take_hex(&sum, &expected, 1) &&
+		    expected == checksum(text, n);
 
 	if (!g->no_ack)
 		send_raw(g, good ? "+" : "-", 1);
@@ -747,7 +726,7 @@ static void on_connect(void *arg, short revents)
 {
 	struct gdb *g = arg;
 	int fd = accept4(g->listener, NULL, NULL, SOCK_CLOEXEC), one = 1;
-	struct timeval patience = {.tv_sec = SEND_TIMEOUT_S};
+	struct timeval patience = { .tv_sec = SEND_TIMEOUT_S };
 
 	(void)revents;
 	if (fd < 0)
@@ -770,20 +749,25 @@ static int listen_on(const char *address, char *err, size_t errlen)
 {
 	char host[128] = "127.0.0.1";
 	const char *colon = strrchr(address, ':');
-	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list;
+	struct addrinfo hints = { .ai_family = AF_UNSPEC,
+				  .ai_socktype = SOCK_STREAM,
+				  .ai_flags = AI_PASSIVE },
+			*list;
 	int fd = -1, one = 1;
 
 	if (colon && colon != address)
 		snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
 	if (getaddrinfo(host, colon ? colon + 1 : address, &hints, &list)) {
-		snprintf(err, errlen, "--gdb %s: not an address; write for example --gdb :1234", address);
+		snprintf(err, errlen, "--gdb %s: not an address; write for example --gdb :1234",
+			 address);
 		return -1;
 	}
 	fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) || listen(fd, 1)) {
-		snprintf(err, errlen, "--gdb %s: cannot listen: %s; choose another port", address, strerror(errno));
+		snprintf(err, errlen, "--gdb %s: cannot listen: %s; choose another port", address,
+			 strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		fd = -1;
@@ -800,7 +784,8 @@ static unsigned port_of(int fd)
 
 	if (getsockname(fd, (struct sockaddr *)&a, &len))
 		return 0;
-	return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
+	return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+					     : ((struct sockaddr_in *)&a)->sin_port);
 }
 
 struct gdb *gdb_new(struct machine *m, const char *address, char *err, size_t errlen)

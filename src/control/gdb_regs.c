@@ -23,50 +23,111 @@ enum reg_kind {
 
 struct reg {
 	const char *name, *type, *group; /* group may be NULL: gdb decides */
-	u8 size; /* bytes */
-	u8 kind; /* enum reg_kind */
+	u8 size;                         /* bytes */
+	u8 kind;                         /* enum reg_kind */
 	u16 index;
 };
 
-#define GPR64(name, index) {name, "int64", NULL, 8, REG_GPR, index}
-#define GPR32(name, index) {name, "int32", NULL, 4, REG_GPR, index}
-#define SELECTOR(name, index) {name, "int32", NULL, 4, REG_SELECTOR, index}
-#define ST(name, index) {name, "i387_ext", NULL, 10, REG_ST, index}
-#define FP(name, kind, index) {name, "int", "float", 4, kind, index}
-#define XMM(n) {"xmm" #n, "vec128", NULL, 16, REG_XMM, n}
-#define SYSTEM(name, field) {name, "int64", NULL, 8, REG_SYSTEM, offsetof(struct x86_cpu, field) / 8}
+#define GPR64(name, index)                             \
+	{                                              \
+		name, "int64", NULL, 8, REG_GPR, index \
+	}
+#define GPR32(name, index)                             \
+	{                                              \
+		name, "int32", NULL, 4, REG_GPR, index \
+	}
+#define SELECTOR(name, index)                               \
+	{                                                   \
+		name, "int32", NULL, 4, REG_SELECTOR, index \
+	}
+#define ST(name, index)                                   \
+	{                                                 \
+		name, "i387_ext", NULL, 10, REG_ST, index \
+	}
+#define FP(name, kind, index)                        \
+	{                                            \
+		name, "int", "float", 4, kind, index \
+	}
+#define XMM(n)                                           \
+	{                                                \
+		"xmm" #n, "vec128", NULL, 16, REG_XMM, n \
+	}
+#define SYSTEM(name, field)                                                             \
+	{                                                                               \
+		name, "int64", NULL, 8, REG_SYSTEM, offsetof(struct x86_cpu, field) / 8 \
+	}
 
 static const struct reg general64[] = {
-	GPR64("rax", RAX), GPR64("rbx", RBX), GPR64("rcx", RCX), GPR64("rdx", RDX), GPR64("rsi", RSI), GPR64("rdi", RDI),
-	{"rbp", "data_ptr", NULL, 8, REG_GPR, RBP}, {"rsp", "data_ptr", NULL, 8, REG_GPR, RSP},
-	GPR64("r8", R8), GPR64("r9", R9), GPR64("r10", R10), GPR64("r11", R11), GPR64("r12", R12), GPR64("r13", R13), GPR64("r14", R14),
-	GPR64("r15", R15), {"rip", "code_ptr", NULL, 8, REG_PC, 0},
+	GPR64("rax", RAX),
+	GPR64("rbx", RBX),
+	GPR64("rcx", RCX),
+	GPR64("rdx", RDX),
+	GPR64("rsi", RSI),
+	GPR64("rdi", RDI),
+	{ "rbp", "data_ptr", NULL, 8, REG_GPR, RBP },
+	{ "rsp", "data_ptr", NULL, 8, REG_GPR, RSP },
+	GPR64("r8", R8),
+	GPR64("r9", R9),
+	GPR64("r10", R10),
+	GPR64("r11", R11),
+	GPR64("r12", R12),
+	GPR64("r13", R13),
+	GPR64("r14", R14),
+	GPR64("r15", R15),
+	{ "rip", "code_ptr", NULL, 8, REG_PC, 0 },
 };
 
 static const struct reg general32[] = {
-	GPR32("eax", RAX), GPR32("ecx", RCX), GPR32("edx", RDX), GPR32("ebx", RBX),
-	{"esp", "data_ptr", NULL, 4, REG_GPR, RSP}, {"ebp", "data_ptr", NULL, 4, REG_GPR, RBP},
-	GPR32("esi", RSI), GPR32("edi", RDI), {"eip", "code_ptr", NULL, 4, REG_PC, 0},
+	GPR32("eax", RAX),
+	GPR32("ecx", RCX),
+	GPR32("edx", RDX),
+	GPR32("ebx", RBX),
+	{ "esp", "data_ptr", NULL, 4, REG_GPR, RSP },
+	{ "ebp", "data_ptr", NULL, 4, REG_GPR, RBP },
+	GPR32("esi", RSI),
+	GPR32("edi", RDI),
+	{ "eip", "code_ptr", NULL, 4, REG_PC, 0 },
 };
 
 static const struct reg core_rest[] = {
-	{"eflags", "i386_eflags", NULL, 4, REG_FLAGS, 0},
-	SELECTOR("cs", CS), SELECTOR("ss", SS), SELECTOR("ds", DS), SELECTOR("es", ES), SELECTOR("fs", FS), SELECTOR("gs", GS),
-	ST("st0", 0), ST("st1", 1), ST("st2", 2), ST("st3", 3), ST("st4", 4), ST("st5", 5), ST("st6", 6), ST("st7", 7),
-	FP("fctrl", REG_FX16, FX_FCW), FP("fstat", REG_FSW, 0), FP("ftag", REG_FTAG, 0), FP("fiseg", REG_FX16, FX_FCS),
-	FP("fioff", REG_FX32, FX_FIP), FP("foseg", REG_FX16, FX_FDS), FP("fooff", REG_FX32, FX_FDP), FP("fop", REG_FX16, FX_FOP),
+	{ "eflags", "i386_eflags", NULL, 4, REG_FLAGS, 0 },
+	SELECTOR("cs", CS),
+	SELECTOR("ss", SS),
+	SELECTOR("ds", DS),
+	SELECTOR("es", ES),
+	SELECTOR("fs", FS),
+	SELECTOR("gs", GS),
+	ST("st0", 0),
+	ST("st1", 1),
+	ST("st2", 2),
+	ST("st3", 3),
+	ST("st4", 4),
+	ST("st5", 5),
+	ST("st6", 6),
+	ST("st7", 7),
+	FP("fctrl", REG_FX16, FX_FCW),
+	FP("fstat", REG_FSW, 0),
+	FP("ftag", REG_FTAG, 0),
+	FP("fiseg", REG_FX16, FX_FCS),
+	FP("fioff", REG_FX32, FX_FIP),
+	FP("foseg", REG_FX16, FX_FDS),
+	FP("fooff", REG_FX32, FX_FDP),
+	FP("fop", REG_FX16, FX_FOP),
 };
 
 static const struct reg xmm[] = {
-	XMM(0), XMM(1), XMM(2), XMM(3), XMM(4), XMM(5), XMM(6), XMM(7), XMM(8), XMM(9), XMM(10), XMM(11), XMM(12), XMM(13), XMM(14), XMM(15),
+	XMM(0), XMM(1), XMM(2),  XMM(3),  XMM(4),  XMM(5),  XMM(6),  XMM(7),
+	XMM(8), XMM(9), XMM(10), XMM(11), XMM(12), XMM(13), XMM(14), XMM(15),
 };
 
-static const struct reg mxcsr[] = {{"mxcsr", "i386_mxcsr", "vector", 4, REG_MXCSR, 0}};
+static const struct reg mxcsr[] = { { "mxcsr", "i386_mxcsr", "vector", 4, REG_MXCSR, 0 } };
 
-static const struct reg bases[] = {{"fs_base", "int", NULL, 8, REG_BASE, FS}, {"gs_base", "int", NULL, 8, REG_BASE, GS}};
+static const struct reg bases[] = { { "fs_base", "int", NULL, 8, REG_BASE, FS },
+				    { "gs_base", "int", NULL, 8, REG_BASE, GS } };
 
 static const struct reg system_regs[] = {
-	SYSTEM("cr0", cr0), SYSTEM("cr2", cr2), SYSTEM("cr3", cr3), SYSTEM("cr4", cr4), SYSTEM("cr8", cr8), SYSTEM("efer", efer),
+	SYSTEM("cr0", cr0), SYSTEM("cr2", cr2), SYSTEM("cr3", cr3),
+	SYSTEM("cr4", cr4), SYSTEM("cr8", cr8), SYSTEM("efer", efer),
 };
 
 /* Part of a register set; feature NULL: goes on in the feature before. */
@@ -77,22 +138,22 @@ struct chunk {
 };
 
 static const struct chunk set64[] = {
-	{"org.gnu.gdb.i386.core", general64, ARRAY_LEN(general64)},
-	{NULL, core_rest, ARRAY_LEN(core_rest)},
-	{"org.gnu.gdb.i386.sse", xmm, 16},
-	{NULL, mxcsr, 1},
-	{"org.gnu.gdb.i386.segments", bases, ARRAY_LEN(bases)},
-	{"org.pogo.system", system_regs, ARRAY_LEN(system_regs)},
-	{0},
+	{ "org.gnu.gdb.i386.core", general64, ARRAY_LEN(general64) },
+	{ NULL, core_rest, ARRAY_LEN(core_rest) },
+	{ "org.gnu.gdb.i386.sse", xmm, 16 },
+	{ NULL, mxcsr, 1 },
+	{ "org.gnu.gdb.i386.segments", bases, ARRAY_LEN(bases) },
+	{ "org.pogo.system", system_regs, ARRAY_LEN(system_regs) },
+	{ 0 },
 };
 
 static const struct chunk set32[] = {
-	{"org.gnu.gdb.i386.core", general32, ARRAY_LEN(general32)},
-	{NULL, core_rest, ARRAY_LEN(core_rest)},
-	{"org.gnu.gdb.i386.sse", xmm, 8},
-	{NULL, mxcsr, 1},
-	{"org.pogo.system", system_regs, ARRAY_LEN(system_regs)},
-	{0},
+	{ "org.gnu.gdb.i386.core", general32, ARRAY_LEN(general32) },
+	{ NULL, core_rest, ARRAY_LEN(core_rest) },
+	{ "org.gnu.gdb.i386.sse", xmm, 8 },
+	{ NULL, mxcsr, 1 },
+	{ "org.pogo.system", system_regs, ARRAY_LEN(system_regs) },
+	{ 0 },
 };
 
 static const struct reg *reg_find(bool wide, unsigned n)
@@ -210,10 +271,13 @@ static bool small_set(struct vcpu *v, const struct reg *r, u64 value)
 		return true;
 	case REG_FX16:
 		fpu_set16(cpu, r->index, r->index == FX_FOP ? value & 0x7ff : value);
-		fpu_set16(cpu, FX_FSW, fpu_fsw_derive(fpu_get16(cpu, FX_FCW), fpu_get16(cpu, FX_FSW)));
+		fpu_set16(cpu, FX_FSW,
+			  fpu_fsw_derive(fpu_get16(cpu, FX_FCW), fpu_get16(cpu, FX_FSW)));
 		break;
 	case REG_FX32: fpu_set64(cpu, r->index, value); break;
-	case REG_FSW: fpu_set16(cpu, FX_FSW, fpu_fsw_derive(fpu_get16(cpu, FX_FCW), (u16)value)); break;
+	case REG_FSW:
+		fpu_set16(cpu, FX_FSW, fpu_fsw_derive(fpu_get16(cpu, FX_FCW), (u16)value));
+		break;
 	case REG_FTAG: ftag_set(cpu, value); break;
 	case REG_MXCSR:
 		if (value & ~(u64)fpu_mxcsr_mask(v))
@@ -289,14 +353,18 @@ void gdb_reg_describe(bool wide, const char *architecture, void *file)
 {
 	const struct chunk *set = wide ? set64 : set32;
 
-	fprintf(file, "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target><architecture>%s</architecture>", architecture);
+	fprintf(file,
+		"<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target><architecture>%s</architecture>",
+		architecture);
 	for (const struct chunk *c = set; c->count; c++) {
 		if (c->feature)
-			fprintf(file, "%s<feature name=\"%s\">%s", c == set ? "" : "</feature>", c->feature, feature_types(c->feature));
+			fprintf(file, "%s<feature name=\"%s\">%s", c == set ? "" : "</feature>",
+				c->feature, feature_types(c->feature));
 		for (unsigned n = 0; n < c->count; n++) {
 			const struct reg *r = &c->regs[n];
 
-			fprintf(file, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"", r->name, 8u * r->size, r->type);
+			fprintf(file, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"", r->name,
+				8u * r->size, r->type);
 			if (r->group)
 				fprintf(file, " group=\"%s\"", r->group);
 			fputs("/>", file);

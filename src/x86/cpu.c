@@ -5,6 +5,7 @@
 #include "base/trace.h"
 #include "x86/debug.h"
 #include "x86/exec.h"
+#include "x86/fpu.h"
 #include "x86/mem.h"
 
 #include <stdatomic.h>
@@ -89,9 +90,6 @@ _Static_assert(sizeof(struct x86_dtr) == 16 && sizeof(struct x86_seg) == 24,
 	       "rows name each field");
 
 /* Offsets in the XSAVE area (SDM 1 13.4). */
-#define XSAVE_FTW       4
-#define XSAVE_MXCSR     24
-#define XSAVE_XSTATE_BV 512
 
 static void reset_segments(struct x86_cpu *cpu)
 {
@@ -112,10 +110,7 @@ static void reset_misc(struct vcpu *v)
 	cpu->misc_enable = BIT(0) | BIT(11) | BIT(12);
 	cpu->pat = 0x0007040600070406;
 	cpu->xcr0 = 1;
-	le_store(cpu->xsave, 0x40, 2);             /* FCW */
-	le_store(cpu->xsave + XSAVE_FTW, 0xff, 1); /* all registers hold zero, none is empty */
-	le_store(cpu->xsave + XSAVE_MXCSR, 0x1f80, 4);
-	le_store(cpu->xsave + XSAVE_XSTATE_BV, 3, 8);
+	x86_fpu_reset(cpu);
 }
 
 /* What RESET and INIT have in common. */

@@ -424,7 +424,18 @@ static u32 signature(const struct cpuid_model *m)
 	return ext_family << 20 | ext_model << 16 | family << 8 | model << 4 | m->stepping;
 }
 
-static void leaf_1(const struct vcpu *v, u32 r[4])
+#define MSR_APIC_BASE 0x1b
+
+/* IA32_APIC_BASE[11] hides the local APIC from CPUID (SDM 3A 10.4.3). */
+static bool apic_enabled(struct vcpu *v)
+{
+	struct exit e = { .kind = EXIT_MSR_READ, .addr = MSR_APIC_BASE };
+
+	v->exit(v, &e);
+	return e.fault || (e.value & BIT(11));
+}
+
+static void leaf_1(struct vcpu *v, u32 r[4])
 {
 	const struct cpuid_model *m = v->vm->model;
 
@@ -436,6 +447,8 @@ static void leaf_1(const struct vcpu *v, u32 r[4])
 	if (v->cpu.cr4 & CR4_OSXSAVE)
 		r[2] |= BIT(27);
 	r[3] = m->words[CW_1_EDX];
+	if (!apic_enabled(v))
+		r[3] &= ~(u32)BIT(CPUID_APIC % 32);
 	if (has_apic_ids(v))
 		r[3] |= BIT(28); /* HTT: more than one logical processor in the package */
 }
@@ -536,7 +549,7 @@ static void leaf_brand(const struct cpuid_model *m, u32 part, u32 r[4])
 	memcpy(r, text + part * 16, 16);
 }
 
-static void leaf_basic(const struct vcpu *v, u32 leaf, u32 subleaf, u32 r[4])
+static void leaf_basic(struct vcpu *v, u32 leaf, u32 subleaf, u32 r[4])
 {
 	const struct cpuid_model *m = v->vm->model;
 	bool intel = m->vendor == CPUID_INTEL;

@@ -10,6 +10,16 @@
 static struct vcpu *vcpu;
 static struct vm vm;
 
+static u64 apic_base;
+
+static void answer_msr(struct vcpu *v, struct exit *e)
+{
+	(void)v;
+	assert_int_equal(e->kind, EXIT_MSR_READ);
+	assert_int_equal(e->addr, 0x1b);
+	e->value = apic_base;
+}
+
 static void use(const char *model, unsigned nvcpus)
 {
 	memset(&vm, 0, sizeof(vm));
@@ -19,6 +29,8 @@ static void use(const char *model, unsigned nvcpus)
 	vm.nvcpus = nvcpus;
 	vm.tsc_hz = 2500000000;
 	vcpu->vm = &vm;
+	vcpu->exit = answer_msr;
+	apic_base = 0xfee00900;
 	vcpu->cpu.xcr0 = 1;
 }
 
@@ -203,6 +215,15 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void apic_hidden_while_disabled(void **state)
+{
+	(void)state;
+	use("max", 1);
+	assert_true(leaf(1, 0)[3] & BIT(9));
+	apic_base = 0xfee00100;
+	assert_false(leaf(1, 0)[3] & BIT(9));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +232,7 @@ int main(void)
 		cmocka_unit_test(follows_control_registers),
 		cmocka_unit_test(topology),
 		cmocka_unit_test(levels),
+		cmocka_unit_test(apic_hidden_while_disabled),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

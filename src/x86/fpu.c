@@ -31,8 +31,10 @@ void fpu_gate_closed(struct vcpu *v, enum fpu_gate gate)
 	if ((~cpu->cr0 & g->cr0_need) | (~cpu->cr4 & g->cr4_need) | (~cpu->xcr0 & g->xcr0_need) |
 	    (cpu->rflags & g->flags_bad))
 		x86_raise_ud(v);
-	/* With EM, x87 instructions are emulated through #NM; the rest does not exist. */
-	if ((cpu->cr0 & CR0_EM) && (gate == GATE_MMX || gate == GATE_SSE || gate == GATE_FXSR))
+	/* With EM, x87 instructions are emulated through #NM; the rest does not exist. FXSAVE and FXRSTOR
+	 * go with x87 on Intel's processors (SDM 2A), with the rest on AMD's (APM 5). */
+	if ((cpu->cr0 & CR0_EM) &&
+	    (gate == GATE_MMX || gate == GATE_SSE || (gate == GATE_FXSR && cpuid_is_amd(v->vm))))
 		x86_raise_ud(v);
 	x86_raise(v, EXC_NM);
 }

@@ -55,6 +55,7 @@ void block_cache_flush(struct block_cache *c)
 	memset(c->pages, 0, sizeof(c->pages));
 	c->used = 0;
 	c->flushes++;
+	trace(CODE, "block cache: flush %llu", (unsigned long long)c->flushes);
 }
 
 static u64 granules_of(const struct block *b)
@@ -102,6 +103,8 @@ static void page_written(struct block_cache *c, const u8 *host, unsigned size)
 
 		if (b->host < host + size && host < b->host + b->bytes) {
 			*link = b->page_next;
+			trace(CODE, "block at gpa %#llx killed by a write",
+			      (unsigned long long)page_gpa(c->vm->mem, b->host));
 			block_kill(c, b);
 		} else {
 			p->granules |= granules_of(b);
@@ -197,6 +200,8 @@ struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host
 		return NULL;
 	c->used += align_up(sizeof(*b) + b->count * sizeof(struct x86_insn), 16);
 	block_publish(c, b, host);
+	trace(CODE, "block %#llx: %u instructions, %u-bit", (unsigned long long)rip, b->count,
+	      mode);
 	if (unlikely(c->dump))
 		block_dump(b, rip, c->dump);
 	return b;

@@ -43,8 +43,9 @@ static void switches(void)
 		  "SDM 3A 2.5 SSE with CR0.EM=1 faults #UD" },
 		{ CODE("movdqa xmm0, xmm1"), NM, UD, "SDM 3A 2.5 SSE2 with CR0.TS=1 faults #NM",
 		  "SDM 3A 2.5 SSE2 with CR0.EM=1 faults #UD" },
-		{ CODE("fxsave [rbx]"), NM, NM, "SDM 2A FXSAVE with CR0.TS=1 faults #NM",
-		  "SDM 2A FXSAVE with CR0.EM=1 faults #NM" },
+		{ CODE("fxsave [rbx]"), NM, cpu_is_intel() ? NM : UD,
+		  "SDM 2A FXSAVE with CR0.TS=1 faults #NM",
+		  "SDM 2A FXSAVE with CR0.EM=1 faults #NM (AMD: #UD)" },
 		{ CODE("prefetcht0 [rbx]; sfence; lfence; mfence"), DONE, DONE,
 		  "SDM 3A 2.5 PREFETCH and fences ignore CR0.TS",
 		  "SDM 3A 2.5 PREFETCH and fences ignore CR0.EM" },
@@ -148,7 +149,8 @@ static void exceptions(void)
 	t = try_new(U64);
 	t.rbx = (u64)mxcsr;
 	faults_at(
-		&t, CODE("fldcw [rbx]; fld1; fldz; fdivp; nop; fwait"), 2 + 2 + 2 + 2 + 1, MF, 0,
+		&t, CODE("fninit; fldcw [rbx]; fld1; fldz; fdivp; nop; fwait"),
+		2 + 2 + 2 + 2 + 2 + 1, MF, 0,
 		"SDM 3A 6.15 an x87 exception with CR0.NE=1 waits for the next x87 instruction: #MF");
 	t = try_new(U64);
 	runs(&t, CODE("fnclex; fninit; fwait"), "SDM 3A 6.15 FNCLEX and FNINIT do not wait");
