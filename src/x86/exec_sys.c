@@ -1,6 +1,7 @@
 /* System instructions: control and debug registers, TLB and cache control, HLT, MSRs, time stamp,
  * CPUID, extended control registers (SDM 2, by name). What a CPU model does not have (MONITOR, VMX,
  * SMX, RSM outside SMM) is bound nowhere and raises #UD. */
+#include "base/trace.h"
 #include "x86/cpuid.h"
 #include "x86/debug.h"
 #include "x86/fpu.h"
@@ -216,12 +217,16 @@ static void exec_rdmsr(struct vcpu *v, const struct x86_insn *i)
 	if (!x86_msr_read(v, (u32)v->cpu.gpr[RCX], &value))
 		x86_raise_gp0(v);
 	set_pair(v, value);
+	trace(MSR, "cpu%u: rdmsr %x is %llx", v->index, (u32)v->cpu.gpr[RCX],
+	      (unsigned long long)value);
 }
 
 static void exec_wrmsr(struct vcpu *v, const struct x86_insn *i)
 {
 	(void)i;
 	need_cpl0(v);
+	trace(MSR, "cpu%u: wrmsr %x to %llx", v->index, (u32)v->cpu.gpr[RCX],
+	      (unsigned long long)get_pair(v));
 	if (!x86_msr_write(v, (u32)v->cpu.gpr[RCX], get_pair(v)))
 		x86_raise_gp0(v);
 }
@@ -270,6 +275,7 @@ static void exec_cpuid(struct vcpu *v, const struct x86_insn *i)
 			(u32)cpu->gpr[RDX] };
 
 	(void)i;
+	trace(MSR, "cpu%u: cpuid %x.%x", v->index, regs[0], regs[2]);
 	x86_cpuid(v, regs);
 	cpu->gpr[RAX] = regs[0];
 	cpu->gpr[RBX] = regs[1];
