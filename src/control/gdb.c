@@ -779,13 +779,10 @@ static int listen_on(const char *address, char *err, size_t errlen)
 /* The port that was taken, which the user may have left to the system (port 0). */
 static unsigned port_of(int fd)
 {
-	struct sockaddr_storage a;
+	struct sockaddr_in6 a = { 0 }; /* the port lies at the same place in both families */
 	socklen_t len = sizeof(a);
 
-	if (getsockname(fd, (struct sockaddr *)&a, &len))
-		return 0;
-	return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-					     : ((struct sockaddr_in *)&a)->sin_port);
+	return getsockname(fd, (struct sockaddr *)&a, &len) ? 0 : ntohs(a.sin6_port);
 }
 
 struct gdb *gdb_new(struct machine *m, const char *address, char *err, size_t errlen)

@@ -41,10 +41,10 @@ FORM_LIST(MOV, 32)
 FORM_LIST(MOV, 64)
 
 #define MOV_ENTRY(name, general, form, kind, bits) [form + kind] = mov##bits##_##name,
-static x86_exec_fn *const mov_fns[4][FORMS] = { { FORM_LIST(MOV_ENTRY, 8) },
-						{ FORM_LIST(MOV_ENTRY, 16) },
-						{ FORM_LIST(MOV_ENTRY, 32) },
-						{ FORM_LIST(MOV_ENTRY, 64) } };
+static x86_exec_fn *const mov_fns[4][FORMS + 1] = { { FORM_LIST(MOV_ENTRY, 8) },
+						    { FORM_LIST(MOV_ENTRY, 16) },
+						    { FORM_LIST(MOV_ENTRY, 32) },
+						    { FORM_LIST(MOV_ENTRY, 64) } };
 
 inline_fn void run_xchg(struct vcpu *v, const struct x86_insn *i, unsigned size, enum place place,
 			enum addr_kind kind, x86_exec_fn *general)
@@ -123,14 +123,14 @@ static x86_exec_fn *bind_movzx(const struct x86_insn *i)
  * as on AMD's processors. */
 static x86_exec_fn *bind_movsx(const struct x86_insn *i)
 {
-	static x86_exec_fn *const *const from_byte[] = { movsx_b_w_fns, movsx_b_d_fns,
-							 movsx_b_q_fns };
-	unsigned place = operand_place(i, &i->op[1]), to = size_index(i->opsize) - 1;
+	unsigned place = operand_place(i, &i->op[1]);
 
 	if (i->op[1].size == 1)
-		return from_byte[to][place];
+		return (i->opsize == 2   ? movsx_b_w_fns
+			: i->opsize == 4 ? movsx_b_d_fns
+					 : movsx_b_q_fns)[place];
 	if (i->opsize == i->op[1].size)
-		return mov_fns[to + 1][operand_form(i)];
+		return mov_fns[size_index(i->opsize)][operand_form(i)];
 	if (i->op[1].size == 4)
 		return (i->opsize == 2 ? movsx_d_w_fns : movsx_d_q_fns)[place];
 	return (i->opsize == 4 ? movsx_w_d_fns : movsx_w_q_fns)[place];

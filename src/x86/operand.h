@@ -152,7 +152,7 @@ inline_fn void mem_put(struct vcpu *v, const struct mem_ref *m, u64 value, unsig
 /* --- Binding ---------------------------------------------------------------------------------- */
 
 /* Index of an operand size in tables of handlers: 0..3 for 1, 2, 4, 8. */
-inline_fn unsigned size_index(unsigned size) { return size == 8 ? 3 : size >> 1; }
+inline_fn unsigned size_index(unsigned size) { return size == 8 ? 3 : size >> 1 & 3; }
 
 inline_fn bool is_gpr(const struct x86_operand *o)
 {
