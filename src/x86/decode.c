@@ -4,9 +4,9 @@
  * instruction runs. Where processors differ, this is what Intel's do: an operand-size prefix on
  * near branches in 64-bit mode is ignored. The hint space 0F 18 to 0F 1F is NOP whatever the
  * prefix, as on a CPU without MPX and CET. */
+#include "x86/decoder.h"
 #include "x86/exec.h"
 
-#include <Zydis/Zydis.h>
 #include <stdio.h>
 
 /* The order matters where one mnemonic has forms in several families (MOV, PUSH, POP, JMP, CALL,
@@ -29,7 +29,7 @@ static void exec_too_long(struct vcpu *v, const struct x86_insn *i)
 	x86_raise_gp0(v);
 }
 
-static void decoder_init(ZydisDecoder *d, unsigned mode)
+void x86_decoder_init(ZydisDecoder *d, unsigned mode)
 {
 	static const ZydisMachineMode modes[] = { ZYDIS_MACHINE_MODE_LEGACY_16,
 						  ZYDIS_MACHINE_MODE_LEGACY_32,
@@ -254,7 +254,7 @@ int x86_decode(struct x86_insn *i, const u8 *bytes, unsigned avail, unsigned mod
 
 	avail = MIN(avail, (unsigned)ARRAY_LEN(i->bytes));
 	*i = (struct x86_insn){ .mode = (u8)mode };
-	decoder_init(&d, mode);
+	x86_decoder_init(&d, mode);
 
 	ZyanStatus status = ZydisDecoderDecodeFull(&d, bytes, avail, &z, ops);
 
@@ -284,7 +284,7 @@ void x86_disasm(const struct x86_insn *i, u64 rip, char *buf, size_t size)
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	ZydisFormatter f;
 
-	decoder_init(&d, i->mode);
+	x86_decoder_init(&d, i->mode);
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, i->bytes, i->len, &z, ops)) ||
 	    !ZYAN_SUCCESS(ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL)) ||
 	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &z, ops, z.operand_count_visible, buf,

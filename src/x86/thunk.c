@@ -4,10 +4,10 @@
 #include "x86/thunk.h"
 
 #include "base/trace.h"
+#include "x86/decoder.h"
 #include "x86/exec.h"
 #include "x86/hostsig.h"
 
-#include <Zydis/Zydis.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -145,14 +145,9 @@ static unsigned build(struct thunk_cache *cache, const struct thunk_plan *p, uns
 
 static bool decode(const struct x86_insn *i, ZydisDecodedInstruction *z, ZydisDecodedOperand *ops)
 {
-	static const ZydisMachineMode modes[] = { ZYDIS_MACHINE_MODE_LEGACY_16,
-						  ZYDIS_MACHINE_MODE_LEGACY_32,
-						  ZYDIS_MACHINE_MODE_LONG_64 };
-	static const ZydisStackWidth stacks[] = { ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32,
-						  ZYDIS_STACK_WIDTH_64 };
 	ZydisDecoder decoder;
 
-	ZydisDecoderInit(&decoder, modes[i->mode >> 5], stacks[i->mode >> 5]);
+	x86_decoder_init(&decoder, i->mode);
 	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, i->bytes, i->len, z, ops));
 }
 

@@ -2,6 +2,8 @@
  * encoding and the kinds and sizes of its operands. */
 #include "forms.h"
 
+#include "x86/decoder.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,22 +29,6 @@ u64 form_key(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops
 			h = mix(h, ZydisRegisterGetClass(ops[n].reg.value));
 	}
 	return h;
-}
-
-void forms_decoder(ZydisDecoder *d, unsigned mode)
-{
-	static const ZydisMachineMode modes[] = { ZYDIS_MACHINE_MODE_LEGACY_16,
-						  ZYDIS_MACHINE_MODE_LEGACY_32,
-						  ZYDIS_MACHINE_MODE_LONG_64 };
-	static const ZydisStackWidth stacks[] = { ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32,
-						  ZYDIS_STACK_WIDTH_64 };
-	static const ZydisDecoderMode off[] = { ZYDIS_DECODER_MODE_KNC, ZYDIS_DECODER_MODE_MPX,
-						ZYDIS_DECODER_MODE_CET,
-						ZYDIS_DECODER_MODE_CLDEMOTE };
-
-	ZydisDecoderInit(d, modes[mode >> 5], stacks[mode >> 5]);
-	for (unsigned n = 0; n < ARRAY_LEN(off); n++)
-		ZydisDecoderEnableMode(d, off[n], ZYAN_FALSE);
 }
 
 static unsigned slot_of(const struct forms *f, u64 key)
@@ -169,7 +155,7 @@ struct forms *forms_new(unsigned mode)
 
 	f->list = calloc(FORMS_MAX, sizeof(*f->list));
 	f->table = calloc(TABLE_SIZE, sizeof(*f->table));
-	forms_decoder(&d, mode);
+	x86_decoder_init(&d, mode);
 	legacy(f, &d, mode);
 	vex(f, &d);
 	evex(f, &d);

@@ -26,6 +26,5 @@ struct forms *forms_new(unsigned mode);
 void forms_free(struct forms *f);
 struct form *forms_find(struct forms *f, u64 key);
 u64 form_key(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops);
-void forms_decoder(ZydisDecoder *d, unsigned mode);
 
 #endif

@@ -1,6 +1,8 @@
 /* Random cases: operands, addresses that mostly hit the data pages, and states rich in edge values. */
 #include "forms.h"
 
+#include "x86/decoder.h"
+
 #include <string.h>
 
 u64 rng_next(struct rng *r)
@@ -292,7 +294,7 @@ static bool redecode(struct oracle_case *c)
 {
 	ZydisDecoder d;
 
-	forms_decoder(&d, c->mode);
+	x86_decoder_init(&d, c->mode);
 	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, c->bytes, 15, &c->insn, c->ops));
 }
 
