@@ -10,7 +10,8 @@
 #define MEM_SLOTS 8
 
 /* Per-page bits. */
-#define MEM_PAGE_CODE 1u /* an engine caches code of this page: each write must be announced */
+#define MEM_PAGE_CODE      1u /* an engine caches code of this page: each write must be announced */
+#define MEM_PAGE_TLB_WRITE 2u /* a vCPU's TLB may let writes to this page through */
 
 struct mem_slot {
 	gpa_t base;

@@ -2,8 +2,6 @@
 
 #include "x86/thunk.h"
 
-#include <stdlib.h>
-
 /* Real mode at 0000:1000: sums 1..100 into AX, adds two doubles on the x87, leaves both in memory, halts. */
 static const u8 probe_code[] = {
 	0xb9, 0x64, 0x00,       /* mov cx, 100 */
@@ -61,19 +59,17 @@ const char *engine_probe(const struct engine_ops *engine)
 			 .tsc_hz = 1000000000,
 			 .a20_mask = ~0ull,
 			 .icount = engine->icount };
-	struct vcpu *v = aligned_alloc(64, align_up(sizeof(*v), 64));
+	struct vcpu *v = vcpu_new(&vm);
 	const char *why = "out of memory";
 
 	if (!v)
 		return why;
-	memset(v, 0, sizeof(*v));
 	if (mem_init(&mem, 2 * MIB))
 		goto free_vcpu;
 	clock_init(&clock, CLOCK_KIND_REAL);
 	vm.model = cpuid_model_find("max");
 	vm.vcpus[0] = v;
 	vm.thunks = thunk_cache_new();
-	v->vm = &vm;
 	v->exit = no_exit;
 	v->take_irq = no_irq;
 	if (!vm.thunks || engine->vm_init(&vm))
@@ -91,6 +87,6 @@ free_vm:
 	clock_fini(&clock);
 	mem_fini(&mem);
 free_vcpu:
-	free(v);
+	vcpu_free(v);
 	return why;
 }

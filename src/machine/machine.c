@@ -38,22 +38,18 @@ static int init_cpus(struct machine *m, char *err, size_t errlen)
 		return code;
 	}
 	for (unsigned n = 0; n < m->cfg.cpus; n++) {
-		struct vcpu *v = aligned_alloc(64, align_up(sizeof(*v), 64));
+		struct vcpu *v = vcpu_new(&m->vm);
 
 		if (!v)
 			goto no_memory;
-		memset(v, 0, sizeof(*v));
 		m->vm.vcpus[n] = v;
-		v->vm = &m->vm;
 		v->index = n;
 		v->apic_id = n;
 		v->exit = machine_exit;
 		v->take_irq = machine_take_irq;
-		v->tlb = v->tlbs[TLB_SUPER];
-		x86_tlb_flush(v, false);
 		if (m->vm.engine->vcpu_init(v)) {
 			m->vm.vcpus[n] = NULL;
-			free(v);
+			vcpu_free(v);
 			goto no_memory;
 		}
 		m->vm.nvcpus++;
@@ -156,7 +152,7 @@ void machine_free(struct machine *m)
 	if (m->vm.engine_vm)
 		m->vm.engine->vm_fini(&m->vm);
 	for (unsigned n = 0; n < m->vm.nvcpus; n++)
-		free(m->vm.vcpus[n]);
+		vcpu_free(m->vm.vcpus[n]);
 	thunk_cache_free(m->vm.thunks);
 	hostsig_fini_thread();
 	if (m->wake_fd >= 0)

@@ -166,10 +166,10 @@ void x86_mode_changed(struct vcpu *v)
 	bool slow;
 
 	if (cpu->cpl == 3)
-		mode = TLB_USER;
+		mode = x86_alignment_checked(cpu) ? TLB_CHECKED : TLB_USER;
 	else if (!(cpu->cr4 & CR4_SMAP) || (cpu->rflags & FL_AC))
 		mode = TLB_SUPER_AC;
-	v->tlb = v->tlbs[mode];
+	v->tlb = &v->tlbs[mode];
 	/* Breakpoints of every kind end in a trap right after the instruction. RF counts without
 	 * them too: it is cleared after exactly one instruction (SDM 3B 17.3.1.1). */
 	u32 att = atomic_load_explicit(&v->attention, memory_order_relaxed);

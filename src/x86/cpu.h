@@ -223,6 +223,12 @@ static inline bool x86_real_or_v86(const struct x86_cpu *cpu)
 
 static inline bool x86_long(const struct x86_cpu *cpu) { return cpu->efer & EFER_LMA; }
 
+/* Alignment checks are in force (SDM 3A 6.15, #AC). */
+static inline bool x86_alignment_checked(const struct x86_cpu *cpu)
+{
+	return cpu->cpl == 3 && (cpu->cr0 & CR0_AM) && (cpu->rflags & FL_AC);
+}
+
 /* 64-bit mode: long mode with CS.L. */
 static inline bool x86_64bit(const struct x86_cpu *cpu)
 {

@@ -25,7 +25,7 @@ static void reset(void **state)
 	assert_true(cpu->gpr[RDX] != 0);
 	assert_int_equal(le_load(cpu->xsave, 2), 0x40);
 	assert_int_equal(m->v->attention, ATT_IRQ); /* the interrupt controller's own */
-	assert_ptr_equal(m->v->tlb, m->v->tlbs[TLB_SUPER_AC]);
+	assert_ptr_equal(m->v->tlb, &m->v->tlbs[TLB_SUPER_AC]);
 }
 
 static void init(void **state)
@@ -151,16 +151,22 @@ static void tlb_tables(void **state)
 	struct vcpu *v = m->v;
 
 	machine_mode(m, 64);
-	assert_ptr_equal(v->tlb, v->tlbs[TLB_SUPER_AC]);
+	assert_ptr_equal(v->tlb, &v->tlbs[TLB_SUPER_AC]);
 	v->cpu.cr4 |= CR4_SMAP;
 	x86_mode_changed(v);
-	assert_ptr_equal(v->tlb, v->tlbs[TLB_SUPER]);
+	assert_ptr_equal(v->tlb, &v->tlbs[TLB_SUPER]);
 	v->cpu.rflags |= FL_AC;
 	x86_mode_changed(v);
-	assert_ptr_equal(v->tlb, v->tlbs[TLB_SUPER_AC]);
+	assert_ptr_equal(v->tlb, &v->tlbs[TLB_SUPER_AC]);
 	v->cpu.cpl = 3;
 	x86_mode_changed(v);
-	assert_ptr_equal(v->tlb, v->tlbs[TLB_USER]);
+	assert_ptr_equal(v->tlb, &v->tlbs[TLB_USER]);
+	v->cpu.cr0 |= CR0_AM;
+	x86_mode_changed(v);
+	assert_ptr_equal(v->tlb, &v->tlbs[TLB_CHECKED]);
+	v->cpu.rflags &= ~FL_AC;
+	x86_mode_changed(v);
+	assert_ptr_equal(v->tlb, &v->tlbs[TLB_USER]);
 	/* RF asks for one instruction alone if IRET loaded it. */
 	v->cpu.rflags |= FL_RF;
 	x86_mode_changed(v);

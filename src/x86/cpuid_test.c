@@ -23,12 +23,13 @@ static void answer_msr(struct vcpu *v, struct exit *e)
 static void use(const char *model, unsigned nvcpus)
 {
 	memset(&vm, 0, sizeof(vm));
-	memset(vcpu, 0, sizeof(*vcpu));
 	vm.model = cpuid_model_find(model);
 	assert_non_null(vm.model);
 	vm.nvcpus = nvcpus;
 	vm.tsc_hz = 2500000000;
-	vcpu->vm = &vm;
+	vcpu_free(vcpu);
+	vcpu = vcpu_new(&vm);
+	assert_non_null(vcpu);
 	vcpu->exit = answer_msr;
 	apic_base = 0xfee00900;
 	vcpu->cpu.xcr0 = 1;
@@ -203,15 +204,9 @@ static void levels(void **state)
 	assert_null(cpuid_model_find("no such"));
 }
 
-static int setup(void **state)
-{
-	vcpu = aligned_alloc(64, align_up(sizeof(*vcpu), 64));
-	return vcpu == NULL;
-}
-
 static int teardown(void **state)
 {
-	free(vcpu);
+	vcpu_free(vcpu);
 	return 0;
 }
 
@@ -235,5 +230,5 @@ int main(void)
 		cmocka_unit_test(apic_hidden_while_disabled),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, NULL, teardown);
 }

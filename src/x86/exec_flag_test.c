@@ -95,13 +95,13 @@ static void alignment_check_flag(void **state)
 		skip();
 	cpu->cr4 = CR4_SMAP;
 	x86_mode_changed(m->v);
-	assert_ptr_equal(m->v->tlb, m->v->tlbs[TLB_SUPER]);
+	assert_ptr_equal(m->v->tlb, &m->v->tlbs[TLB_SUPER]);
 	assert_int_equal(run(m, "0f 01 cb"), NO_EXC);
 	assert_int_equal(x86_rflags(cpu), FL_FIXED | FL_AC);
-	assert_ptr_equal(m->v->tlb, m->v->tlbs[TLB_SUPER_AC]);
+	assert_ptr_equal(m->v->tlb, &m->v->tlbs[TLB_SUPER_AC]);
 	assert_int_equal(run(m, "0f 01 ca"), NO_EXC);
 	assert_int_equal(x86_rflags(cpu), FL_FIXED);
-	assert_ptr_equal(m->v->tlb, m->v->tlbs[TLB_SUPER]);
+	assert_ptr_equal(m->v->tlb, &m->v->tlbs[TLB_SUPER]);
 	cpu->cpl = 3;
 	assert_int_equal(run(m, "0f 01 cb"), EXC_UD);
 }

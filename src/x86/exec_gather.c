@@ -22,7 +22,7 @@ static u8 *whole_operand(struct vcpu *v, const struct x86_insn *i, unsigned size
 		return NULL;
 	if (i->seg >= FS)
 		a += v->cpu.seg[i->seg].base;
-	return host_direct(v, a, size, store);
+	return tlb_hit(v, a, size, store);
 }
 
 /* The linear address that alignment is about; no check of the segment. */

@@ -83,7 +83,7 @@ static inline void operand_begin(struct vcpu *v, const struct x86_insn *i, const
 		offset = 0;
 		op->mem = NULL;
 	} else {
-		op->mem = host_direct(v, op->a, t->size, store);
+		op->mem = tlb_hit(v, op->a, t->size, store);
 	}
 	op->copy = op->mem == NULL;
 	if (likely(!op->copy))

@@ -11,21 +11,10 @@
 /* Room for a memory operand at any offset from a multiple of 64. */
 #define HOST_OPERAND_ROOM 128
 
-/* The vCPU's bytes at [a, a + size) if they lie on one page that may be accessed directly, else
- * NULL. */
-static inline u8 *host_direct(struct vcpu *v, gva_t a, unsigned size, bool write)
-{
-	const struct tlb_entry *e = x86_tlb_entry(v, a);
-
-	if (likely((a & ~0xfffull) == (write ? e->write : e->read) && (a & 0xfff) + size <= 0x1000))
-		return (u8 *)(uintptr_t)(a + e->addend);
-	return NULL;
-}
-
 /* Reads or writes size bytes as one operand. */
 static inline void host_load(struct vcpu *v, gva_t a, void *to, unsigned size)
 {
-	const u8 *p = host_direct(v, a, size, false);
+	const u8 *p = tlb_hit(v, a, size, false);
 
 	if (likely(p != NULL))
 		memcpy(to, p, size);
@@ -35,7 +24,7 @@ static inline void host_load(struct vcpu *v, gva_t a, void *to, unsigned size)
 
 static inline void host_store(struct vcpu *v, gva_t a, const void *from, unsigned size)
 {
-	u8 *p = host_direct(v, a, size, true);
+	u8 *p = tlb_hit(v, a, size, true);
 
 	if (likely(p != NULL))
 		memcpy(p, from, size);

@@ -101,7 +101,7 @@ static void probe_slot(struct vcpu *v, u64 delta, unsigned size)
 {
 	gva_t a = slot_address(v, delta, size, ACC_WRITE);
 
-	if (a & (size - 1) && v->cpu.cpl == 3 && v->cpu.rflags & FL_AC && v->cpu.cr0 & CR0_AM)
+	if (a & (size - 1) && x86_alignment_checked(&v->cpu))
 		x86_raise_error(v, EXC_AC, 0);
 	x86_probe(v, a, size, ACC_WRITE);
 }

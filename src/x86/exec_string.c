@@ -147,11 +147,6 @@ static bool offset_limit(const struct vcpu *v, const struct x86_insn *i, unsigne
 	return (s->ar & SEG_PLAIN_MASK) == SEG_PLAIN;
 }
 
-static bool alignment_checked(const struct x86_cpu *cpu)
-{
-	return cpu->cpl == 3 && cpu->rflags & FL_AC && cpu->cr0 & CR0_AM;
-}
-
 /* Shortens run to the elements from seg:off on that can be accessed through host memory; false if
  * there is none. */
 static bool run_at(struct vcpu *v, const struct x86_insn *i, unsigned seg, u64 off, unsigned size,
@@ -292,7 +287,7 @@ inline_fn bool repeat_ends(const struct vcpu *v, const struct x86_insn *i, enum 
 inline_fn void run_rep(struct vcpu *v, const struct x86_insn *i, enum string_op op, unsigned size)
 {
 	u64 count = index_get(v, i, RCX), room = v->cpu.rflags & FL_TF ? 1 : REP_PIECE;
-	bool ended = count == 0, runs = !alignment_checked(&v->cpu);
+	bool ended = count == 0, runs = !x86_alignment_checked(&v->cpu);
 
 	if (ended && (op == STRING_INS || op == STRING_OUTS))
 		x86_check_io(v, (u16)v->cpu.gpr[RDX], size); /* also where nothing is moved */

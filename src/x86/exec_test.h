@@ -65,16 +65,14 @@ static inline int machine_setup(void **state)
 	*state = m;
 	if (!m || mem_init(&m->mem, MIB) < 0)
 		return -1;
-	m->v = aligned_alloc(64, align_up(sizeof(*m->v), 64));
+	m->v = vcpu_new(&m->vm);
 	if (!m->v)
 		return -1;
-	memset(m->v, 0, sizeof(*m->v));
 	m->vm = (struct vm){ .mem = &m->mem,
 			     .nvcpus = 1,
 			     .vcpus = { m->v },
 			     .a20_mask = ~0ull,
 			     .model = cpuid_model_find("max") };
-	m->v->vm = &m->vm;
 	m->v->exit = machine_exit;
 	m->r = m->v->cpu.gpr;
 	machine_mode(m, 64);
@@ -86,7 +84,7 @@ static inline int machine_teardown(void **state)
 	struct machine *m = *state;
 
 	mem_fini(&m->mem);
-	free(m->v);
+	vcpu_free(m->v);
 	free(m);
 	return 0;
 }

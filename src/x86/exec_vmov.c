@@ -167,7 +167,7 @@ static inline void vload(struct vcpu *v, const struct x86_insn *i, bool aligned)
 	if (!begin_mem(v, i))
 		return;
 	a = address(v, i, size, false, aligned);
-	from = host_direct(v, a, size, false);
+	from = tlb_hit(v, a, size, false);
 	if (likely(from != NULL))
 		copy(value, from, size);
 	else
@@ -189,7 +189,7 @@ static inline void vstore(struct vcpu *v, const struct x86_insn *i, bool aligned
 		return;
 	fpu_get_vector(&v->cpu, i->op[1].reg, value, size);
 	a = address(v, i, size, true, aligned);
-	to = host_direct(v, a, size, true);
+	to = tlb_hit(v, a, size, true);
 	if (likely(to != NULL))
 		copy(to, value, size);
 	else

@@ -193,9 +193,6 @@ static inline void fpu_check_pending(struct vcpu *v)
 }
 
 /* Alignment checks are in force for the present access. */
-static inline bool fpu_align_check(const struct vcpu *v)
-{
-	return v->cpu.cpl == 3 && (v->cpu.cr0 & CR0_AM) && (v->cpu.rflags & FL_AC);
-}
+static inline bool fpu_align_check(const struct vcpu *v) { return x86_alignment_checked(&v->cpu); }
 
 #endif

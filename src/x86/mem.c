@@ -1,4 +1,4 @@
-/* Linear memory accesses that the inline fast path of mem.h did not take: TLB misses, unaligned and page-crossing accesses, MMIO,
+/* Linear memory accesses that the inline fast path of mem.h did not take: TLB misses, page-crossing accesses, MMIO,
  * pages with cached code, data breakpoints, alignment checks. */
 #include "x86/mem.h"
 
@@ -13,7 +13,7 @@ struct span {
 
 static enum tlb_mode current_mode(const struct vcpu *v)
 {
-	return (enum tlb_mode)((v->tlb - v->tlbs[0]) / TLB_SIZE);
+	return (enum tlb_mode)(v->tlb - v->tlbs);
 }
 
 static gva_t linear_wrap(const struct vcpu *v, gva_t a) { return x86_long(&v->cpu) ? a : (u32)a; }
@@ -101,14 +101,9 @@ static void span_write(struct vcpu *v, const struct span *s, const u8 *buf, unsi
 		place_write(v, &s->at[1], buf + s->first, size - s->first);
 }
 
-static bool alignment_checked(const struct vcpu *v)
-{
-	return (v->cpu.cr0 & CR0_AM) && (v->cpu.rflags & FL_AC) && v->cpu.cpl == 3;
-}
-
 static void check_access(struct vcpu *v, gva_t a, unsigned size)
 {
-	if (unlikely(a & (size - 1)) && alignment_checked(v))
+	if (unlikely(a & (size - 1)) && x86_alignment_checked(&v->cpu))
 		x86_raise_error(v, EXC_AC, 0);
 }
 
@@ -137,31 +132,15 @@ static void write_mode(struct vcpu *v, gva_t a, u64 value, unsigned size, enum t
 	check_watch(v, a, size, true);
 }
 
-/* Unaligned, but within a page that the TLB has: the most common way to get here. */
-static bool within_page(gva_t a, unsigned size, u64 tag)
-{
-	return (a & ~0xfffull) == tag && (a & 0xfff) + size <= 4096;
-}
-
 u64 x86_read_slow(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc)
 {
-	const struct tlb_entry *e = x86_tlb_entry(v, a);
-
 	check_access(v, a, size);
-	if (likely(within_page(a, size, acc == ACC_READ ? e->read : e->write)))
-		return le_load((const void *)(uintptr_t)(a + e->addend), size);
 	return read_mode(v, a, size, acc, current_mode(v));
 }
 
 void x86_write_slow(struct vcpu *v, gva_t a, u64 value, unsigned size)
 {
-	const struct tlb_entry *e = x86_tlb_entry(v, a);
-
 	check_access(v, a, size);
-	if (likely(within_page(a, size, e->write))) {
-		le_store((void *)(uintptr_t)(a + e->addend), value, size);
-		return;
-	}
 	write_mode(v, a, value, size, current_mode(v));
 }
 

@@ -15,37 +15,46 @@ enum x86_access {
 u64 x86_read_slow(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc);
 void x86_write_slow(struct vcpu *v, gva_t a, u64 value, unsigned size);
 
-static inline struct tlb_entry *x86_tlb_entry(struct vcpu *v, gva_t a)
+/* Host address of size bytes at linear a if the TLB lets the access through, else NULL. Non-canonical addresses are in no TLB
+ * entry, so a hit needs no further check. size is in 1..4096. */
+static inline __attribute__((always_inline)) u8 *tlb_hit(struct vcpu *v, gva_t a, unsigned size,
+							 bool write)
 {
-	return &v->tlb[(a >> 12) & (TLB_SIZE - 1)];
+	const struct tlb *t = v->tlb;
+	unsigned slot = tlb_slot(a);
+
+	if (unlikely(!tlb_covers(write ? t->write[slot] : t->read[slot], a, size)))
+		return NULL;
+
+	u8 *p = (u8 *)(uintptr_t)(a + t->addend[slot]);
+
+	if (!p)
+		__builtin_unreachable();
+	return p;
 }
 
 /* Loads size = 1, 2, 4 or 8 bytes at linear address a with the rights of the current CPL. */
 static inline u64 x86_read(struct vcpu *v, gva_t a, unsigned size)
 {
-	const struct tlb_entry *e = x86_tlb_entry(v, a);
+	const u8 *p = tlb_hit(v, a, size, false);
 
-	if (likely((a & (~0xfffull | (size - 1))) == e->read))
-		return le_load((const void *)(uintptr_t)(a + e->addend), size);
-	return x86_read_slow(v, a, size, ACC_READ);
+	return likely(p) ? le_load(p, size) : x86_read_slow(v, a, size, ACC_READ);
 }
 
 /* The load of a read-modify-write: the page is checked for writing first. */
 static inline u64 x86_read_rmw(struct vcpu *v, gva_t a, unsigned size)
 {
-	const struct tlb_entry *e = x86_tlb_entry(v, a);
+	const u8 *p = tlb_hit(v, a, size, true);
 
-	if (likely((a & (~0xfffull | (size - 1))) == e->write))
-		return le_load((const void *)(uintptr_t)(a + e->addend), size);
-	return x86_read_slow(v, a, size, ACC_RMW);
+	return likely(p) ? le_load(p, size) : x86_read_slow(v, a, size, ACC_RMW);
 }
 
 static inline void x86_write(struct vcpu *v, gva_t a, u64 value, unsigned size)
 {
-	const struct tlb_entry *e = x86_tlb_entry(v, a);
+	u8 *p = tlb_hit(v, a, size, true);
 
-	if (likely((a & (~0xfffull | (size - 1))) == e->write))
-		le_store((void *)(uintptr_t)(a + e->addend), value, size);
+	if (likely(p))
+		le_store(p, value, size);
 	else
 		x86_write_slow(v, a, value, size);
 }
@@ -73,7 +82,8 @@ unsigned x86_fetch(struct vcpu *v, gva_t a, u8 *buf, unsigned max);
 /* Host address of the code at linear a, with the rights of a fetch, or NULL if it is not RAM; raises #PF. */
 u8 *x86_fetch_host(struct vcpu *v, gva_t a);
 
-/* TLB maintenance on this vCPU. keep_global: entries of global pages may stay. */
+/* TLB maintenance on this vCPU. keep_global: entries of global pages stay. A flush of the page at a drops it in every mode, also
+ * if it is global, and all pieces of a large page there (SDM 3A 4.10.4.1). */
 void x86_tlb_flush(struct vcpu *v, bool keep_global);
 void x86_tlb_flush_page(struct vcpu *v, gva_t a);
 /* An engine caches code of this guest-physical page from now on: the page is marked and no vCPU's TLB lets writes pass it by. */

@@ -81,23 +81,6 @@ inline_fn bool seg_plain(const struct x86_seg *s)
 	return s->limit == 0xffffffff && (s->ar & SEG_PLAIN_MASK) == SEG_PLAIN;
 }
 
-/* Host address of size bytes at linear a if the TLB lets the access through, else NULL.
- * Non-canonical addresses are in no TLB entry, so a hit needs no further check. */
-inline_fn u8 *tlb_hit(struct vcpu *v, gva_t a, unsigned size, bool write)
-{
-	const struct tlb_entry *e = x86_tlb_entry(v, a);
-	u64 page = a & (~0xfffull | (size - 1));
-
-	if (unlikely(page != (write ? e->write : e->read)))
-		return NULL;
-
-	u8 *p = (u8 *)(uintptr_t)(a + e->addend);
-
-	if (!p)
-		__builtin_unreachable();
-	return p;
-}
-
 /* Host address of the memory operand if it can be had without a check that may fail, else NULL. */
 inline_fn u8 *operand_hit(struct vcpu *v, const struct x86_insn *i, unsigned size, bool write,
 			  enum addr_kind kind)

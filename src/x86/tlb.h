@@ -7,8 +7,9 @@
 /* Where an access goes: to RAM if host is set, else to the MMIO bus at gpa. */
 struct x86_place {
 	u8 *host;
-	gpa_t gpa;     /* valid if host is NULL, or code is set */
-	bool code;     /* the engine caches code of the page: announce a write */
+	gpa_t gpa; /* valid if host is NULL, or code is set */
+	u8 *flags; /* of the page of RAM; NULL if the TLB has said that nothing is to be heeded */
+	bool code; /* the engine caches code of the page: announce a write */
 	bool readonly; /* writes are dropped */
 };
 

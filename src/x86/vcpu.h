@@ -54,18 +54,45 @@ enum stop {
 #define ATT_SLOW \
 	BIT(7) /* own thread: run one instruction at a time: TF, DR7 breakpoints, RF, or a debugger */
 
-#define TLB_SIZE    512u
-#define TLB_INVALID 0x800ull /* equals no masked address: those have page bits and the low three */
+#define TLB_BITS 16
+#define TLB_SIZE (1u << TLB_BITS)
 
-/* One page: a tag per kind of access is the linear page address, or TLB_INVALID where the access must take the slow path (not
- * mapped, not permitted, dirty bit not yet set, MMIO, cached code on the page, watchpoint). */
-struct tlb_entry {
-	u64 read, write, exec;
-	u64 addend; /* host address minus linear address */
+/* Which permissions a table holds. TLB_CHECKED is CPL 3 with alignment checks in force: nothing is ever readable or writable
+ * there, so that each access takes the slow path, which looks at its alignment and then has the rights of TLB_USER. */
+enum tlb_mode { TLB_SUPER, TLB_USER, TLB_SUPER_AC, TLB_CHECKED, TLB_MODES };
+
+/* The soft TLB of one mode, direct-mapped; slot i may hold any page whose number ends in i. A tag for each kind of access is minus
+ * the linear page address where the access may go directly to RAM. It is tlb_invalid(i) where the access must take the slow path
+ * (not mapped, not permitted, dirty bit not yet set, MMIO, cached code on the page, watchpoint). Arrays, and tags that are added
+ * rather than compared, let translated code do without the host's flags. */
+struct tlb {
+	u64 read[TLB_SIZE], write[TLB_SIZE], exec[TLB_SIZE];
+	u64 addend[TLB_SIZE]; /* host address minus linear address */
 };
 
-/* Which permissions a table holds. */
-enum tlb_mode { TLB_SUPER, TLB_USER, TLB_SUPER_AC, TLB_MODES };
+/* The page last used through one base register: filled by an engine, emptied by every flush. There is no slot to tell the pages
+ * apart, so tlb_covers also takes an access that starts just below the page: whoever uses it must rule that out. */
+struct tlb_near {
+	u64 read, write, addend, spare;
+};
+
+/* Matches non-canonical addresses alone, and the host faults on those. */
+#define TLB_NEAR_INVALID (1ull << 63)
+
+/* A set of slots that costs what it holds to go through: bit n of summary is set if word n may have a member. */
+struct tlb_set {
+	u64 summary[TLB_SIZE / 64 / 64];
+	u64 word[TLB_SIZE / 64];
+};
+
+enum tlb_scope { TLB_LOCAL, TLB_GLOBAL, TLB_SCOPES };
+
+/* What an engine must forget, for mapping_dropped. */
+enum tlb_drop {
+	TLB_DROP_ALL,
+	TLB_DROP_NONGLOBAL, /* global pages stay */
+	TLB_DROP_PAGE       /* the 4 KiB page of an address */
+};
 
 struct x86_exception {
 	u8 vector;
@@ -79,7 +106,7 @@ struct vm;
 struct vcpu {
 	struct x86_cpu cpu;
 	_Atomic u32 attention;
-	struct tlb_entry *tlb; /* the table for the present mode: x86_mode_changed sets it */
+	struct tlb *tlb; /* the table for the present mode: x86_mode_changed sets it */
 	struct vm *vm;
 	unsigned index; /* 0 is the boot processor */
 	u32 apic_id;
@@ -95,16 +122,19 @@ struct vcpu {
 	void (*exit)(struct vcpu *v, struct exit *e);
 	int (*take_irq)(struct vcpu *v); /* acknowledges and returns the vector to deliver, or -1 */
 	void *engine;                    /* the engine's own */
-	struct debugger *dbg;            /* NULL if none is attached */
+	/* The engine's: mappings have been dropped from the TLB, and may be gone. May be NULL. */
+	void (*mapping_dropped)(struct vcpu *v, enum tlb_drop what, gva_t a);
+	struct debugger *dbg; /* NULL if none is attached */
 	u64 exits[EXIT_KINDS];
 	u64 exceptions[256], interrupts; /* counters for --stats */
 	struct {
 		u64 vector, error, rip, cr2;
 	} last_exc[8]; /* the last exceptions, for crash reports; newest at last_exc_count - 1 modulo 8 */
 	u64 last_exc_count;
-	bool large_seen; /* the TLB holds parts of large pages, all of them where (a & large_mask) == large_base */
-	gva_t large_base, large_mask;
-	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
+	struct tlb_near near[TLB_MODES][16]; /* by base register */
+	/* The slots that are filled, each in one scope; and hashes of the places where large pages were. */
+	struct tlb_set filled[TLB_MODES][TLB_SCOPES], large[TLB_SCOPES];
+	_Alignas(4096) struct tlb tlbs[TLB_MODES];
 };
 
 struct engine_ops;
@@ -137,6 +167,18 @@ noreturn_fn void x86_raise_pf(struct vcpu *v, gva_t addr, u32 error); /* sets CR
 static inline noreturn_fn void x86_raise_ud(struct vcpu *v) { x86_raise(v, EXC_UD); }
 static inline noreturn_fn void x86_raise_gp0(struct vcpu *v) { x86_raise_error(v, EXC_GP, 0); }
 
+static inline unsigned tlb_slot(gva_t a) { return (unsigned)(a >> 12) & (TLB_SIZE - 1); }
+
+/* A tag of a page that no access found through this slot can touch, not even one that begins below it or wraps around. So it is 0,
+ * and fresh memory is an empty table, except where page 0 is near: in the first slot and the last. */
+static inline u64 tlb_invalid(unsigned slot)
+{
+	return ((slot + 1) & (TLB_SIZE - 1)) < 2 ? (u64)-8192 : 0;
+}
+
+/* Whether [a, a + size) lies in the page of a tag that was found in the slot of a; size is in 1..4096. */
+static inline bool tlb_covers(u64 tag, gva_t a, unsigned size) { return a + tag + size - 1 < 4096; }
+
 /* Instructions this vCPU has completed, exact also inside a handler. */
 static inline u64 vcpu_icount(const struct vcpu *v)
 {
@@ -154,12 +196,17 @@ static inline void vcpu_unattend(struct vcpu *v, u32 bits)
 	atomic_fetch_and_explicit(&v->attention, ~bits, memory_order_relaxed);
 }
 
+/* A CPU of vm with everything zero but an empty TLB, or NULL if there is no memory. Memory of the TLB is used as it fills. */
+struct vcpu *vcpu_new(struct vm *vm);
+/* v may be NULL. */
+void vcpu_free(struct vcpu *v);
+
 /* State after power-on or RESET (SDM 3A table 10-1); the boot processor at F000:FFF0, others waiting for SIPI. */
 void x86_reset(struct vcpu *v);
 /* The same for INIT: keeps what INIT keeps. */
 void x86_init_reset(struct vcpu *v);
 
-/* After any change of CPL, CR0, CR4.SMAP, EFER, RFLAGS.AC/TF, DR7: picks the TLB table and keeps ATT_SLOW right. */
+/* After any change of CPL, CR0 (PG, AM), CR4.SMAP, EFER, RFLAGS.AC/TF, DR7: picks the TLB table and keeps ATT_SLOW right. */
 void x86_mode_changed(struct vcpu *v);
 
 /* At an instruction boundary with attention bits set: delivers at most one event by the priority of SDM 3A table 6-2.

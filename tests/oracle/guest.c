@@ -96,13 +96,15 @@ struct guest *guest_start(unsigned mode, const char *engine)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	const struct engine_ops *ops = engine_find(engine);
-	struct vcpu *v = aligned_alloc(64, align_up(sizeof(*v), 64));
 
 	if (!ops) {
 		fprintf(stderr, "oracle: no engine %s\n", engine);
 		exit(2);
 	}
-	memset(v, 0, sizeof(*v));
+	struct vcpu *v = vcpu_new(&g->vm);
+
+	if (!v)
+		abort();
 	g->mode = mode;
 	g->v = v;
 	if (mem_init(&g->mem, RAM_SIZE) || hostsig_init_thread())
@@ -118,11 +120,8 @@ struct guest *guest_start(unsigned mode, const char *engine)
 			     .tsc_hz = 1000000000,
 			     .a20_mask = ~0ull,
 			     .thunks = thunk_cache_new() };
-	v->vm = &g->vm;
 	v->exit = no_exit;
 	v->take_irq = no_irq;
-	v->tlb = v->tlbs[TLB_SUPER];
-	x86_tlb_flush(v, false);
 	if (ops->vm_init(&g->vm) || ops->vcpu_init(v))
 		abort();
 	make_tables(g);
@@ -193,6 +192,6 @@ void guest_stop(struct guest *g)
 	thunk_cache_free(g->vm.thunks);
 	clock_fini(&g->clock);
 	mem_fini(&g->mem);
-	free(g->v);
+	vcpu_free(g->v);
 	free(g);
 }

@@ -123,12 +123,13 @@ static struct block *find_block(struct vcpu *v, struct block_cache *c)
 {
 	unsigned mode = x86_code_bits(&v->cpu);
 	gva_t a = code_linear(v, mode);
-	const struct tlb_entry *t = x86_tlb_entry(v, a);
+	const struct tlb *t = v->tlb;
+	unsigned slot = tlb_slot(a);
 	const u8 *host;
 	struct block *b;
 
-	if (likely((a & ~0xfffull) == t->exec)) {
-		host = (const u8 *)(uintptr_t)(a + t->addend);
+	if (likely(tlb_covers(t->exec[slot], a, 1))) {
+		host = (const u8 *)(uintptr_t)(a + t->addend[slot]);
 	} else {
 		if (mode == 64 && !x86_canonical(a))
 			return NULL;
