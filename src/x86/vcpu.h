@@ -110,6 +110,7 @@ struct vcpu {
 struct engine_ops;
 struct cpuid_model;
 struct thunk_cache;
+struct decode_cache;
 
 struct vm {
 	struct mem *mem;
@@ -120,6 +121,7 @@ struct vm {
 	void *engine_vm; /* the engine's own, shared by the vCPUs */
 	const struct cpuid_model *model;
 	struct thunk_cache *thunks; /* host code for FP and SIMD instructions (thunk.h) */
+	struct decode_cache *decode; /* shapes of instructions (decode_cache.h); may be NULL */
 	u64 tsc_hz;
 	void (*tsc_changed)(
 		struct vcpu *v); /* the machine's: the guest has set its TSC; may be NULL */

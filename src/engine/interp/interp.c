@@ -5,6 +5,7 @@
 #include "engine/interp/block.h"
 #include "x86/debug.h"
 #include "x86/debugger.h"
+#include "x86/decode_cache.h"
 #include "x86/exec.h"
 
 #include <errno.h>
@@ -39,6 +40,7 @@ static gva_t code_linear(const struct vcpu *v, unsigned mode)
 /* Fetches and decodes the one instruction at rip with every check; used where the cache cannot help. */
 static void decode_one(struct vcpu *v, struct x86_insn *i, unsigned mode)
 {
+	struct decode_cache *c = v->vm->decode;
 	gva_t a = code_linear(v, mode);
 	u8 bytes[15];
 	unsigned max = sizeof(bytes), have;
@@ -52,11 +54,12 @@ static void decode_one(struct vcpu *v, struct x86_insn *i, unsigned mode)
 		max = (unsigned)MIN(max, (u64)v->cpu.seg[CS].limit - v->cpu.rip + 1);
 	}
 	have = x86_fetch(v, a, bytes, max);
-	if (x86_decode(i, bytes, have, mode) == 0 && have < max) {
+	if (x86_decode_cached(c, i, bytes, have, mode) == 0 && have < max) {
 		have += x86_fetch(v, a + have, bytes + have, max - have);
-		if (x86_decode(i, bytes, have, mode) == 0)
+		if (x86_decode_cached(c, i, bytes, have, mode) == 0)
 			x86_raise_gp0(v); /* cut off by the segment limit */
-	} else if (have == max && max < sizeof(bytes) && x86_decode(i, bytes, have, mode) == 0) {
+	} else if (have == max && max < sizeof(bytes) &&
+		   x86_decode_cached(c, i, bytes, have, mode) == 0) {
 		x86_raise_gp0(v);
 	}
 	i->off = 0;
@@ -275,12 +278,17 @@ static void interp_vcpu_fini(struct vcpu *v)
 static void interp_stats(const struct vm *vm, void *file)
 {
 	const struct interp_vm *e = vm->engine_vm;
+	const struct decode_cache *d = vm->decode;
 
 	fprintf(file,
 		"interp: %llu blocks decoded, %llu instructions, %llu killed by writes, %llu flushes, %zu KiB in use\n",
 		(unsigned long long)e->cache.decoded, (unsigned long long)e->cache.decoded_insns,
 		(unsigned long long)e->cache.killed, (unsigned long long)e->cache.flushes,
 		e->cache.used / 1024);
+	if (d)
+		fprintf(file, "decode: %llu by shape, %llu in full, %llu of those not shaped\n",
+			(unsigned long long)d->hits, (unsigned long long)d->misses,
+			(unsigned long long)d->unshaped);
 }
 
 static void interp_dump_block(struct vm *vm, void *file)
