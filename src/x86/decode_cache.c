@@ -24,7 +24,7 @@ struct field {
 
 struct shape {
 	u64 key;   /* the head, zeros above */
-	u8 mode;   /* 16, 32, 64; 0 while there is none */
+	u8 tag;    /* code size: 16, 32, 64; 0 while there is no shape; see also cut_tag */
 	u8 factor; /* of the displacement, 0 if it has none; more than 1: compressed (SDM 2 2.7.5) */
 	u8 rip; /* added to the displacement: length of an instruction with RIP-relative operand */
 	struct field disp, imm;
@@ -206,8 +206,7 @@ static bool shape_imm(struct shape *s, const struct x86_insn *i, const ZydisDeco
 		if (!(i->imm & s->some_of))
 			return false;
 	}
-	return immediates == 1 && z->raw.imm[1].size == 0 &&
-	       field_value(s->imm, bytes, s->zero_extended) == i->imm;
+	return immediates == 1 && field_value(s->imm, bytes, s->zero_extended) == i->imm;
 }
 
 /* The shape of an instruction whose head has that many bytes. False: it has none. */
@@ -221,7 +220,7 @@ static bool shape_make(struct shape *s, const struct x86_insn *i, const ZydisDec
 	    (imm && z->raw.imm[0].offset != head + disp))
 		return false;
 	memcpy(bytes, i->bytes, i->len);
-	*s = (struct shape){ .mode = i->mode, .len = i->len };
+	*s = (struct shape){ .tag = i->mode, .len = i->len };
 	s->key = le_load(bytes, 8) & bits_mask(8 * head);
 	memcpy(s->fields, (const u8 *)i + SHAPE_FIRST, SHAPE_BYTES);
 	return shape_disp(s, i, z, ops, bytes) && shape_imm(s, i, z, ops, bytes);
@@ -270,12 +269,35 @@ void decode_cache_free(struct decode_cache *c)
 	free(c);
 }
 
-static inline struct shape_set *set_of(struct decode_cache *c, u64 key, unsigned mode)
+static inline struct shape_set *set_of(struct decode_cache *c, u64 key, unsigned tag)
 {
-	u64 h = (key ^ (u64)mode << 56) * 0x9e3779b97f4a7c15ull;
+	u64 h = (key ^ (u64)tag << 56) * 0x9e3779b97f4a7c15ull;
 
 	return &c->sets[(h ^ h >> 32) >> 20 & (SHAPE_SETS - 1)];
 }
+
+static inline const struct shape *find(struct decode_cache *c, u64 key, unsigned tag)
+{
+	const struct shape *s = set_of(c, key, tag)->way;
+
+	for (unsigned n = 0; n < SHAPE_WAYS; n++, s++)
+		if (likely(s->key == key && s->tag == tag))
+			return s;
+	return NULL;
+}
+
+static void insert(struct decode_cache *c, const struct shape *s)
+{
+	struct shape_set *set = set_of(c, s->key, s->tag);
+
+	for (unsigned n = SHAPE_WAYS - 1; n; n--)
+		set->way[n] = set->way[n - 1];
+	set->way[0] = *s;
+}
+
+/* Code that runs across two pages comes here twice each time, at first with what the first page
+ * has. If that is 1 to 7 bytes and less than a head, it is kept as the shape of what needs more. */
+static unsigned cut_tag(unsigned avail, unsigned mode) { return mode + avail; }
 
 static noinline_fn int decode_miss(struct decode_cache *c, struct x86_insn *i, const u8 *bytes,
 				   unsigned avail, unsigned mode, unsigned head)
@@ -287,14 +309,22 @@ static noinline_fn int decode_miss(struct decode_cache *c, struct x86_insn *i, c
 
 	c->misses++;
 	if (result == 1 && head <= 8 && shape_make(&s, i, &z, ops, head)) {
-		struct shape_set *set = set_of(c, s.key, mode);
-
-		set->way[1] = set->way[0];
-		set->way[0] = s;
+		insert(c, &s);
+	} else if (result == 0 && avail - 1 < 7) {
+		s = (struct shape){ .tag = (u8)cut_tag(avail, mode) };
+		memcpy(&s.key, bytes, avail);
+		insert(c, &s);
 	} else {
 		c->unshaped++;
 	}
 	return result;
+}
+
+static int needs_more(struct decode_cache *c, struct x86_insn *i, unsigned mode)
+{
+	*i = (struct x86_insn){ .mode = (u8)mode };
+	c->hits++;
+	return 0;
 }
 
 int x86_decode_cached(struct decode_cache *c, struct x86_insn *i, const u8 *bytes, unsigned avail,
@@ -315,23 +345,18 @@ int x86_decode_cached(struct decode_cache *c, struct x86_insn *i, const u8 *byte
 	unsigned head = head_bytes(w, mode);
 
 	if (likely(head <= 8)) {
-		u64 key = w & bits_mask(8 * head);
-		const struct shape *s = set_of(c, key, mode)->way;
+		const struct shape *s = find(c, w & bits_mask(8 * head), mode);
 
-		if (s->key != key || s->mode != mode)
-			s++;
-		if (likely(s->key == key && s->mode == mode)) {
-			/* Bytes beyond avail are zeros here. An instruction that has some of them is
-			 * cut off: whatever they are, it needs more than avail. */
-			if (unlikely(s->len > avail)) {
-				*i = (struct x86_insn){ .mode = (u8)mode };
-				return 0;
-			}
-			if (likely(shape_use(s, i, text))) {
-				c->hits++;
-				return 1;
-			}
+		/* Bytes beyond avail are zeros here. An instruction that has some of them is cut
+		 * off: whatever they are, it needs more than avail. */
+		if (s && unlikely(s->len > avail))
+			return needs_more(c, i, mode);
+		if (likely(s && shape_use(s, i, text))) {
+			c->hits++;
+			return 1;
 		}
 	}
+	if (unlikely(avail - 1 < 7) && find(c, w, cut_tag(avail, mode)))
+		return needs_more(c, i, mode);
 	return decode_miss(c, i, bytes, avail, mode, head);
 }
