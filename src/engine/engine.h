@@ -20,7 +20,7 @@ struct engine_ops {
 			   void *file); /* --dump=block: every block as it is decoded */
 };
 
-extern const struct engine_ops engine_interp;
+extern const struct engine_ops engine_bt, engine_interp;
 
 /* All engines, the default first; NULL-terminated. */
 extern const struct engine_ops *const engines[];

@@ -5,6 +5,7 @@
 #include "base/trace.h"
 #include "machine/internal.h"
 #include "x86/cpuid.h"
+#include "x86/decode_cache.h"
 #include "x86/exec.h"
 #include "x86/hostsig.h"
 #include "x86/mem.h"
@@ -29,7 +30,8 @@ static u64 count_insns(void *opaque)
 static int init_cpus(struct machine *m, char *err, size_t errlen)
 {
 	m->vm.thunks = thunk_cache_new();
-	int code = m->vm.thunks ? hostsig_init_thread() : -ENOMEM;
+	m->vm.decode = decode_cache_new();
+	int code = m->vm.thunks && m->vm.decode ? hostsig_init_thread() : -ENOMEM;
 
 	if (!code)
 		code = m->vm.engine->vm_init(&m->vm);
@@ -153,6 +155,7 @@ void machine_free(struct machine *m)
 		m->vm.engine->vm_fini(&m->vm);
 	for (unsigned n = 0; n < m->vm.nvcpus; n++)
 		vcpu_free(m->vm.vcpus[n]);
+	decode_cache_free(m->vm.decode);
 	thunk_cache_free(m->vm.thunks);
 	hostsig_fini_thread();
 	if (m->wake_fd >= 0)

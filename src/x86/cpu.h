@@ -251,6 +251,12 @@ static inline unsigned x86_stack_size(const struct x86_cpu *cpu)
 	return cpu->seg[SS].ar & AR_DB ? 4 : 2;
 }
 
+/* Linear address of the instruction at rip. */
+static inline u64 x86_code_linear(const struct x86_cpu *cpu)
+{
+	return x86_64bit(cpu) ? cpu->rip : (u32)(cpu->seg[CS].base + cpu->rip);
+}
+
 static inline bool x86_canonical(u64 a) { return (u64)bits_sext(a, 48) == a; }
 
 #endif

@@ -245,18 +245,17 @@ static unsigned fault_len(const ZydisDecoder *d, const u8 *bytes, unsigned avail
 	return n;
 }
 
-int x86_decode(struct x86_insn *i, const u8 *bytes, unsigned avail, unsigned mode)
+int x86_decode_full(struct x86_insn *i, const u8 *bytes, unsigned avail, unsigned mode,
+		    ZydisDecodedInstruction *z, ZydisDecodedOperand *ops)
 {
 	ZydisDecoder d;
-	ZydisDecodedInstruction z;
-	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-	struct x86_zydis full = { &z, ops };
+	struct x86_zydis full = { z, ops };
 
 	avail = MIN(avail, (unsigned)ARRAY_LEN(i->bytes));
 	*i = (struct x86_insn){ .mode = (u8)mode };
 	x86_decoder_init(&d, mode);
 
-	ZyanStatus status = ZydisDecoderDecodeFull(&d, bytes, avail, &z, ops);
+	ZyanStatus status = ZydisDecoderDecodeFull(&d, bytes, avail, z, ops);
 
 	if (status == ZYDIS_STATUS_NO_MORE_DATA && avail < ARRAY_LEN(i->bytes))
 		return 0;
@@ -265,7 +264,7 @@ int x86_decode(struct x86_insn *i, const u8 *bytes, unsigned avail, unsigned mod
 	} else if (!ZYAN_SUCCESS(status)) {
 		fill_fault(i, exec_ud, fault_len(&d, bytes, avail));
 	} else {
-		fill(i, &z, ops);
+		fill(i, z, ops);
 		for (unsigned n = 0; n < ARRAY_LEN(binders) && !i->fn; n++)
 			i->fn = binders[n](i, &full);
 		if (!i->fn) {
@@ -275,6 +274,14 @@ int x86_decode(struct x86_insn *i, const u8 *bytes, unsigned avail, unsigned mod
 	}
 	memcpy(i->bytes, bytes, i->len);
 	return ZYAN_SUCCESS(status) ? 1 : -1;
+}
+
+int x86_decode(struct x86_insn *i, const u8 *bytes, unsigned avail, unsigned mode)
+{
+	ZydisDecodedInstruction z;
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+
+	return x86_decode_full(i, bytes, avail, mode, &z, ops);
 }
 
 void x86_disasm(const struct x86_insn *i, u64 rip, char *buf, size_t size)

@@ -70,6 +70,7 @@ static void handle(int sig, siginfo_t *info, void *context)
 	greg_t *g = uc->uc_mcontext.gregs;
 	const struct hostsig_range *range = find((uintptr_t)g[REG_RIP]);
 	greg_t vector = g[REG_TRAPNO];
+	uintptr_t rip = (uintptr_t)g[REG_RIP];
 
 	/* si_code <= 0: sent by a process, not by the CPU. A page fault in a thunk is the
 	 * monitor's own mistake. */
@@ -81,6 +82,7 @@ static void handle(int sig, siginfo_t *info, void *context)
 		return;
 	}
 	g[REG_RIP] = (greg_t)(vector == VECTOR_XM ? range->exit_simd : range->exit);
+	g[REG_RCX] = (greg_t)rip;
 	g[REG_RAX] = HOSTSIG_FAULT | vector;
 	g[REG_EFL] &= ~(greg_t)(EFLAGS_AC | EFLAGS_DF);
 }

@@ -11,7 +11,7 @@
  * callee-saved registers as they were at entry, and holds the x86_cpu pointer in RDI throughout. */
 struct hostsig_range {
 	uintptr_t begin, end;
-	/* Where a fault continues, with HOSTSIG_FAULT | vector in EAX; must restore the host's
+	/* Where a fault continues, with HOSTSIG_FAULT | vector in EAX and the fault's address in RCX; must restore the host's
 	 * state and return. exit_simd is for #XM, and saves MXCSR for the guest first. */
 	uintptr_t exit, exit_simd;
 };

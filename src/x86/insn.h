@@ -50,13 +50,15 @@ struct x86_operand {
 #define INSN_IO           BIT(7) /* touches ports: time and interrupts may move */
 #define INSN_VSIB         BIT(8)
 
+/* fn to op are the instruction's shape: instructions that differ in the values of displacement and
+ * immediate alone have it in common (decode_cache.h). */
 struct x86_insn {
-	x86_exec_fn *fn;
 	u64 imm;         /* immediate, displacement of a branch, offset of a far pointer */
 	i64 disp;        /* also the whole address of moffs forms */
-	const void *aux; /* fn's own: the thunk of an FP instruction */
-	u32 imm2;        /* second immediate (ENTER, EXTRQ, INSERTQ) */
-	u16 mnemonic;    /* ZydisMnemonic */
+	const void *aux; /* fn's own: the thunk of an FP instruction; NULL as decoded */
+	x86_exec_fn *fn;
+	u32 imm2;     /* second immediate (ENTER, EXTRQ, INSERTQ), or fn's own */
+	u16 mnemonic; /* ZydisMnemonic */
 	u16 flags;
 	u16 sel;
 	u8 len;

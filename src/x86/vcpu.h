@@ -10,7 +10,8 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 
-#define VM_MAX_VCPUS 64
+#define VM_MAX_VCPUS     64
+#define VCPU_ENGINE_AREA (4u << 20)
 
 enum exit_kind {
 	EXIT_PORT_IN,
@@ -53,6 +54,8 @@ enum stop {
 #define ATT_TRAP BIT(6) /* own thread: pending_dr6 holds a #DB to deliver after this instruction */
 #define ATT_SLOW \
 	BIT(7) /* own thread: run one instruction at a time: TF, DR7 breakpoints, RF, or a debugger */
+
+#define ATT_YIELD BIT(10) /* the engine's run is to return STOP_BUDGET */
 
 #define TLB_BITS 16
 #define TLB_SIZE (1u << TLB_BITS)
@@ -135,11 +138,14 @@ struct vcpu {
 	/* The slots that are filled, each in one scope; and hashes of the places where large pages were. */
 	struct tlb_set filled[TLB_MODES][TLB_SCOPES], large[TLB_SCOPES];
 	_Alignas(4096) struct tlb tlbs[TLB_MODES];
+	/* The engine's own, zero at first: here because it is at a fixed distance from the CPU's state. */
+	_Alignas(4096) u8 engine_area[VCPU_ENGINE_AREA];
 };
 
 struct engine_ops;
 struct cpuid_model;
 struct thunk_cache;
+struct decode_cache;
 
 struct vm {
 	struct mem *mem;
@@ -150,6 +156,7 @@ struct vm {
 	void *engine_vm; /* the engine's own, shared by the vCPUs */
 	const struct cpuid_model *model;
 	struct thunk_cache *thunks; /* host code for FP and SIMD instructions (thunk.h) */
+	struct decode_cache *decode; /* shapes of instructions (decode_cache.h); may be NULL */
 	u64 tsc_hz;
 	void (*tsc_changed)(
 		struct vcpu *v); /* the machine's: the guest has set its TSC; may be NULL */

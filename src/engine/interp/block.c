@@ -1,6 +1,7 @@
 #include "engine/interp/block.h"
 
 #include "base/trace.h"
+#include "x86/decode_cache.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -185,7 +186,7 @@ struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host
 		struct x86_insn *i = &b->insn[b->count];
 		unsigned avail = MIN(room - b->bytes, 15u);
 
-		if (x86_decode(i, host + b->bytes, avail, mode) == 0)
+		if (x86_decode_cached(c->vm->decode, i, host + b->bytes, avail, mode) == 0)
 			break; /* goes on in the next page */
 		if (b->bytes + i->len > 255)
 			break; /* i->off is a byte */

@@ -3,8 +3,10 @@
 #include "base/trace.h"
 #include "engine/engine.h"
 #include "engine/interp/block.h"
+#include "engine/step.h"
 #include "x86/debug.h"
 #include "x86/debugger.h"
+#include "x86/decode_cache.h"
 #include "x86/exec.h"
 
 #include <errno.h>
@@ -31,73 +33,6 @@ static u64 interp_icount(const struct vcpu *v)
 /* The mask that a rip moving on within the code segment is cut to. */
 static u64 rip_mask(unsigned mode) { return mode == 64 ? ~0ull : 0xffffffffull; }
 
-static gva_t code_linear(const struct vcpu *v, unsigned mode)
-{
-	return mode == 64 ? v->cpu.rip : (u32)(v->cpu.seg[CS].base + v->cpu.rip);
-}
-
-/* Fetches and decodes the one instruction at rip with every check; used where the cache cannot help. */
-static void decode_one(struct vcpu *v, struct x86_insn *i, unsigned mode)
-{
-	gva_t a = code_linear(v, mode);
-	u8 bytes[15];
-	unsigned max = sizeof(bytes), have;
-
-	if (mode == 64) {
-		if (!x86_canonical(a))
-			x86_raise_gp0(v);
-	} else {
-		if (v->cpu.rip > v->cpu.seg[CS].limit)
-			x86_raise_gp0(v);
-		max = (unsigned)MIN(max, (u64)v->cpu.seg[CS].limit - v->cpu.rip + 1);
-	}
-	have = x86_fetch(v, a, bytes, max);
-	if (x86_decode(i, bytes, have, mode) == 0 && have < max) {
-		have += x86_fetch(v, a + have, bytes + have, max - have);
-		if (x86_decode(i, bytes, have, mode) == 0)
-			x86_raise_gp0(v); /* cut off by the segment limit */
-	} else if (have == max && max < sizeof(bytes) && x86_decode(i, bytes, have, mode) == 0) {
-		x86_raise_gp0(v);
-	}
-	i->off = 0;
-}
-
-/* Runs the instruction at rip alone: code on no cacheable page, across two pages, at the segment's end; and whenever each boundary
- * counts (single step, breakpoints, interrupt shadow). Returns false with *stop for a debugger. */
-static bool step(struct vcpu *v, enum stop *stop)
-{
-	struct interp_vcpu *e = v->engine;
-	unsigned mode = x86_code_bits(&v->cpu);
-	bool tf = v->cpu.rflags & FL_TF;
-	struct x86_insn i;
-
-	if (unlikely(v->dbg && debugger_stops(v->dbg, code_linear(v, mode)))) {
-		*stop = STOP_DEBUG;
-		return false;
-	}
-	bool resume = v->cpu.rflags & FL_RF;
-
-	if (!resume)
-		x86_check_code_breakpoint(v, code_linear(v, mode));
-	decode_one(v, &i, mode);
-	u64 rip = v->cpu.rip, next = (rip + i.len) & rip_mask(mode);
-
-	v->cpu.rflags &= ~FL_RF;
-
-	v->insn = &i;
-	e->block = NULL;
-	i.fn(v, &i);
-	if (!(i.flags & INSN_BRANCH))
-		v->cpu.rip = next;
-	else if (v->cpu.rip == rip && resume && i.flags & (INSN_REP | INSN_REPNE))
-		v->cpu.rflags |=
-			FL_RF; /* a string instruction between two iterations (SDM 3B 18.3.1.1) */
-	v->icount++;
-	v->insn = NULL;
-	x86_step_done(v, tf);
-	return true;
-}
-
 static void run_block(struct vcpu *v, struct block *b)
 {
 	struct interp_vcpu *e = v->engine;
@@ -122,7 +57,7 @@ static void run_block(struct vcpu *v, struct block *b)
 static struct block *find_block(struct vcpu *v, struct block_cache *c)
 {
 	unsigned mode = x86_code_bits(&v->cpu);
-	gva_t a = code_linear(v, mode);
+	gva_t a = x86_code_linear(&v->cpu);
 	const struct tlb *t = v->tlb;
 	unsigned slot = tlb_slot(a);
 	const u8 *host;
@@ -171,7 +106,7 @@ static bool boundaries_count(struct vcpu *v)
 		  (ATT_SLOW | ATT_SHADOW);
 
 	return why && (why != ATT_SLOW ||
-		       !debugger_is_elsewhere(v, code_linear(v, x86_code_bits(&v->cpu))));
+		       !debugger_is_elsewhere(v, x86_code_linear(&v->cpu)));
 }
 
 static enum stop interp_loop(struct vcpu *v)
@@ -187,7 +122,7 @@ static enum stop interp_loop(struct vcpu *v)
 			if (v->icount >= e->target)
 				return STOP_BUDGET;
 			if (boundaries_count(v)) {
-				if (!step(v, &stop))
+				if (!engine_step(v, &stop))
 					return stop;
 				continue;
 			}
@@ -198,7 +133,7 @@ static enum stop interp_loop(struct vcpu *v)
 
 		if (likely(b))
 			run_block(v, b);
-		else if (!step(v, &stop))
+		else if (!engine_step(v, &stop))
 			return stop;
 	}
 }
@@ -276,12 +211,17 @@ static void interp_vcpu_fini(struct vcpu *v)
 static void interp_stats(const struct vm *vm, void *file)
 {
 	const struct interp_vm *e = vm->engine_vm;
+	const struct decode_cache *d = vm->decode;
 
 	fprintf(file,
 		"interp: %llu blocks decoded, %llu instructions, %llu killed by writes, %llu flushes, %zu KiB in use\n",
 		(unsigned long long)e->cache.decoded, (unsigned long long)e->cache.decoded_insns,
 		(unsigned long long)e->cache.killed, (unsigned long long)e->cache.flushes,
 		e->cache.used / 1024);
+	if (d)
+		fprintf(file, "decode: %llu by shape, %llu in full, %llu of those not shaped\n",
+			(unsigned long long)d->hits, (unsigned long long)d->misses,
+			(unsigned long long)d->unshaped);
 }
 
 static void interp_dump_block(struct vm *vm, void *file)

@@ -1,0 +1,214 @@
+/* The binary translator: guest code becomes host code that works on the guest's registers in host registers. docs/bt.md follows one
+ * unit from guest bytes to host bytes.
+ *
+ * In translated code
+ *   GS                 is the address of the running struct vcpu (with its struct bt_cpu behind it)
+ *   RAX RCX RDX        are free between guest instructions
+ *   RSP                is the monitor's stack; RSP modulo 64 is 12, so that it serves as a shift count (SHRX) of 12
+ *   the other twelve   hold the guest registers that bt_home names; the other four guest registers stay in x86_cpu
+ *   RFLAGS             holds the guest's status flags, always: what is not the guest's own instruction leaves flags alone
+ *   x87, SSE, AVX      hold the guest's while bt_cpu.fp_live (emit_fp.c)
+ * Everything else of the guest's state is in x86_cpu. */
+#ifndef ENGINE_BT_BT_H
+#define ENGINE_BT_BT_H
+
+#include "engine/bt/asm.h"
+#include "x86/decode_cache.h"
+#include "x86/vcpu.h"
+
+#define UNIT_MAX_INSNS 32u
+#define BT_SP_SHIFT    12u
+
+/* --- What a unit depends on besides its bytes ----------------------------------------------------- */
+
+/* Key: code size 16, 32, 64; table of rights; stack size; which segments can be used without a check. */
+#define KEY_16      0u
+#define KEY_32      1u
+#define KEY_64      2u
+#define KEY_SIZE    3u
+#define KEY_TLB_POS 2u /* enum tlb_mode */
+#define KEY_TLB     (3u << KEY_TLB_POS)
+#define KEY_SS_B    (1u << 4) /* 32-bit stack */
+#define KEY_CS_LINK (1u << 5) /* no jump within the offsets that code of this size can name leaves the segment in mid-page */
+#define KEY_CS_WIDE (1u << 6) /* no 32-bit offset is beyond the limit of CS */
+#define KEY_PLAIN(seg) (1u << (8 + (seg)))  /* ES SS DS FS GS: writable, 4 GiB, expand-up */
+#define KEY_ZERO(seg)  (1u << (16 + (seg))) /* and its base is 0 */
+
+static inline unsigned key_bits(u32 key) { return 16u << (key & KEY_SIZE); }
+static inline unsigned key_tlb(u32 key) { return (key & KEY_TLB) >> KEY_TLB_POS; }
+
+/* --- Units ---------------------------------------------------------------------------------------- */
+
+struct unit;
+
+/* A direct jump out of a unit. Unlinked it goes to its stub, which asks bt_exit. */
+struct bt_exit {
+	struct unit *from, *to; /* to: NULL while unlinked */
+	struct bt_exit *next;   /* among those linked to `to` */
+	u8 *at;                 /* the jump's displacement, writable */
+	uintptr_t stub;         /* host address */
+	i64 target;             /* rip relative to the page of `from` */
+	u32 give_back;          /* counted: instructions of the unit that were not executed */
+};
+
+struct unit_insn {
+	struct unit *unit;
+	struct x86_insn insn;
+	u16 host, resume; /* offsets of its code, and of what comes after it */
+};
+
+/* One translation: a straight run of guest instructions within a page, with side exits where a conditional jump is taken. */
+struct unit {
+	const u8 *guest; /* host address of its first byte in RAM */
+	struct unit *hash_next, *page_next, *older; /* older: made before it in the same segment */
+	struct bt_exit *incoming;
+	u8 *code;       /* writable; executed at code + bt.exec */
+	u32 size, total; /* bytes of its code to where a dead unit goes on; and all of it */
+	u32 key;
+	u16 bytes;      /* of the guest's code */
+	u16 near, body; /* offsets of the entry without, and past the poll */
+	u8 count, exits;
+	bool dead;
+	bool falls; /* the last instruction may go on to the next */
+	struct bt_exit *exit;
+	struct unit_insn insn[];
+};
+
+/* --- Per CPU -------------------------------------------------------------------------------------- */
+
+#define JUMP_SLOTS 65536u
+#define JUMP_MODES 3u /* TLB_SUPER, TLB_USER, TLB_SUPER_AC */
+#define JUMP_LOG   8192u
+
+/* Where code at a rip is, by the low 16 bits of the rip. Empty: 0, but 1 in slot 0 (no rip that belongs to the slot matches). */
+struct jump_cache {
+	u64 tag[JUMP_SLOTS]; /* minus the rip */
+	u64 entry[JUMP_SLOTS];
+	u32 key;  /* of all units in it */
+	u32 used; /* entries of the log; more than fit: clear all */
+	u16 log[JUMP_LOG];
+};
+
+/* Lies in vcpu.engine_area, which is zero at first. */
+struct bt_cpu {
+	struct vcpu *self;
+	struct bt *bt;
+	uintptr_t host_sp;
+	u64 vrip;         /* rip of the first byte of the page that the running unit lies in */
+	i64 left;         /* counted: what is left of the budget; the running unit is paid for whole */
+	i64 granted;      /* what left was when v->icount was exact */
+	const struct unit_insn *at; /* being executed by C, or NULL: v->icount and left agree then */
+	struct unit *last; /* entered last by C */
+	uintptr_t fault_at; /* host address of a faulting instruction */
+	bool fp_live;     /* x87, SSE and AVX registers are in the host's */
+	bool moved;       /* a mapping was dropped: where code lies must be looked up again */
+	bool irq_held;    /* an interrupt waits for IF: ATT_IRQ is to be set again then */
+	bool step;        /* the next instruction must run alone, in C */
+	u8 fp_closed[8];  /* by class of instruction: 0 if its registers are live and it may use them */
+	struct jump_cache jump[JUMP_MODES];
+};
+
+_Static_assert(sizeof(struct bt_cpu) <= VCPU_ENGINE_AREA, "it lies there");
+
+#define CTX(field)     offsetof(struct vcpu, field)
+#define CTX_BT(field)  (offsetof(struct vcpu, engine_area) + offsetof(struct bt_cpu, field))
+#define CTX_GPR(reg)   (offsetof(struct vcpu, cpu.gpr) + 8 * (size_t)(reg))
+
+static inline struct bt_cpu *bt_cpu(struct vcpu *v)
+{
+	return (struct bt_cpu *)(void *)v->engine_area;
+}
+
+/* --- Per machine ---------------------------------------------------------------------------------- */
+
+#define BT_SEGMENTS   8u
+#define UNIT_HASH     65536u
+#define PAGE_HASH     4096u
+#define BT_CACHE_SIZE (32 * MIB)
+
+/* Units are made in segments, one after the other; when all are full the oldest is emptied. */
+struct bt_segment {
+	u8 *code, *meta;
+	struct unit *units; /* newest first */
+	u32 code_used, meta_used, count;
+};
+
+struct code_page {
+	const u8 *host;
+	struct code_page *next;
+	struct unit *units;
+	u64 granules; /* bit per 64 bytes that any live unit touches */
+};
+
+struct tr;
+typedef bool bt_emit_fn(struct tr *t);
+
+struct bt_stats {
+	u64 units[3], insns[3]; /* by code size */
+	u64 retranslated, killed, evicted, evictions;
+	u64 linked, lookups, missed;
+	u64 exits, fallbacks, faults, steps, attends;
+};
+
+struct bt {
+	struct vm *vm;
+	bool counted; /* the guest's clock counts instructions: units do too */
+	u8 *rw, *meta;
+	ptrdiff_t exec; /* executable minus writable address */
+	u32 code_size, meta_size; /* of a segment */
+	unsigned current;
+	struct bt_segment segment[BT_SEGMENTS];
+	u8 *fixed; /* stubs, before the segments */
+	struct {
+		uintptr_t enter, insn, exit, entry, miss, fault, fault_simd, end;
+	} stub;
+	bt_emit_fn **emit; /* by mnemonic */
+	bool *goes_on;     /* by mnemonic: a jump behind which the unit goes on */
+	struct unit *hash[UNIT_HASH];
+	struct code_page *pages[PAGE_HASH];
+	void *dump;
+	struct bt_stats stats;
+};
+
+/* cache.c */
+int bt_cache_init(struct bt *bt, size_t size) must_check;
+void bt_cache_fini(struct bt *bt);
+/* Room for one more unit, emptying a segment if need be; never while a unit is running. */
+struct bt_segment *bt_cache_room(struct bt *bt);
+struct unit *bt_cache_find(struct bt *bt, const u8 *guest, u32 key);
+void bt_cache_publish(struct bt *bt, struct unit *u);
+/* Bytes [gpa, gpa + size) are about to change. */
+void bt_cache_written(struct bt *bt, gpa_t gpa, u64 size);
+void bt_cache_flush(struct bt *bt);
+void bt_link(struct bt *bt, struct bt_exit *x, struct unit *to);
+/* The unit whose code holds the host address, or NULL. */
+struct unit *bt_cache_unit_at(struct bt *bt, uintptr_t host);
+
+/* jump.c */
+void jump_init(struct bt_cpu *e);
+void jump_clear(struct jump_cache *c);
+void jump_fill(struct jump_cache *c, u64 rip, uintptr_t entry);
+void jump_drop_page(struct jump_cache *c, u64 page);
+
+/* stubs.c: the fixed code between C and units. Each calls the C function below it and goes where that says; 0 leaves to the
+ * caller of bt_enter. */
+void bt_make_stubs(struct bt *bt);
+u64 bt_do_insn(struct vcpu *v, u32 id); /* runs one instruction in C */
+u64 bt_do_exit(struct vcpu *v, u32 id); /* an unlinked direct exit */
+u64 bt_do_entry(struct vcpu *v, u32 id); /* attention, or the budget is used up, at a unit's entry */
+u64 bt_do_miss(struct vcpu *v, u32 id); /* a target, in cpu.rip, that the jump cache does not know */
+u64 bt_do_fault(struct vcpu *v, u32 vector); /* the host faulted at bt_cpu.fault_at */
+
+/* translate.c: makes the unit at guest, whose rip is `rip` now; NULL if its first instruction goes beyond the page. */
+struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key);
+void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file);
+
+/* Metadata is named in code by its offset. */
+static inline u32 bt_id(const struct bt *bt, const void *meta)
+{
+	return (u32)((const u8 *)meta - bt->meta);
+}
+
+static inline void *bt_of_id(const struct bt *bt, u32 id) { return bt->meta + id; }
+
+#endif

@@ -1,0 +1,363 @@
+/* The translation cache: one memfd mapped twice, once writable and once executable (no page is both), divided into segments that are
+ * filled in turn and emptied whole, the oldest first; units by guest bytes and key; and which bytes of which page have units, so that
+ * a write kills exactly those that hold them. */
+#include "base/trace.h"
+#include "engine/bt/bt.h"
+#include "x86/hostsig.h"
+#include "x86/mem.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define FIXED_SIZE 4096u
+/* The most that one unit takes. */
+#define CODE_ROOM (UNIT_MAX_INSNS * 2 * ASM_MOST)
+#define META_ROOM \
+	(sizeof(struct unit) + UNIT_MAX_INSNS * (sizeof(struct unit_insn) + sizeof(struct bt_exit)) + 256)
+
+static int map_code(struct bt *bt, size_t size)
+{
+	int fd = memfd_create("pogo-units", MFD_CLOEXEC), err = 0;
+	void *rw = MAP_FAILED, *rx = MAP_FAILED;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) == 0) {
+		rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	}
+	if (rw == MAP_FAILED || rx == MAP_FAILED)
+		err = -errno;
+	close(fd);
+	bt->rw = rw == MAP_FAILED ? NULL : rw;
+	bt->exec = rx == MAP_FAILED ? 0 : (u8 *)rx - (u8 *)rw;
+	return err;
+}
+
+static size_t code_bytes(const struct bt *bt)
+{
+	return FIXED_SIZE + (size_t)bt->code_size * BT_SEGMENTS;
+}
+
+int bt_cache_init(struct bt *bt, size_t size)
+{
+	int err;
+
+	bt->code_size = (u32)align_down(size / 2 / BT_SEGMENTS, 4096);
+	bt->meta_size = bt->code_size;
+	err = map_code(bt, code_bytes(bt));
+	if (err)
+		return err;
+	bt->meta = mmap(NULL, (size_t)bt->meta_size * BT_SEGMENTS, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (bt->meta == MAP_FAILED) {
+		bt->meta = NULL;
+		return -errno;
+	}
+	bt->fixed = bt->rw;
+	bt_make_stubs(bt);
+	for (unsigned n = 0; n < BT_SEGMENTS; n++) {
+		bt->segment[n].code = bt->rw + FIXED_SIZE + (size_t)n * bt->code_size;
+		bt->segment[n].meta = bt->meta + (size_t)n * bt->meta_size;
+	}
+
+	struct hostsig_range range = {
+		.begin = (uintptr_t)(bt->rw + bt->exec),
+		.end = (uintptr_t)(bt->rw + bt->exec) + code_bytes(bt),
+		.exit = bt->stub.fault,
+		.exit_simd = bt->stub.fault,
+	};
+	return hostsig_add(&range);
+}
+
+void bt_cache_fini(struct bt *bt)
+{
+	for (unsigned n = 0; n < PAGE_HASH; n++)
+		while (bt->pages[n]) {
+			struct code_page *p = bt->pages[n];
+
+			bt->pages[n] = p->next;
+			free(p);
+		}
+	if (bt->exec) {
+		hostsig_remove((uintptr_t)(bt->rw + bt->exec));
+		munmap(bt->rw + bt->exec, code_bytes(bt));
+	}
+	if (bt->rw)
+		munmap(bt->rw, code_bytes(bt));
+	if (bt->meta)
+		munmap(bt->meta, (size_t)bt->meta_size * BT_SEGMENTS);
+}
+
+/* --- Pages with code -------------------------------------------------------------------------------- */
+
+static const u8 *page_of(const u8 *host)
+{
+	return (const u8 *)((uintptr_t)host & ~(uintptr_t)0xfff);
+}
+
+static unsigned page_hash(const u8 *page)
+{
+	return (unsigned)((uintptr_t)page >> 12) & (PAGE_HASH - 1);
+}
+
+static struct code_page *page_find(struct bt *bt, const u8 *page)
+{
+	for (struct code_page *p = bt->pages[page_hash(page)]; p; p = p->next)
+		if (p->host == page)
+			return p;
+	return NULL;
+}
+
+static gpa_t page_gpa(const struct mem *mem, const u8 *host)
+{
+	for (unsigned n = 0; n < mem->count; n++) {
+		const struct mem_slot *s = &mem->slots[n];
+
+		if (host >= s->host && host < s->host + s->size)
+			return s->base + (u64)(host - s->host);
+	}
+	return ~0ull;
+}
+
+static void page_drop(struct bt *bt, struct code_page *p)
+{
+	struct code_page **link = &bt->pages[page_hash(p->host)];
+
+	while (*link != p)
+		link = &(*link)->next;
+	*link = p->next;
+	x86_unprotect_code(bt->vm, page_gpa(bt->vm->mem, p->host));
+	free(p);
+}
+
+static u64 granules(const u8 *host, unsigned size)
+{
+	unsigned first = (unsigned)((uintptr_t)host & 0xfff) / 64;
+	unsigned last = (unsigned)(((uintptr_t)host & 0xfff) + size - 1) / 64;
+
+	return bits_mask(last - first + 1) << first;
+}
+
+/* --- Units ------------------------------------------------------------------------------------------ */
+
+static unsigned unit_hash(const u8 *guest, u32 key)
+{
+	u64 h = (u64)(uintptr_t)guest;
+
+	return (unsigned)(h ^ h >> 16 ^ key) & (UNIT_HASH - 1);
+}
+
+struct unit *bt_cache_find(struct bt *bt, const u8 *guest, u32 key)
+{
+	for (struct unit *u = bt->hash[unit_hash(guest, key)]; u; u = u->hash_next)
+		if (u->guest == guest && u->key == key)
+			return u;
+	return NULL;
+}
+
+static void set_jump(struct bt *bt, u8 *at, uintptr_t target)
+{
+	struct as a = { .exec = bt->exec };
+
+	as_patch(&a, at, target);
+}
+
+void bt_link(struct bt *bt, struct bt_exit *x, struct unit *to)
+{
+	x->to = to;
+	x->next = to->incoming;
+	to->incoming = x;
+	set_jump(bt, x->at, (uintptr_t)(to->code + bt->exec) + to->near);
+	bt->stats.linked++;
+}
+
+static void unlink_exit(struct bt_exit *x)
+{
+	struct bt_exit **link = &x->to->incoming;
+
+	while (*link != x)
+		link = &(*link)->next;
+	*link = x->next;
+	x->to = NULL;
+}
+
+/* Takes a unit out of everything that leads to it. Its code stays, and goes to bt_do_entry if it is entered. */
+static void unit_kill(struct bt *bt, struct unit *u)
+{
+	struct unit **link = &bt->hash[unit_hash(u->guest, u->key)];
+
+	while (*link != u)
+		link = &(*link)->hash_next;
+	*link = u->hash_next;
+	while (u->incoming) {
+		struct bt_exit *x = u->incoming;
+
+		set_jump(bt, x->at, x->stub);
+		u->incoming = x->next;
+		x->to = NULL;
+	}
+	for (unsigned n = 0; n < u->exits; n++)
+		if (u->exit[n].to)
+			unlink_exit(&u->exit[n]);
+	u->dead = true;
+	/* The jump cache may still lead here. */
+	u->code[0] = 0xe9;
+	set_jump(bt, u->code + 1, (uintptr_t)(u->code + bt->exec) + u->size);
+	bt->stats.killed++;
+}
+
+static void page_written(struct bt *bt, const u8 *host, unsigned size)
+{
+	struct code_page *p = page_find(bt, page_of(host));
+
+	if (!p || !(p->granules & granules(host, size)))
+		return;
+	struct unit **link = &p->units;
+
+	p->granules = 0;
+	while (*link) {
+		struct unit *u = *link;
+
+		if (u->guest < host + size && host < u->guest + u->bytes) {
+			*link = u->page_next;
+			unit_kill(bt, u);
+		} else {
+			p->granules |= granules(u->guest, u->bytes);
+			link = &u->page_next;
+		}
+	}
+	if (!p->units)
+		page_drop(bt, p);
+}
+
+void bt_cache_written(struct bt *bt, gpa_t gpa, u64 size)
+{
+	while (size) {
+		unsigned n = (unsigned)MIN(size, 4096 - (gpa & 0xfff));
+		const u8 *host = mem_host(bt->vm->mem, gpa, n);
+
+		if (host)
+			page_written(bt, host, n);
+		gpa += n;
+		size -= n;
+	}
+}
+
+static void page_remove(struct bt *bt, struct unit *u)
+{
+	struct code_page *p = page_find(bt, page_of(u->guest));
+	struct unit **link = &p->units;
+
+	while (*link != u)
+		link = &(*link)->page_next;
+	*link = u->page_next;
+	if (!p->units)
+		page_drop(bt, p);
+}
+
+static void jumps_clear(struct bt *bt)
+{
+	for (unsigned n = 0; n < bt->vm->nvcpus; n++)
+		if (bt->vm->vcpus[n])
+			for (unsigned m = 0; m < JUMP_MODES; m++)
+				jump_clear(&bt_cpu(bt->vm->vcpus[n])->jump[m]);
+}
+
+static void segment_empty(struct bt *bt, struct bt_segment *s)
+{
+	bool any = s->units;
+
+	for (struct unit *u = s->units; u; u = u->older) {
+		if (u->dead)
+			continue;
+		page_remove(bt, u);
+		unit_kill(bt, u);
+		bt->stats.killed--;
+		bt->stats.evicted++;
+	}
+	s->units = NULL;
+	s->code_used = s->meta_used = s->count = 0;
+	if (any) {
+		jumps_clear(bt);
+		bt->stats.evictions++;
+	}
+}
+
+void bt_cache_flush(struct bt *bt)
+{
+	for (unsigned n = 0; n < BT_SEGMENTS; n++)
+		segment_empty(bt, &bt->segment[n]);
+}
+
+static bool has_room(const struct bt *bt, const struct bt_segment *s)
+{
+	return s->code_used + CODE_ROOM <= bt->code_size &&
+	       s->meta_used + META_ROOM + (s->count + 1) * sizeof(u32) <= bt->meta_size;
+}
+
+struct bt_segment *bt_cache_room(struct bt *bt)
+{
+	if (!has_room(bt, &bt->segment[bt->current])) {
+		bt->current = (bt->current + 1) % BT_SEGMENTS;
+		segment_empty(bt, &bt->segment[bt->current]);
+	}
+	return &bt->segment[bt->current];
+}
+
+/* The units of a segment in the order of their code, from the end of its metadata down. */
+static u32 *unit_index(const struct bt *bt, const struct bt_segment *s, unsigned n)
+{
+	return (u32 *)(void *)(s->meta + bt->meta_size) - 1 - n;
+}
+
+void bt_cache_publish(struct bt *bt, struct unit *u)
+{
+	struct bt_segment *s = &bt->segment[bt->current];
+	const u8 *page = page_of(u->guest);
+	struct code_page *p = page_find(bt, page);
+	unsigned h = unit_hash(u->guest, u->key);
+
+	if (!p) {
+		p = calloc(1, sizeof(*p));
+		assert(p);
+		p->host = page;
+		p->next = bt->pages[page_hash(page)];
+		bt->pages[page_hash(page)] = p;
+	}
+	u->hash_next = bt->hash[h];
+	bt->hash[h] = u;
+	u->page_next = p->units;
+	p->units = u;
+	p->granules |= granules(u->guest, u->bytes);
+	x86_protect_code(bt->vm, page_gpa(bt->vm->mem, page));
+	u->older = s->units;
+	s->units = u;
+	*unit_index(bt, s, s->count++) = bt_id(bt, u);
+}
+
+struct unit *bt_cache_unit_at(struct bt *bt, uintptr_t host)
+{
+	const u8 *code = (const u8 *)host - bt->exec;
+
+	if (code < bt->segment[0].code || code >= bt->rw + code_bytes(bt))
+		return NULL;
+	struct bt_segment *s =
+		&bt->segment[(size_t)(code - bt->segment[0].code) / bt->code_size];
+	unsigned low = 0, high = s->count;
+
+	while (low < high) {
+		unsigned mid = (low + high) / 2;
+		struct unit *u = bt_of_id(bt, *unit_index(bt, s, mid));
+
+		if (code < u->code)
+			high = mid;
+		else if (code >= u->code + u->total)
+			low = mid + 1;
+		else
+			return u;
+	}
+	return NULL;
+}

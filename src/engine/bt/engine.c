@@ -1,0 +1,498 @@
+/* The engine: finds or makes the unit for the CPU's rip, enters it, and does in C what units cannot. */
+#include "engine/engine.h"
+
+#include "base/trace.h"
+#include "engine/bt/bt.h"
+#include "engine/bt/fp.h"
+#include "engine/bt/tr.h"
+#include "engine/step.h"
+#include "x86/debug.h"
+#include "x86/debugger.h"
+#include "x86/exec.h"
+#include "x86/hostsig.h"
+#include "x86/mem.h"
+
+#include <Zydis/Zydis.h>
+#include <asm/prctl.h>
+#include <cpuid.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* --- Where the CPU is ----------------------------------------------------------------------------- */
+
+#define SEG_PLAIN_BITS (AR_UNUSABLE | AR_P | AR_S | AR_CODE | AR_DC | AR_WR)
+
+static u32 segment_key(const struct x86_cpu *cpu)
+{
+	const struct x86_seg *cs = &cpu->seg[CS];
+	u32 key = cs->ar & AR_DB ? KEY_32 : KEY_16;
+
+	if (cs->limit == 0xffffffff)
+		key |= KEY_CS_WIDE | KEY_CS_LINK;
+	else if (cs->limit == 0xffff && !(cs->base & 0xfff) && !(cs->ar & AR_DB))
+		key |= KEY_CS_LINK;
+	if (cpu->seg[SS].ar & AR_DB)
+		key |= KEY_SS_B;
+	for (unsigned n = 0; n <= GS; n++) {
+		const struct x86_seg *s = &cpu->seg[n];
+
+		if (n == CS || s->limit != 0xffffffff ||
+		    (s->ar & SEG_PLAIN_BITS) != (AR_P | AR_S | AR_WR))
+			continue;
+		key |= KEY_PLAIN(n);
+		if (!s->base)
+			key |= KEY_ZERO(n);
+	}
+	return key;
+}
+
+static u32 present_key(const struct vcpu *v)
+{
+	u32 tlb = (u32)(v->tlb - v->tlbs) << KEY_TLB_POS;
+
+	return tlb | (x86_64bit(&v->cpu) ? KEY_64 | KEY_CS_WIDE | KEY_CS_LINK
+					 : segment_key(&v->cpu));
+}
+
+/* Host address of the code at rip, or NULL if it must run alone: not RAM, or a fault that step() is to raise. May raise #PF. */
+static const u8 *code_host(struct vcpu *v, u32 key)
+{
+	gva_t a = x86_code_linear(&v->cpu);
+
+	if ((key & KEY_SIZE) == KEY_64) {
+		if (!x86_canonical(a))
+			return NULL;
+	} else if (v->cpu.rip > v->cpu.seg[CS].limit) {
+		return NULL;
+	}
+	return x86_fetch_host(v, a);
+}
+
+static struct unit *find_unit(struct vcpu *v, struct bt *bt, u32 key)
+{
+	const u8 *guest = code_host(v, key);
+	struct unit *u;
+
+	if (!guest)
+		return NULL;
+	u = bt_cache_find(bt, guest, key);
+	if (!u)
+		u = bt_translate(bt, v, guest, v->cpu.rip, key);
+	if (u && !(key & KEY_CS_WIDE) && v->cpu.rip + u->bytes - 1 > v->cpu.seg[CS].limit)
+		return NULL;
+	return u;
+}
+
+/* An interrupt that waits for IF does not interrupt units: its attention bit is put aside until IF is set. */
+static void release_held(struct vcpu *v)
+{
+	struct bt_cpu *e = bt_cpu(v);
+
+	if (unlikely(e->irq_held) && (v->cpu.rflags & FL_IF)) {
+		e->irq_held = false;
+		vcpu_attend(v, ATT_IRQ);
+	}
+}
+
+static void hold_irq(struct vcpu *v)
+{
+	if (!(v->cpu.rflags & FL_IF) &&
+	    atomic_load_explicit(&v->attention, memory_order_relaxed) == ATT_IRQ) {
+		vcpu_unattend(v, ATT_IRQ);
+		bt_cpu(v)->irq_held = true;
+	}
+}
+
+/* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, no budget, or code that runs alone. cpu is
+ * complete; may raise #PF. */
+static uintptr_t next_code(struct vcpu *v)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct bt *bt = e->bt;
+	u32 key = present_key(v);
+	struct unit *u;
+
+	e->at = NULL;
+	e->moved = false;
+	release_held(v);
+	if (atomic_load_explicit(&v->attention, memory_order_relaxed) || e->left <= 0 ||
+	    v->cpu.halted)
+		return 0;
+	u = key_tlb(key) == TLB_CHECKED ? NULL : find_unit(v, bt, key);
+	e->step = !u;
+	if (!u)
+		return 0;
+	/* Counted: a unit is executed whole, so a budget may be exceeded by one. */
+	if (bt->counted && e->left < u->count) {
+		e->granted += u->count - e->left;
+		e->left = u->count;
+	}
+	if (key & KEY_CS_LINK) {
+		struct jump_cache *c = &e->jump[key_tlb(key)];
+
+		if (c->key != key) {
+			jump_clear(c);
+			c->key = key;
+		}
+		jump_fill(c, v->cpu.rip, (uintptr_t)(u->code + bt->exec));
+	}
+	e->last = u;
+	return (uintptr_t)(u->code + bt->exec);
+}
+
+/* --- What units ask of C -------------------------------------------------------------------------- */
+
+static u64 rip_mask(const struct unit *u)
+{
+	return (u->key & KEY_SIZE) == KEY_64 ? ~0ull : 0xffffffffull;
+}
+
+static u64 insn_rip(const struct bt_cpu *e, const struct unit *u, unsigned off)
+{
+	return (e->vrip + ((uintptr_t)u->guest & 0xfff) + off) & rip_mask(u);
+}
+
+/* Runs instruction n of its unit. The host address to go on at, or 0. */
+static u64 run_insn(struct vcpu *v, struct unit_insn *n)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct unit *u = n->unit;
+	const struct x86_insn *i = &n->insn;
+	bool fp = fp_leave(v);
+	u64 next = insn_rip(e, u, i->off + i->len);
+
+	v->cpu.rip = insn_rip(e, u, i->off);
+	e->at = n;
+	v->insn = i;
+	i->fn(v, i);
+	v->insn = NULL;
+	if (!(i->flags & INSN_BRANCH))
+		v->cpu.rip = next;
+	if (v->cpu.rip == next && !(i->flags & INSN_END) && !u->dead && !e->moved &&
+	    !atomic_load_explicit(&v->attention, memory_order_relaxed)) {
+		e->at = NULL;
+		if (fp)
+			fp_enter(v);
+		return (uintptr_t)(u->code + e->bt->exec) + n->resume;
+	}
+	/* What the unit was paid for and has not done. */
+	if (e->bt->counted)
+		e->left += u->count - 1 - (n - u->insn);
+	return next_code(v);
+}
+
+u64 bt_do_insn(struct vcpu *v, u32 id)
+{
+	struct bt_cpu *e = bt_cpu(v);
+
+	e->bt->stats.fallbacks++;
+	return run_insn(v, bt_of_id(e->bt, id));
+}
+
+u64 bt_do_fault(struct vcpu *v, u32 vector)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct unit *u = bt_cache_unit_at(e->bt, e->fault_at);
+	u32 off;
+	unsigned n = 0;
+
+	(void)vector;
+	assert(u);
+	off = (u32)(e->fault_at - (uintptr_t)(u->code + e->bt->exec));
+	while (n + 1 < u->count && u->insn[n + 1].host <= off)
+		n++;
+	e->bt->stats.faults++;
+	return run_insn(v, &u->insn[n]);
+}
+
+u64 bt_do_exit(struct vcpu *v, u32 id)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct bt *bt = e->bt;
+	struct bt_exit *x = bt_of_id(bt, id);
+	struct unit *from = x->from;
+	u64 target, evictions = bt->stats.evictions;
+	i64 page_off = (i64)((uintptr_t)from->guest & 0xfff);
+
+	fp_leave(v);
+	bt->stats.exits++;
+	v->cpu.rip = (e->vrip + (u64)x->target) & rip_mask(from);
+	target = next_code(v);
+	/* Making the target may have emptied the segment that x lies in. */
+	if (target && evictions == bt->stats.evictions && !from->dead && !x->to &&
+	    e->last->key == from->key && e->last->guest == from->guest + (x->target - page_off))
+		bt_link(bt, x, e->last);
+	return target;
+}
+
+u64 bt_do_entry(struct vcpu *v, u32 id)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct unit *u = bt_of_id(e->bt, id);
+
+	fp_leave(v);
+	e->bt->stats.attends++;
+	v->cpu.rip = insn_rip(e, u, 0);
+	return next_code(v);
+}
+
+/* An indirect jump has gone to an address that no code can have: takes back what it did to the stack pointer, and lets C fault. */
+static u64 fault_in_jump(struct vcpu *v, struct unit_insn *n)
+{
+	const struct x86_insn *i = &n->insn;
+
+	if (i->mnemonic == ZYDIS_MNEMONIC_CALL)
+		v->cpu.gpr[RSP] += 8;
+	else if (i->mnemonic == ZYDIS_MNEMONIC_RET)
+		v->cpu.gpr[RSP] -= 8 + (i->nops ? (u16)i->imm : 0u);
+	return run_insn(v, n);
+}
+
+u64 bt_do_miss(struct vcpu *v, u32 id)
+{
+	struct bt *bt = bt_cpu(v)->bt;
+
+	bt->stats.missed++;
+	if (unlikely(!x86_canonical(v->cpu.rip)) && id)
+		return fault_in_jump(v, bt_of_id(bt, id));
+	fp_leave(v);
+	return next_code(v);
+}
+
+/* --- Mappings ------------------------------------------------------------------------------------- */
+
+static void mapping_dropped(struct vcpu *v, enum tlb_drop what, gva_t a)
+{
+	struct bt_cpu *e = bt_cpu(v);
+
+	e->moved = true;
+	for (unsigned m = 0; m < JUMP_MODES; m++) {
+		if (what == TLB_DROP_PAGE && (e->jump[m].key & KEY_SIZE) == KEY_64)
+			jump_drop_page(&e->jump[m], a & ~0xfffull);
+		else
+			jump_clear(&e->jump[m]);
+	}
+}
+
+/* --- Running -------------------------------------------------------------------------------------- */
+
+static u64 bt_icount(const struct vcpu *cv)
+{
+	struct vcpu *v = (struct vcpu *)(uintptr_t)cv;
+	const struct bt_cpu *e = bt_cpu(v);
+	u64 done = v->icount;
+
+	if (!e->bt->counted)
+		return done;
+	done += (u64)(e->granted - e->left);
+	if (e->at)
+		done -= e->at->unit->count - (u64)(e->at - e->at->unit->insn);
+	return done;
+}
+
+/* v->icount becomes exact; what is left stays. */
+static void settle(struct vcpu *v)
+{
+	struct bt_cpu *e = bt_cpu(v);
+
+	v->icount = bt_icount(v);
+	if (e->bt->counted && e->at)
+		e->left += e->at->unit->count - (e->at - e->at->unit->insn);
+	e->granted = e->left;
+	e->at = NULL;
+	v->insn = NULL;
+}
+
+static void set_gs(struct vcpu *v)
+{
+	syscall(SYS_arch_prctl, ARCH_SET_GS, v);
+}
+
+static u64 enter(struct vcpu *v, uintptr_t target)
+{
+	u64 (*fn)(struct vcpu *, uintptr_t) =
+		(u64(*)(struct vcpu *, uintptr_t))bt_cpu(v)->bt->stub.enter;
+
+	return fn(v, target);
+}
+
+/* Runs the instruction at rip alone. False with *stop for a debugger. */
+static bool step(struct vcpu *v, enum stop *stop)
+{
+	struct bt_cpu *e = bt_cpu(v);
+
+	e->step = false;
+	e->bt->stats.steps++;
+	if (!engine_step(v, stop))
+		return false;
+	e->left--;
+	e->granted--;
+	return true;
+}
+
+static enum stop bt_loop(struct vcpu *v)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	enum stop stop;
+
+	for (;;) {
+		release_held(v);
+		if (atomic_load_explicit(&v->attention, memory_order_relaxed) || v->cpu.halted ||
+		    v->cpu.wait_sipi) {
+			if (atomic_load_explicit(&v->attention, memory_order_relaxed) & ATT_YIELD) {
+				vcpu_unattend(v, ATT_YIELD);
+				return STOP_BUDGET;
+			}
+			if (!x86_attend(v, &stop))
+				return stop;
+			if (e->left <= 0)
+				return STOP_BUDGET;
+			hold_irq(v);
+			if (atomic_load_explicit(&v->attention, memory_order_relaxed)) {
+				if (!step(v, &stop))
+					return stop;
+				continue;
+			}
+		} else if (e->left <= 0) {
+			return STOP_BUDGET;
+		}
+		uintptr_t target = next_code(v);
+
+		if (target) {
+			enter(v, target);
+			settle(v);
+		}
+		if (e->step && !step(v, &stop))
+			return stop;
+	}
+}
+
+static enum stop bt_run(struct vcpu *v, u64 budget_insns)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	jmp_buf catch;
+	enum stop stop;
+
+	set_gs(v);
+	e->step = false;
+	e->left = e->granted = (i64)MIN(budget_insns, (u64)INT64_MAX);
+	v->catch = &catch;
+	if (_setjmp(catch)) {
+		settle(v);
+		if (v->exc.vector != EXC_NONE && !x86_deliver_fault(v)) {
+			v->catch = NULL;
+			return STOP_SHUTDOWN;
+		}
+		v->catch = &catch;
+	}
+	stop = bt_loop(v);
+	v->catch = NULL;
+	return stop;
+}
+
+/* --- The engine ----------------------------------------------------------------------------------- */
+
+static void bt_code_written(struct vm *vm, gpa_t gpa, u64 size)
+{
+	bt_cache_written(vm->engine_vm, gpa, size);
+}
+
+static void bt_vm_fini(struct vm *vm)
+{
+	struct bt *bt = vm->engine_vm;
+
+	bt_cache_fini(bt);
+	free(bt->emit);
+	free(bt->goes_on);
+	free(bt);
+	vm->engine_vm = NULL;
+	vm->code_written = NULL;
+}
+
+static int bt_vm_init(struct vm *vm)
+{
+	struct bt *bt = calloc(1, sizeof(*bt));
+	int err = -ENOMEM;
+
+	if (!bt)
+		return err;
+	bt->vm = vm;
+	bt->counted = vm->clock->kind == CLOCK_KIND_INSNS;
+	vm->engine_vm = bt;
+	vm->code_written = bt_code_written;
+	bt->emit = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->emit));
+	bt->goes_on = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->goes_on));
+	if (bt->emit && bt->goes_on)
+		err = bt_cache_init(bt, BT_CACHE_SIZE);
+	if (err) {
+		bt_vm_fini(vm);
+		return err;
+	}
+	emit_alu_init(bt);
+	emit_mov_init(bt);
+	emit_branch_init(bt);
+	return 0;
+}
+
+static int bt_vcpu_init(struct vcpu *v)
+{
+	struct bt_cpu *e = bt_cpu(v);
+
+	e->self = v;
+	e->bt = v->vm->engine_vm;
+	jump_init(e);
+	v->mapping_dropped = mapping_dropped;
+	return 0;
+}
+
+static void bt_vcpu_fini(struct vcpu *v) { v->mapping_dropped = NULL; }
+
+static void bt_stats(const struct vm *vm, void *file)
+{
+	const struct bt *bt = vm->engine_vm;
+	const struct bt_stats *s = &bt->stats;
+
+	for (unsigned n = 0; n < 3; n++)
+		fprintf(file, "bt: %u-bit: %llu units, %llu instructions\n", 16u << n,
+			(unsigned long long)s->units[n], (unsigned long long)s->insns[n]);
+	fprintf(file,
+		"bt: %llu exits linked of %llu, %llu jump cache misses, %llu instructions in C, %llu alone, %llu host faults, %llu attentions, %llu killed by writes, %llu evicted\n",
+		(unsigned long long)s->linked, (unsigned long long)s->exits,
+		(unsigned long long)s->missed, (unsigned long long)s->fallbacks,
+		(unsigned long long)s->steps, (unsigned long long)s->faults,
+		(unsigned long long)s->attends, (unsigned long long)s->killed,
+		(unsigned long long)s->evicted);
+}
+
+static void bt_dump(struct vm *vm, void *file)
+{
+	struct bt *bt = vm->engine_vm;
+
+	bt->dump = file;
+}
+
+static const char *bt_unfit(void)
+{
+	unsigned a, b = 0, c, d;
+
+	if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & BIT(8)))
+		return "the host's CPU has no BMI2 instructions";
+	return NULL;
+}
+
+const struct engine_ops engine_bt = {
+	.name = "bt",
+	.help = "binary translator; needs a host CPU with BMI2 (Haswell, Zen, or later)",
+	.unfit = bt_unfit,
+	.vm_init = bt_vm_init,
+	.vm_fini = bt_vm_fini,
+	.vcpu_init = bt_vcpu_init,
+	.vcpu_fini = bt_vcpu_fini,
+	.run = bt_run,
+	.icount = bt_icount,
+	.stats = bt_stats,
+	.dump_block = bt_dump,
+};

@@ -1,0 +1,323 @@
+/* Makes a unit: decodes guest instructions up to the end of the page, of the run or of the limit, lets the family of each write its
+ * host code, and has C do what no family takes. */
+#include "engine/bt/tr.h"
+
+#include "base/trace.h"
+#include "x86/mem.h"
+
+#include <Zydis/Zydis.h>
+#include <stdio.h>
+
+/* --- Registers ------------------------------------------------------------------------------------ */
+
+unsigned tr_use_byte(struct tr *t, const struct x86_operand *o, unsigned scratch)
+{
+	if (o->kind == OPK_GPR)
+		return tr_use(t, o->reg, scratch);
+	as_rorx(&t->a, false, scratch, bt_home[o->reg], 8);
+	return scratch;
+}
+
+void tr_done_byte(struct tr *t, const struct x86_operand *o, unsigned reg, unsigned spare)
+{
+	unsigned home = bt_home[o->reg];
+
+	if (o->kind == OPK_GPR) {
+		tr_done(t, o->reg, reg);
+		return;
+	}
+	/* Into bits 8..15: rotated down, merged, rotated back. */
+	as_rorx(&t->a, true, spare, home, 8);
+	as_op(&t->a, 0, 0x8a, 1, spare, rm_reg(reg));
+	as_rorx(&t->a, true, home, spare, 56);
+}
+
+unsigned tr_use_op(struct tr *t, const struct x86_operand *o, unsigned scratch)
+{
+	return o->size == 1 ? tr_use_byte(t, o, scratch) : tr_use(t, o->reg, scratch);
+}
+
+void tr_done_op(struct tr *t, const struct x86_operand *o, unsigned reg, unsigned spare)
+{
+	if (o->size == 1)
+		tr_done_byte(t, o, reg, spare);
+	else
+		tr_done(t, o->reg, reg);
+}
+
+/* --- Leaving the unit ----------------------------------------------------------------------------- */
+
+void tr_rip(struct tr *t, unsigned reg, i64 off)
+{
+	as_load(&t->a, 8, reg, rm_ctx(CTX_BT(vrip)));
+	if (off != (i32)off) { /* RIP-relative, at the far end of the page */
+		as_lea(&t->a, 8, reg, rm_mem(reg, 4095));
+		off -= 4095;
+	}
+	as_lea(&t->a, t->mode == 64 ? 8 : 4, reg, rm_mem(reg, (i32)off));
+}
+
+void tr_jump_rax(struct tr *t)
+{
+	struct as *a = &t->a;
+	size_t jump = CTX_BT(jump) + t->tlb * sizeof(struct jump_cache);
+
+	as_loadz(a, 2, H_RCX, rm_reg(H_RAX));
+	as_load(a, 8, H_RDX, rm_ctx_array(jump + offsetof(struct jump_cache, entry), H_RCX));
+	as_load(a, 8, H_RCX, rm_ctx_array(jump + offsetof(struct jump_cache, tag), H_RCX));
+	as_lea(a, 8, H_RCX, rm_index(H_RCX, H_RAX, 0, 0));
+
+	u8 *hit = as_jrcxz(a);
+
+	/* An address that no code can have faults in the instruction that jumps. */
+	as_mov_imm(a, H_RCX, t->i ? bt_id(t->bt, &t->u->insn[t->k]) : 0);
+	as_jmp_to(a, t->bt->stub.miss);
+	as_short_here(a, hit);
+	as_jmp_reg(a, H_RDX);
+}
+
+void tr_exit(struct tr *t, int cond, i64 target)
+{
+	struct bt_exit *x = &t->exit[t->nexits++];
+
+	assert(t->nexits <= ARRAY_LEN(t->exit));
+	*x = (struct bt_exit){ .target = target, .give_back = t->k };
+	x->at = cond < 0 ? as_jmp(&t->a) : as_jcc(&t->a, (unsigned)cond);
+}
+
+/* Counted: a side exit gives back what was paid for instructions that it leaves out. */
+static void give_back(struct tr *t, u32 insns)
+{
+	if (!t->bt->counted || !insns)
+		return;
+	as_load(&t->a, 8, H_RCX, rm_ctx(CTX_BT(left)));
+	as_lea(&t->a, 8, H_RCX, rm_mem(H_RCX, (i32)insns));
+	as_store(&t->a, 8, rm_ctx(CTX_BT(left)), H_RCX);
+}
+
+static void emit_exits(struct tr *t)
+{
+	struct as *a = &t->a;
+
+	for (unsigned n = 0; n < t->nexits; n++) {
+		struct bt_exit *x = &t->exit[n];
+		struct bt_exit *mine = &t->u->exit[n];
+		u32 left_out = t->u->count - 1u - x->give_back;
+		bool in_page = x->target >= 0 && x->target < 4096 && (t->key & KEY_CS_LINK);
+
+		as_patch_here(a, x->at);
+		give_back(t, left_out);
+		*mine = *x;
+		mine->from = t->u;
+		mine->give_back = left_out;
+		if (in_page) {
+			/* Counted, the jump that is linked is the one after the counting. */
+			if (t->bt->counted && left_out) {
+				mine->at = as_jmp(a);
+				as_patch_here(a, mine->at);
+			}
+			mine->stub = as_here(a);
+			as_mov_imm(a, H_RCX, bt_id(t->bt, mine));
+			as_jmp_to(a, t->bt->stub.exit);
+		} else {
+			tr_rip(t, H_RAX, x->target);
+			if (t->key & KEY_CS_LINK)
+				tr_jump_rax(t);
+			else {
+				as_mov_imm(a, H_RCX, 0);
+				as_jmp_to(a, t->bt->stub.miss);
+			}
+		}
+	}
+}
+
+/* --- One instruction ------------------------------------------------------------------------------ */
+
+/* C runs the present instruction, and goes on behind it if it can. */
+static void emit_fallback(struct tr *t)
+{
+	as_mov_imm(&t->a, H_RCX, bt_id(t->bt, &t->u->insn[t->k]));
+	as_jmp_to(&t->a, t->bt->stub.insn);
+}
+
+static bool loads_segment(const struct x86_insn *i)
+{
+	switch (i->mnemonic) {
+	case ZYDIS_MNEMONIC_LDS:
+	case ZYDIS_MNEMONIC_LES:
+	case ZYDIS_MNEMONIC_LFS:
+	case ZYDIS_MNEMONIC_LGS:
+	case ZYDIS_MNEMONIC_LSS: return true;
+	case ZYDIS_MNEMONIC_MOV:
+	case ZYDIS_MNEMONIC_POP: return i->nops && i->op[0].kind == OPK_SEG;
+	default: return false;
+	}
+}
+
+static bool is_string(const struct x86_insn *i)
+{
+	return (i->flags & (INSN_REP | INSN_REPNE)) && (i->flags & INSN_BRANCH);
+}
+
+/* Nothing behind the instruction may be executed without looking at the CPU's state again. */
+static bool ends_unit(const struct x86_insn *i)
+{
+	if (i->flags & INSN_END)
+		return true;
+	if (i->flags & INSN_BRANCH)
+		return !is_string(i);
+	return loads_segment(i);
+}
+
+static void emit_insn(struct tr *t)
+{
+	bt_emit_fn *emit = t->bt->emit[t->i->mnemonic];
+	struct tr before = *t;
+
+	t->ends = ends_unit(t->i);
+	if (emit && emit(t))
+		return;
+	/* What it may have written before it gave up does not count. */
+	t->a = before.a;
+	t->slows = before.slows;
+	t->nexits = before.nexits;
+	emit_fallback(t);
+}
+
+/* --- The unit ------------------------------------------------------------------------------------- */
+
+static void decode(struct tr *t, const u8 *guest)
+{
+	struct unit *u = t->u;
+	unsigned room = 4096 - t->page_off;
+
+	while (u->count < UNIT_MAX_INSNS && u->bytes < room) {
+		struct unit_insn *n = &u->insn[u->count];
+		unsigned avail = MIN(room - u->bytes, 15u);
+
+		int got = x86_decode_cached(t->bt->vm->decode, &n->insn, guest + u->bytes, avail,
+					    t->mode);
+
+		if (got == 0 || u->bytes + n->insn.len > 255u)
+			break;
+		if (got < 0) /* C raises #UD */
+			n->insn.mnemonic = ZYDIS_MNEMONIC_INVALID;
+		n->unit = u;
+		n->insn.off = (u8)u->bytes;
+		u->bytes = (u16)(u->bytes + n->insn.len);
+		u->count++;
+		if (ends_unit(&n->insn)) {
+			/* A conditional jump goes on where it is not taken. */
+			if (!t->bt->goes_on[n->insn.mnemonic])
+				break;
+		}
+	}
+}
+
+static void emit_entry(struct tr *t, u8 **out)
+{
+	struct as *a = &t->a;
+
+	as_lea(a, t->mode == 64 ? 8 : 4, H_RAX, rm_mem(H_RAX, -(i32)t->page_off));
+	as_store(a, 8, rm_ctx(CTX_BT(vrip)), H_RAX);
+	t->u->near = (u16)(a->p - t->u->code);
+	if (t->bt->counted) {
+		as_load(a, 8, H_RCX, rm_ctx(CTX_BT(left)));
+		as_lea(a, 8, H_RCX, rm_mem(H_RCX, -(i32)t->u->count));
+		as_rorx(a, true, H_RDX, H_RCX, 32);
+		as_store(a, 8, rm_ctx(CTX_BT(left)), H_RCX);
+		as_mov(a, 4, H_RCX, H_RDX);
+
+		u8 *paid = as_jrcxz(a);
+
+		out[0] = as_jmp(a);
+		as_short_here(a, paid);
+	}
+	as_load(a, 4, H_RCX, rm_ctx(CTX(attention)));
+
+	u8 *calm = as_jrcxz(a);
+
+	out[1] = as_jmp(a);
+	as_short_here(a, calm);
+	t->u->body = (u16)(a->p - t->u->code);
+}
+
+static void emit_out(struct tr *t, u8 **out)
+{
+	struct as *a = &t->a;
+
+	t->u->size = (u32)(a->p - t->u->code);
+	/* A dead unit's entry leads here: rip is in RAX. */
+	as_lea(a, t->mode == 64 ? 8 : 4, H_RAX, rm_mem(H_RAX, -(i32)t->page_off));
+	as_store(a, 8, rm_ctx(CTX_BT(vrip)), H_RAX);
+	as_mov_imm(a, H_RCX, bt_id(t->bt, t->u));
+	as_jmp_to(a, t->bt->stub.entry);
+	if (out[0]) {
+		as_patch_here(a, out[0]);
+		as_patch_here(a, out[1]);
+		give_back(t, t->u->count);
+	} else {
+		as_patch_here(a, out[1]);
+	}
+	as_mov_imm(a, H_RCX, bt_id(t->bt, t->u));
+	as_jmp_to(a, t->bt->stub.entry);
+}
+
+static void emit_unit(struct tr *t)
+{
+	struct unit *u = t->u;
+	u8 *out[2] = { NULL, NULL };
+
+	emit_entry(t, out);
+	for (t->k = 0; t->k < u->count; t->k++) {
+		struct unit_insn *n = &u->insn[t->k];
+
+		t->i = &n->insn;
+		n->host = (u16)(t->a.p - u->code);
+		emit_insn(t);
+		n->resume = (u16)(t->a.p - u->code);
+	}
+	t->k = u->count - 1u;
+	if (!t->ends)
+		tr_exit(t, -1, (i64)t->page_off + u->bytes);
+	t->i = NULL;
+	emit_exits(t);
+	tr_emit_slow(t);
+	emit_out(t, out);
+	u->total = (u32)(t->a.p - u->code);
+}
+
+struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key)
+{
+	struct bt_segment *s = bt_cache_room(bt);
+	struct unit *u = (struct unit *)(void *)(s->meta + s->meta_used);
+	struct tr t = {
+		.a = { .p = s->code + s->code_used, .exec = bt->exec },
+		.bt = bt,
+		.v = v,
+		.u = u,
+		.key = key,
+		.mode = key_bits(key),
+		.tlb = key_tlb(key),
+		.page_off = (u32)((uintptr_t)guest & 0xfff),
+		.rip_page = rip - ((uintptr_t)guest & 0xfff),
+	};
+
+	*u = (struct unit){ .guest = guest, .code = t.a.p, .key = key };
+	decode(&t, guest);
+	if (!u->count)
+		return NULL;
+	u->exit = (struct bt_exit *)(void *)&u->insn[u->count];
+	emit_unit(&t);
+	u->exits = (u8)t.nexits;
+	s->code_used += (u32)align_up(u->total, 16);
+	s->meta_used += (u32)align_up((u64)((u8 *)&u->exit[u->exits] - (u8 *)u), 16);
+	bt_cache_publish(bt, u);
+	bt->stats.units[key & KEY_SIZE]++;
+	bt->stats.insns[key & KEY_SIZE] += u->count;
+	trace(CODE, "unit %#llx: %u instructions, %u-bit", (unsigned long long)rip, u->count,
+	      t.mode);
+	if (unlikely(bt->dump))
+		bt_dump_unit(bt, u, rip, bt->dump);
+	return u;
+}
