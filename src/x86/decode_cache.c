@@ -287,13 +287,16 @@ static inline const struct shape *find(struct decode_cache *c, u64 key, unsigned
 	return NULL;
 }
 
+/* What came first stays in front, where it is found first: shapes that come early are common. A full
+ * set loses one in turn. */
 static void insert(struct decode_cache *c, const struct shape *s)
 {
 	struct shape_set *set = set_of(c, s->key, s->tag);
+	unsigned way = 0;
 
-	for (unsigned n = SHAPE_WAYS - 1; n; n--)
-		set->way[n] = set->way[n - 1];
-	set->way[0] = *s;
+	while (way < SHAPE_WAYS && set->way[way].tag)
+		way++;
+	set->way[way < SHAPE_WAYS ? way : c->misses % SHAPE_WAYS] = *s;
 }
 
 /* Code that runs across two pages comes here twice each time, at first with what the first page
