@@ -11,13 +11,13 @@
 
 #include <stdlib.h>
 
-#define SHAPE_SETS  4096u
-#define SHAPE_WAYS  2u
+#define SHAPE_SETS  2048u
+#define SHAPE_WAYS  4u
 #define SHAPE_FIRST offsetof(struct x86_insn, fn)
 #define SHAPE_BYTES (offsetof(struct x86_insn, bytes) - SHAPE_FIRST)
 #define MAX_LEN     15u
 
-/* A field behind the head: the 8 bytes from `at`, shifted left and then right. */
+/* A field behind the head: the 8 bytes from `at`, shifted left and then, with the sign, right. */
 struct field {
 	u8 at, left, right;
 };
@@ -28,7 +28,8 @@ struct shape {
 	u8 factor; /* of the displacement, 0 if it has none; more than 1: compressed (SDM 2 2.7.5) */
 	u8 rip; /* added to the displacement: length of an instruction with RIP-relative operand */
 	struct field disp, imm;
-	bool has_imm, zero_extended;
+	bool has_imm;
+	u8 imm_cut;  /* bits above an immediate that is not sign-extended */
 	u8 constant; /* the immediate of an instruction that has none in its bytes */
 	u8 some_of;  /* unless 0: only for an immediate with one of these bits */
 	u8 len;
@@ -131,19 +132,9 @@ static inline unsigned head_bytes(u64 w, unsigned mode)
 
 /* --- Shapes ----------------------------------------------------------------------------------- */
 
-static inline u64 field_raw(struct field f, const u8 *bytes)
-{
-	return le_load(bytes + f.at, 8) << f.left;
-}
-
 static inline i64 field_signed(struct field f, const u8 *bytes)
 {
-	return (i64)field_raw(f, bytes) >> f.right;
-}
-
-static inline u64 field_value(struct field f, const u8 *bytes, bool zero_extended)
-{
-	return zero_extended ? field_raw(f, bytes) >> f.right : (u64)field_signed(f, bytes);
+	return (i64)(le_load(bytes + f.at, 8) << f.left) >> f.right;
 }
 
 /* The field of so many bits at that byte of an instruction. */
@@ -156,6 +147,15 @@ static struct field field_at(unsigned byte, unsigned bits)
 		.left = (u8)(64 - bits - 8 * (byte - at)),
 		.right = (u8)(64 - bits),
 	};
+}
+
+/* The immediate of an instruction of this shape. Here and in shape_use there are as few branches as
+ * can be: which shape comes next is hard to predict. */
+static inline u64 shape_imm_value(const struct shape *s, const u8 *bytes)
+{
+	u64 value = (u64)field_signed(s->imm, bytes) & ~0ull >> s->imm_cut;
+
+	return (value & -(u64)s->has_imm) | s->constant;
 }
 
 static bool shape_disp(struct shape *s, const struct x86_insn *i, const ZydisDecodedInstruction *z,
@@ -199,14 +199,14 @@ static bool shape_imm(struct shape *s, const struct x86_insn *i, const ZydisDeco
 	}
 	s->has_imm = true;
 	s->imm = field_at(z->raw.imm[0].offset, z->raw.imm[0].size);
-	s->zero_extended = !z->raw.imm[0].is_signed;
+	s->imm_cut = z->raw.imm[0].is_signed ? 0 : s->imm.right;
 	/* The one immediate that a binder looks at: a shift by 0 has a function of its own. */
 	if (z->meta.category == ZYDIS_CATEGORY_SHIFT) {
 		s->some_of = i->opsize == 8 ? 63 : 31;
 		if (!(i->imm & s->some_of))
 			return false;
 	}
-	return immediates == 1 && field_value(s->imm, bytes, s->zero_extended) == i->imm;
+	return immediates == 1 && shape_imm_value(s, bytes) == i->imm;
 }
 
 /* The shape of an instruction whose head has that many bytes. False: it has none. */
@@ -229,18 +229,19 @@ static bool shape_make(struct shape *s, const struct x86_insn *i, const ZydisDec
 /* Makes the instruction out of its shape. False if the shape does not hold for this immediate. */
 static inline bool shape_use(const struct shape *s, struct x86_insn *i, const u8 *bytes)
 {
-	u64 imm = field_value(s->imm, bytes, s->zero_extended);
-	unsigned len = s->len;
+	static const u8 masks[2 * MAX_LEN] = { [0 ... MAX_LEN - 1] = 0xff };
+	const u8 *mask = masks + MAX_LEN - s->len;
+	u64 imm = shape_imm_value(s, bytes);
 
-	if (unlikely(s->some_of) && !(imm & s->some_of))
+	if (unlikely((s->some_of != 0) & !(imm & s->some_of)))
 		return false;
 	memcpy((u8 *)i + SHAPE_FIRST, s->fields, SHAPE_BYTES);
-	i->imm = s->has_imm ? imm : s->constant;
+	i->imm = imm;
 	i->disp = field_signed(s->disp, bytes) * s->factor + s->rip;
 	i->aux = NULL;
-	/* Two stores that share a byte, with zeros from len on. */
-	le_store(i->bytes, le_load(bytes, 8) & bits_mask(8 * len), 8);
-	le_store(i->bytes + 7, len > 7 ? le_load(bytes + 7, 8) & bits_mask(8 * (len - 7)) : 0, 8);
+	/* Zeros from len on; the two stores share a byte. */
+	le_store(i->bytes, le_load(bytes, 8) & le_load(mask, 8), 8);
+	le_store(i->bytes + 7, le_load(bytes + 7, 8) & le_load(mask + 7, 8), 8);
 	return true;
 }
 
@@ -281,18 +282,21 @@ static inline const struct shape *find(struct decode_cache *c, u64 key, unsigned
 	const struct shape *s = set_of(c, key, tag)->way;
 
 	for (unsigned n = 0; n < SHAPE_WAYS; n++, s++)
-		if (likely(s->key == key && s->tag == tag))
+		if (likely(!((s->key ^ key) | (s->tag ^ tag))))
 			return s;
 	return NULL;
 }
 
+/* What came first stays in front, where it is found first: shapes that come early are common. A full
+ * set loses one in turn. */
 static void insert(struct decode_cache *c, const struct shape *s)
 {
 	struct shape_set *set = set_of(c, s->key, s->tag);
+	unsigned way = 0;
 
-	for (unsigned n = SHAPE_WAYS - 1; n; n--)
-		set->way[n] = set->way[n - 1];
-	set->way[0] = *s;
+	while (way < SHAPE_WAYS && set->way[way].tag)
+		way++;
+	set->way[way < SHAPE_WAYS ? way : c->misses % SHAPE_WAYS] = *s;
 }
 
 /* Code that runs across two pages comes here twice each time, at first with what the first page

@@ -155,7 +155,7 @@ struct vm {
 	const struct engine_ops *engine;
 	void *engine_vm; /* the engine's own, shared by the vCPUs */
 	const struct cpuid_model *model;
-	struct thunk_cache *thunks; /* host code for FP and SIMD instructions (thunk.h) */
+	struct thunk_cache *thunks;  /* host code for FP and SIMD instructions (thunk.h) */
 	struct decode_cache *decode; /* shapes of instructions (decode_cache.h); may be NULL */
 	u64 tsc_hz;
 	void (*tsc_changed)(

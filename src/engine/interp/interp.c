@@ -219,7 +219,7 @@ static void interp_stats(const struct vm *vm, void *file)
 		(unsigned long long)e->cache.killed, (unsigned long long)e->cache.flushes,
 		e->cache.used / 1024);
 	if (d)
-		fprintf(file, "decode: %llu by shape, %llu in full, %llu of those not shaped\n",
+		fprintf(file, "decode: %llu by shape, %llu in full, %llu of them without a shape\n",
 			(unsigned long long)d->hits, (unsigned long long)d->misses,
 			(unsigned long long)d->unshaped);
 }

@@ -1,6 +1,7 @@
 /* Self-modifying code on the interpreter: each stale execution is a failure. The guest is 64-bit, paging off. */
 #include "engine/engine.h"
 #include "engine/interp/block.h"
+#include "x86/decode_cache.h"
 #include "x86/exec_test.h"
 
 #define PATCHES 20000
@@ -20,6 +21,9 @@ static int setup(void **state)
 		return -1;
 	m = *state;
 	m->vm.engine = &engine_interp;
+	m->vm.decode = decode_cache_new();
+	if (!m->vm.decode)
+		return -1;
 	if (engine_interp.vm_init(&m->vm) || engine_interp.vcpu_init(m->v))
 		return -1;
 	m->mem.code_written = on_dma;
@@ -33,6 +37,7 @@ static int teardown(void **state)
 
 	engine_interp.vcpu_fini(m->v);
 	engine_interp.vm_fini(&m->vm);
+	decode_cache_free(m->vm.decode);
 	return machine_teardown(state);
 }
 
