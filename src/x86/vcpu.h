@@ -76,7 +76,7 @@ struct tlb {
 /* The page last used through one base register: filled by an engine, emptied by every flush. There is no slot to tell the pages
  * apart, so tlb_covers also takes an access that starts just below the page: whoever uses it must rule that out. */
 struct tlb_near {
-	u64 read, write, addend, spare;
+	u64 read, read_addend, write, write_addend;
 };
 
 /* Matches non-canonical addresses alone, and the host faults on those. */

@@ -110,17 +110,21 @@ static size_t addend_array(const struct tr *t)
 	return CTX(tlbs) + t->tlb * sizeof(struct tlb) + offsetof(struct tlb, addend);
 }
 
-static size_t near_field(const struct tr *t, unsigned slot, size_t field)
-{
-	return CTX(near) + (t->tlb * 16 + slot) * sizeof(struct tlb_near) + field;
-}
-
 static size_t near_tag(const struct tr *t, unsigned slot, bool write)
 {
-	return near_field(t, slot,
-			  write ? offsetof(struct tlb_near, write)
-				: offsetof(struct tlb_near, read));
+	return CTX(near) + (t->tlb * 16 + slot) * sizeof(struct tlb_near) +
+	       (write ? offsetof(struct tlb_near, write) : offsetof(struct tlb_near, read));
 }
+
+static size_t near_addend(const struct tr *t, unsigned slot, bool write)
+{
+	return near_tag(t, slot, write) + sizeof(u64);
+}
+
+_Static_assert(offsetof(struct tlb_near, read_addend) == offsetof(struct tlb_near, read) + 8 &&
+		       offsetof(struct tlb_near, write_addend) ==
+			       offsetof(struct tlb_near, write) + 8,
+	       "an addend follows its tag");
 
 /* Leaves the addend in RDX. */
 static void check_hashed(struct tr *t, const struct address *ad, unsigned size, bool write)
@@ -165,8 +169,7 @@ static void check_near(struct tr *t, const struct address *ad, unsigned size, bo
 	struct tr_slow *s = slow_jmp(t);
 
 	as_short_here(a, hit);
-	as_load(a, 8, H_RDX,
-		rm_ctx(near_field(t, ad->slot, offsetof(struct tlb_near, addend))));
+	as_load(a, 8, H_RDX, rm_ctx(near_addend(t, ad->slot, write)));
 	s->is_near = true;
 	s->a = (u8)ad->base;
 	s->disp = ad->disp;
@@ -228,7 +231,6 @@ bool tr_ea(struct tr *t, unsigned reg)
 static void near_miss(struct tr *t, const struct tr_slow *s, u8 **to_c)
 {
 	struct as *a = &t->a;
-	size_t tlb = CTX(tlbs) + t->tlb * sizeof(struct tlb);
 
 	as_lea(a, 8, H_RDX, rm_mem(s->a, s->disp));
 	as_rorx(a, true, H_RDX, H_RDX, 12);
@@ -241,12 +243,10 @@ static void near_miss(struct tr *t, const struct tr_slow *s, u8 **to_c)
 
 	*to_c = as_jmp(a);
 	as_short_here(a, hit);
-	as_load(a, 8, H_RCX, rm_ctx_array(tlb + offsetof(struct tlb, read), H_RDX));
-	as_store(a, 8, rm_ctx(near_tag(t, s->slot, false)), H_RCX);
-	as_load(a, 8, H_RCX, rm_ctx_array(tlb + offsetof(struct tlb, write), H_RDX));
-	as_store(a, 8, rm_ctx(near_tag(t, s->slot, true)), H_RCX);
-	as_load(a, 8, H_RDX, rm_ctx_array(tlb + offsetof(struct tlb, addend), H_RDX));
-	as_store(a, 8, rm_ctx(near_field(t, s->slot, offsetof(struct tlb_near, addend))), H_RDX);
+	as_load(a, 8, H_RCX, rm_ctx_array(tag_array(t, s->write), H_RDX));
+	as_store(a, 8, rm_ctx(near_tag(t, s->slot, s->write)), H_RCX);
+	as_load(a, 8, H_RDX, rm_ctx_array(addend_array(t), H_RDX));
+	as_store(a, 8, rm_ctx(near_addend(t, s->slot, s->write)), H_RDX);
 	as_patch(a, as_jmp(a), (uintptr_t)(s->back + a->exec));
 }
 
