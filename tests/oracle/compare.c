@@ -14,31 +14,31 @@ static const char *differ(const char *what, u64 host, u64 guest)
 	return text;
 }
 
-/* Status flags with a defined value afterwards. */
+/* Flags with a defined value afterwards. */
 static u64 defined_flags(const struct oracle_case *c, bool fault)
 {
-	u64 mask = FL_STATUS | FL_DF | FL_AC; /* the kernel does not set NT and ID for a case */
-
-	if (c->insn.cpu_flags && !fault)
-		mask &= ~(u64)c->insn.cpu_flags->undefined;
-	return mask;
+	if (c->to_halt)
+		return (FL_STATUS | FL_DF | FL_AC | FL_NT | FL_ID) & ~c->undefined;
+	/* The kernel does not set NT and ID for a case. */
+	return (FL_STATUS | FL_DF | FL_AC) & ~(fault ? 0 : c->undefined);
 }
 
-static const char *compare_end(const struct oracle_result *h, const struct oracle_result *g)
+static const char *compare_end(const struct oracle_case *c, const struct oracle_result *h,
+			       const struct oracle_result *g)
 {
-	if (h->end.fault != g->end.fault || (h->end.fault && h->end.vector != g->end.vector)) {
+	if (c->to_halt && h->end.vector == EXC_NONE)
+		return "the host does not come to the end";
+	if (h->end.fault != g->end.fault ||
+	    ((h->end.fault || c->to_halt) && h->end.vector != g->end.vector)) {
 		snprintf(text, sizeof(text), "host %s %u, guest %s %u",
 			 h->end.fault ? "faults with vector" : "completes,", h->end.vector,
 			 g->end.fault ? "faults with vector" : "completes,", g->end.vector);
 		return text;
 	}
-	if (!h->end.fault || h->end.vector != EXC_PF)
-		return NULL;
 	if (h->end.cr2 != g->end.cr2)
 		return differ("cr2", h->end.cr2, g->end.cr2);
-	return h->end.error != g->end.error
-		       ? differ("page fault error code", h->end.error, g->end.error)
-		       : NULL;
+	return h->end.error != g->end.error ? differ("error code", h->end.error, g->end.error)
+					    : NULL;
 }
 
 static const char *compare_registers(const struct oracle_case *c, const struct oracle_result *h,
@@ -111,9 +111,9 @@ static const char *compare_extended(const struct oracle_result *h, const struct 
 
 static bool pushes_flags(const struct oracle_case *c)
 {
-	return c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHF ||
-	       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFD ||
-	       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFQ;
+	return !c->to_halt && (c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHF ||
+			       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFD ||
+			       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFQ);
 }
 
 static const char *compare_data(const struct oracle_case *c, const struct oracle_result *h,
@@ -142,7 +142,7 @@ static const char *compare_data(const struct oracle_case *c, const struct oracle
 const char *compare(const struct oracle_case *c, const struct oracle_result *h,
 		    const struct oracle_result *g)
 {
-	const char *why = compare_end(h, g);
+	const char *why = compare_end(c, h, g);
 
 	if (!why)
 		why = compare_registers(c, h, g);
