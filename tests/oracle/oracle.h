@@ -118,5 +118,11 @@ void guest_step(struct guest *g, const u8 *bytes, unsigned len, struct guest_vie
 /* NULL if both agree, else a text that says in what they differ (static buffer). */
 const char *compare(const struct oracle_case *c, const struct oracle_result *host,
 		    const struct oracle_result *guest);
+/* Flags that are compared. */
+u64 compare_flags(const struct oracle_case *c, bool fault);
+/* Makes extended states comparable: a component that is not in use gets its initial value, what is not compared becomes 0. */
+void compare_normalize(u8 *xsave);
+/* The names of the general registers. */
+extern const char *const oracle_gpr_names[16];
 
 #endif
