@@ -2,9 +2,14 @@
 #ifndef X86_DECODER_H
 #define X86_DECODER_H
 
+#include "base/types.h"
+
 #include <Zydis/Zydis.h>
 
 /* Readies a decoder for a code size of 16, 32 or 64. */
 void x86_decoder_init(ZydisDecoder *d, unsigned mode);
+/* ZydisDecoderDecodeFull into ops[ZYDIS_MAX_OPERAND_COUNT], with what Zydis 4.0 gets wrong put right. */
+ZyanStatus x86_decoder_decode(const ZydisDecoder *d, const u8 *bytes, unsigned avail,
+			      ZydisDecodedInstruction *z, ZydisDecodedOperand *ops) must_check;
 
 #endif

@@ -300,7 +300,7 @@ bool gen_redecode(struct oracle_case *c)
 	ZydisDecoder d;
 
 	x86_decoder_init(&d, c->mode);
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, c->bytes, INSN_MAX, &c->insn, c->ops));
+	return ZYAN_SUCCESS(x86_decoder_decode(&d, c->bytes, INSN_MAX, &c->insn, c->ops));
 }
 
 /* Makes the explicit memory operand point at linear-offset `want`. */

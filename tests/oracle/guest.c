@@ -194,6 +194,7 @@ void guest_step(struct guest *g, const u8 *bytes, unsigned len, struct guest_vie
 		abort();
 	view->lost = stop != STOP_SHUTDOWN || !g->v->last_exc_count;
 	view->fault = !view->lost && g->v->last_exc[0].rip == view->rip;
+	view->vector = (u8)g->v->last_exc[0].vector;
 	if (!view->lost)
 		view->rip = g->v->last_exc[0].rip;
 	memcpy(view->gpr, cpu->gpr, sizeof(view->gpr));

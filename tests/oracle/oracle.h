@@ -108,7 +108,8 @@ void guest_stop(struct guest *g);
 struct guest_view {
 	u64 gpr[16], rip, flags;
 	bool fault; /* the instruction raised an exception: nothing else has moved */
-	bool lost;  /* it did not end */
+	u8 vector;
+	bool lost; /* it did not end */
 };
 void guest_load(struct guest *g, const struct oracle_state *s);
 void guest_step(struct guest *g, const u8 *bytes, unsigned len, struct guest_view *view);

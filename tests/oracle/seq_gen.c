@@ -226,6 +226,17 @@ static void set_gpr(struct draft *d, int reg, u64 value, u64 mask)
 
 /* --- Addresses ------------------------------------------------------------------------------- */
 
+/* Mostly inside the data; else across an end of it, or off it. */
+static u32 draw_address(struct draft *d)
+{
+	static const u32 ends[] = { 0, DATA_SIZE };
+	u32 base = d->s->mode == 16 ? DATA_PAGE - SEG16_BASE : DATA_PAGE;
+
+	if (rng_below(d->r, 8))
+		return gen_data_offset(d->r, d->s->mode);
+	return base + ends[rng_below(d->r, 2)] - 64 + rng_below(d->r, 128);
+}
+
 /* Every register is taken: fits the displacement, if the encoding has one that reaches. */
 static bool fit_displacement(struct draft *d, const ZydisDecodedOperand *o, u64 address, u64 want)
 {
@@ -244,7 +255,7 @@ static bool place_explicit(struct draft *d, const ZydisDecodedOperand *o, u64 ad
 	struct oracle_case *i = d->i;
 	struct seq_insn *out = &d->s->list[d->s->count];
 	const ZydisDecodedOperandMem m = o->mem;
-	u64 want = gen_data_offset(d->r, d->s->mode), mask = bits_mask(i->insn.address_width);
+	u64 want = draw_address(d), mask = bits_mask(i->insn.address_width);
 	u64 disp = (u64)m.disp.value, scale = m.scale ? m.scale : 1;
 	int base = gen_slot(m.base), index = gen_slot(m.index);
 
@@ -372,7 +383,8 @@ static bool foresee(struct draft *d, const struct seq_insn *out)
 	guess(d, out, bytes);
 	d->v.rip = d->at;
 	guest_step(d->seer, bytes, out->len, &d->v);
-	if (d->v.lost || (d->v.fault && rng_below(d->r, 5))) {
+	/* Page faults are drawn on purpose; others come by themselves, and often. */
+	if (d->v.lost || (d->v.fault && rng_below(d->r, 4) >= (d->v.vector == EXC_PF ? 3 : 1))) {
 		d->v = was;
 		return false;
 	}

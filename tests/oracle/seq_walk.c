@@ -8,6 +8,7 @@
 
 #define MAX_STEPS   200u
 #define MAX_REPEATS 16u
+#define FRAME_MAX   512u /* how far from its address an instruction reaches */
 
 bool seq_assemble(const struct sequence *s, struct oracle_case *c)
 {
@@ -74,11 +75,14 @@ bool seq_near_data(unsigned mode, u64 address)
 	return address - (base - 2048) < DATA_SIZE + 4096;
 }
 
-/* In 64-bit code a wild access could reach the child's own memory, and for kernel addresses Linux makes up the error code. */
+/* In 64-bit code a wild access could reach the child's own memory, and for kernel addresses Linux makes up the error code. In 32-bit
+ * code an access across the end of a segment of 4 GiB may raise #GP or #SS or wrap, as the processor likes (SDM 3A 5.3). */
 static bool safe_address(unsigned mode, u64 address)
 {
-	return mode != 64 || seq_near_data(mode, address) || address < 4096 ||
-	       (u64)bits_sext(address, 48) != address;
+	if (mode == 32)
+		return (u32)(address + FRAME_MAX) >= 2 * FRAME_MAX;
+	return mode == 16 || seq_near_data(mode, address) ||
+	       (address >= FRAME_MAX && address < 4096) || (u64)bits_sext(address, 48) != address;
 }
 
 static bool is_bit_string(u16 m)
@@ -187,6 +191,10 @@ bool seq_walk(struct guest *seer, struct oracle_case *c, struct seq_walk *w)
 		guest_step(seer, i.bytes, i.insn.length, &v);
 		/* A trap of its own after the next instruction is not what a sequence is about. */
 		if (v.lost || v.flags & FL_TF)
+			return false;
+		/* POPA is the one whose fault may leave registers changed (SDM 3A 6.5). */
+		if (v.fault && (i.insn.mnemonic == ZYDIS_MNEMONIC_POPA ||
+				i.insn.mnemonic == ZYDIS_MNEMONIC_POPAD))
 			return false;
 		if (v.fault) {
 			w->fault = true;
