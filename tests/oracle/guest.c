@@ -15,7 +15,6 @@
 #define RAM_SIZE         (528 * MIB)
 #define TABLES           0x10000u
 #define PTE_PRESENT_USER 7u
-#define BUDGET           4096 /* instructions: far more than any case has */
 #define PTE_NO_EXEC      BIT(63)
 
 struct guest {
@@ -24,7 +23,6 @@ struct guest {
 	struct clock clock;
 	struct vm vm;
 	struct vcpu *v;
-	u8 code[CODE_AREA]; /* what is in the code page from CODE_OFFSET */
 };
 
 static void no_exit(struct vcpu *v, struct exit *e)
@@ -131,7 +129,6 @@ struct guest *guest_start(unsigned mode, const char *engine)
 	u8 halts[4096];
 
 	memset(halts, HLT, sizeof(halts));
-	memset(g->code, HLT, sizeof(g->code));
 	if (!mem_write(&g->mem, CODE_PAGE, halts, sizeof(halts)))
 		abort();
 	return g;
@@ -140,13 +137,14 @@ struct guest *guest_start(unsigned mode, const char *engine)
 /* The same bytes again are not written: the engine may keep what it has made of them. */
 static void load_code(struct guest *g, const struct oracle_case *c)
 {
-	u8 code[CODE_AREA];
+	u8 code[CODE_AREA], there[CODE_AREA];
 
 	memset(code, HLT, sizeof(code));
 	memcpy(code + (c->before.rip & 0xfff) - CODE_OFFSET, c->bytes, c->len);
-	if (!memcmp(code, g->code, sizeof(code)))
+	if (!mem_read(&g->mem, CODE_PAGE + CODE_OFFSET, there, sizeof(there)))
+		abort();
+	if (!memcmp(code, there, sizeof(code)))
 		return;
-	memcpy(g->code, code, sizeof(code));
 	if (g->vm.code_written)
 		g->vm.code_written(&g->vm, CODE_PAGE + CODE_OFFSET, sizeof(code));
 	if (!mem_write(&g->mem, CODE_PAGE + CODE_OFFSET, code, sizeof(code)))
@@ -186,7 +184,7 @@ void guest_step(struct guest *g, const u8 *bytes, unsigned len, struct guest_vie
 		g->vm.code_written(&g->vm, at, len);
 	if (!mem_write(&g->mem, at, bytes, len))
 		abort();
-	enum stop stop = g->vm.engine->run(g->v, BUDGET);
+	enum stop stop = g->vm.engine->run(g->v, GUEST_WHOLE);
 
 	if (g->vm.code_written)
 		g->vm.code_written(&g->vm, at, len);
@@ -209,13 +207,17 @@ static bool completed(const struct oracle_case *c, u64 rip, u64 vector)
 	return rip != c->before.rip;
 }
 
-void guest_run(struct guest *g, const struct oracle_case *c, struct oracle_result *r)
+void guest_run(struct guest *g, const struct oracle_case *c, unsigned slice,
+	       struct oracle_result *r)
 {
 	const struct x86_cpu *cpu = &g->v->cpu;
 
 	load_code(g, c);
 	guest_load(g, &c->before);
-	enum stop stop = g->vm.engine->run(g->v, BUDGET);
+	enum stop stop = STOP_BUDGET;
+
+	for (unsigned n = 0; n < GUEST_WHOLE && stop == STOP_BUDGET; n += slice)
+		stop = g->vm.engine->run(g->v, slice);
 
 	memcpy(r->after.gpr, cpu->gpr, sizeof(r->after.gpr));
 	memcpy(r->after.xsave, cpu->xsave, X86_XSAVE_SIZE);

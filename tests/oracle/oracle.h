@@ -100,7 +100,10 @@ u64 host_xcr0(void);
 struct guest;
 
 struct guest *guest_start(unsigned mode, const char *engine);
-void guest_run(struct guest *g, const struct oracle_case *c, struct oracle_result *result);
+/* slice: the instructions that the engine is asked for at a time, GUEST_WHOLE for all at once. */
+#define GUEST_WHOLE 4096u /* far more than any case has */
+void guest_run(struct guest *g, const struct oracle_case *c, unsigned slice,
+	       struct oracle_result *result);
 void guest_stop(struct guest *g);
 
 /* The same vCPU one instruction at a time, for a look at what a sequence is going to do: load, then step. rip and registers may be

@@ -1,6 +1,6 @@
-/* Sequences on the host and on the engine. Each runs twice with the same bytes and different states: an engine that keeps
- * translations meets it cold and warm; the next one is written over it, which makes all of them a test of self-modifying code.
- * What differs is shrunk before it is shown. */
+/* Sequences on the host and on the engine. Each runs three times with the same bytes: an engine that keeps translations meets it
+ * cold, then warm with another state, then with the first state again and a budget of one instruction at a time. The next one is
+ * written over it, which makes all of them a test of self-modifying code. What differs is shrunk before it is shown. */
 #include "seq.h"
 
 #include "gen.h"
@@ -15,6 +15,15 @@
 #define SHOW_MAX   10u /* sequences */
 #define LENGTH_MIN 2u
 #define LENGTH_MAX 12u
+
+static const struct run {
+	const char *name;
+	unsigned state, slice;
+} runs[SEQ_RUNS] = {
+	{ "cold", 0, GUEST_WHOLE },
+	{ "warm with a second state", 1, GUEST_WHOLE },
+	{ "warm, by single instructions", 0, 1 },
+};
 
 struct runner {
 	const struct seq_options *o;
@@ -66,45 +75,50 @@ static void plant_spill(const struct oracle_case *c, struct oracle_result *r)
 		}
 }
 
-static void engine_run(struct runner *w, const struct oracle_case *c, struct oracle_result *r)
+static void engine_run(struct runner *w, const struct oracle_case *c, unsigned slice,
+		       struct oracle_result *r)
 {
 	static struct oracle_case planted;
 
 	if (w->o->plant == PLANT_CARRY) {
 		planted = *c;
 		plant_carry(&planted);
-		guest_run(w->subject, &planted, r);
+		guest_run(w->subject, &planted, slice, r);
 		return;
 	}
-	guest_run(w->subject, c, r);
+	guest_run(w->subject, c, slice, r);
 	if (w->o->plant == PLANT_SPILL)
 		plant_spill(c, r);
 }
 
 /* --- Shrinking ------------------------------------------------------------------------------- */
 
-/* Runs the sequence with a state, on an engine that has just seen other code; with `warm`, that has run it with this state. NULL if
- * both agree, or if it is not a sequence that may run. */
-static const char *try_again(struct runner *w, const struct sequence *s,
-			     const struct oracle_state *state, const struct oracle_state *warm)
+/* How a difference came about: the state it was seen with, and the one that the engine had run before; NULL: it was cold. */
+struct found {
+	const struct run *run;
+	const struct oracle_state *state, *warm;
+};
+
+/* Repeats a run on an engine that has just seen other code. NULL if both agree, or if it is not a sequence that may run. */
+static const char *try_again(struct runner *w, const struct sequence *s, const struct found *f)
 {
 	struct seq_walk walk;
 
-	w->trial.before = *state;
+	w->trial.before = *f->state;
 	w->empty.mode = s->mode;
 	w->empty.to_halt = true;
-	w->empty.before = *state;
+	w->empty.before = *f->state;
 	if (!seq_assemble(s, &w->trial) || !seq_walk(w->seer, &w->trial, &walk))
 		return NULL;
 	host_run(w->host, &w->trial, &w->trial_host, 1);
-	engine_run(w, &w->empty, &w->trial_guest);
-	if (warm) {
-		w->warm.before = *warm;
+	engine_run(w, &w->empty, GUEST_WHOLE, &w->trial_guest);
+	if (f->warm) {
+		w->warm.before = *f->warm;
 		if (!seq_assemble(s, &w->warm))
 			return NULL;
-		engine_run(w, &w->warm, &w->trial_guest);
+		engine_run(w, &w->warm, GUEST_WHOLE, &w->trial_guest);
 	}
-	engine_run(w, &w->trial, &w->trial_guest);
+	engine_run(w, &w->trial, f->run->slice, &w->trial_guest);
 	return compare(&w->trial, &w->trial_host, &w->trial_guest);
 }
 
@@ -118,8 +132,7 @@ static void drop_insn(struct sequence *s, unsigned at)
 }
 
 /* Drops instructions while a difference is left; pairs too, for a branch and what it depends on may go only together. */
-static void shrink(struct runner *w, struct sequence *s, const struct oracle_state *state,
-		   const struct oracle_state *warm)
+static void shrink(struct runner *w, struct sequence *s, const struct found *f)
 {
 	for (bool smaller = true; smaller;) {
 		smaller = false;
@@ -130,7 +143,7 @@ static void shrink(struct runner *w, struct sequence *s, const struct oracle_sta
 				if (b > a)
 					drop_insn(&less, b);
 				drop_insn(&less, a);
-				if (!less.count || !try_again(w, &less, state, warm))
+				if (!less.count || !try_again(w, &less, f))
 					continue;
 				*s = less;
 				smaller = true;
@@ -138,30 +151,31 @@ static void shrink(struct runner *w, struct sequence *s, const struct oracle_sta
 	}
 }
 
-static void report(struct runner *w, u64 n, const struct sequence *found, unsigned which,
-		   const char *why, const struct oracle_result *guest)
+static void report(struct runner *w, u64 n, unsigned k, const struct run *run, const char *why,
+		   const struct oracle_result *guest)
 {
-	unsigned at = (unsigned)(found - w->list) * STATES;
-	const struct oracle_state *state = &w->cases[at + which].before;
-	const struct oracle_state *warm = NULL;
-	struct sequence s = *found;
+	const struct oracle_case *c = &w->cases[k * STATES + run->state];
+	struct found f = { .run = run, .state = &c->before };
+	struct sequence s = w->list[k];
 
-	printf("# %u-bit sequence %llu, state %u: %s\n", w->o->mode, (unsigned long long)n,
-	       which + 1, why);
-	if (!try_again(w, &s, state, warm)) {
-		warm = &w->cases[at].before;
-		if (!which || !try_again(w, &s, state, warm)) {
+	printf("# %u-bit sequence %llu, %s: %s\n", w->o->mode, (unsigned long long)n, run->name,
+	       why);
+	if (!try_again(w, &s, &f)) {
+		/* The states before: the other one, or for the last run either. */
+		f.warm = &w->cases[k * STATES + !run->state].before;
+		if (run == &runs[0] || !try_again(w, &s, &f)) {
 			printf("#   it does not happen again: it depends on what ran before\n");
-			seq_show_code(&w->cases[at + which]);
-			seq_show_difference(&w->cases[at + which], &w->host_results[at + which],
-					    guest);
+			seq_show_code(c);
+			seq_show_difference(c, &w->host_results[k * STATES + run->state], guest);
 			seq_show_command(w->o, n);
 			return;
 		}
-		printf("#   only after a run with the first state\n");
+		printf("#   only after a run with another state\n");
+	} else if (run != &runs[0]) {
+		printf("#   cold as well\n");
 	}
-	shrink(w, &s, state, warm);
-	why = try_again(w, &s, state, warm);
+	shrink(w, &s, &f);
+	why = try_again(w, &s, &f);
 	printf("#   shrunk: %s\n", why ? why : "(it has gone)");
 	seq_show_code(&w->trial);
 	seq_show_difference(&w->trial, &w->trial_host, &w->trial_guest);
@@ -202,27 +216,42 @@ static bool draw(struct runner *w, u64 n, struct sequence *s, struct oracle_case
 	return false;
 }
 
-static void run_batch(struct runner *w, u64 first, unsigned count)
+/* One run on the engine. True if it differs from the host's. */
+static bool run_one(struct runner *w, u64 n, unsigned k, const struct run *run)
 {
 	static struct oracle_result guest;
+	const struct oracle_case *c = &w->cases[k * STATES + run->state];
+	const struct oracle_result *host = &w->host_results[k * STATES + run->state];
 
+	engine_run(w, c, run->slice, &guest);
+	w->t->runs++;
+	w->t->faults += host->end.fault;
+	const char *why = compare(c, host, &guest);
+
+	if (!why)
+		return false;
+	if (w->t->differences++ < SHOW_MAX && !w->o->quiet)
+		report(w, n, k, run, why, &guest);
+	return true;
+}
+
+static void run_batch(struct runner *w, u64 first, unsigned count)
+{
 	host_run(w->host, w->cases, w->host_results, count * STATES);
-	for (unsigned k = 0; k < count * STATES; k++) {
-		u64 n = first + k / STATES;
+	for (unsigned k = 0; k < count; k++) {
+		bool differs = false;
 
-		if (w->o->show && k % STATES == 0) {
-			printf("# %u-bit sequence %llu\n", w->o->mode, (unsigned long long)n);
-			seq_show_code(&w->cases[k]);
+		if (w->o->show) {
+			printf("# %u-bit sequence %llu\n", w->o->mode,
+			       (unsigned long long)(first + k));
+			seq_show_code(&w->cases[k * STATES]);
 		}
-		engine_run(w, &w->cases[k], &guest);
-		w->t->runs++;
-		w->t->faults += w->host_results[k].end.fault;
-		const char *why = compare(&w->cases[k], &w->host_results[k], &guest);
-
-		if (!why)
-			continue;
-		if (w->t->differences++ < SHOW_MAX && !w->o->quiet)
-			report(w, n, &w->list[k / STATES], k % STATES, why, &guest);
+		/* One report a sequence; a run that is left out counts. */
+		for (unsigned n = 0; n < SEQ_RUNS; n++)
+			if (differs)
+				w->t->runs++;
+			else
+				differs = run_one(w, first + k, k, &runs[n]);
 	}
 }
 

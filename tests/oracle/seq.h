@@ -97,7 +97,8 @@ struct seq_tally {
 	u64 runs, faults, middle, instructions, differences, dropped;
 };
 
-/* Runs `count` sequences of one mode, each with two states. */
+/* Runs `count` sequences of one mode, each SEQ_RUNS times. */
+#define SEQ_RUNS 3u
 void seq_run(const struct seq_options *o, struct seq_tally *t);
 
 #endif

@@ -104,5 +104,5 @@ void seq_show_command(const struct seq_options *o, u64 n)
 	       o->engine, o->mode, (unsigned long long)o->seed, (unsigned long long)n);
 	if (o->length)
 		printf(" --length %u", o->length);
-	printf("\n");
+	printf("%s\n", o->plant == PLANT_NONE ? "" : " --plant");
 }

@@ -76,13 +76,23 @@ bool seq_near_data(unsigned mode, u64 address)
 }
 
 /* In 64-bit code a wild access could reach the child's own memory, and for kernel addresses Linux makes up the error code. In 32-bit
- * code an access across the end of a segment of 4 GiB may raise #GP or #SS or wrap, as the processor likes (SDM 3A 5.3). */
+ * code an access across the end of a segment of 4 GiB may raise #GP or #SS or wrap, as the processor likes (SDM 3A 5.3); and the
+ * walk does not see what a sequence would do to its own code. */
 static bool safe_address(unsigned mode, u64 address)
 {
 	if (mode == 32)
-		return (u32)(address + FRAME_MAX) >= 2 * FRAME_MAX;
+		return (u32)(address + FRAME_MAX) >= 2 * FRAME_MAX &&
+		       (u32)(address - (CODE_PAGE - FRAME_MAX)) >= 4096 + 2 * FRAME_MAX;
 	return mode == 16 || seq_near_data(mode, address) ||
 	       (address >= FRAME_MAX && address < 4096) || (u64)bits_sext(address, 48) != address;
+}
+
+/* An address that is not canonical, through SS, and misaligned: #SS and #GP are faults of one class, and within it the order is the
+ * processor's own (SDM 3A table 6-2). */
+static bool two_faults(const struct oracle_case *i, const ZydisDecodedOperand *o, u64 address)
+{
+	return i->mode == 64 && o->mem.segment == ZYDIS_REGISTER_SS && o->size >= 128 &&
+	       address & 15 && (u64)bits_sext(address, 48) != address;
 }
 
 static bool is_bit_string(u16 m)
@@ -113,7 +123,7 @@ static bool safe_memory(const struct oracle_case *i, const struct guest_view *v)
 			a += (u64)(bits_sext(v->gpr[gen_slot(i->ops[1].reg.value)],
 					     i->ops[1].size) >>
 				   3);
-		if (!safe_address(i->mode, a))
+		if (!safe_address(i->mode, a) || two_faults(i, &i->ops[n], a))
 			return false;
 	}
 	return true;
