@@ -61,6 +61,7 @@ struct draft {
 	u32 barred;           /* the loop's counter */
 	unsigned live;        /* instructions before this one are jumped over */
 	bool faulted;         /* nothing runs any more */
+	unsigned fault_at;    /* from which instruction on faults are welcome */
 	int counter;          /* the loop's register, -1: no loop is open */
 	unsigned top, bottom; /* its first instruction, and where it is to end */
 };
@@ -226,13 +227,15 @@ static void set_gpr(struct draft *d, int reg, u64 value, u64 mask)
 
 /* --- Addresses ------------------------------------------------------------------------------- */
 
+static bool fault_is_due(const struct draft *d) { return d->s->count >= d->fault_at; }
+
 /* Mostly inside the data; else across an end of it, or off it. */
 static u32 draw_address(struct draft *d)
 {
 	static const u32 ends[] = { 0, DATA_SIZE };
 	u32 base = d->s->mode == 16 ? DATA_PAGE - SEG16_BASE : DATA_PAGE;
 
-	if (rng_below(d->r, 8))
+	if (rng_below(d->r, 16) >= (fault_is_due(d) ? 12u : 1u))
 		return gen_data_offset(d->r, d->s->mode);
 	return base + ends[rng_below(d->r, 2)] - 64 + rng_below(d->r, 128);
 }
@@ -289,7 +292,7 @@ static bool place_explicit(struct draft *d, const ZydisDecodedOperand *o, u64 ad
 			mask);
 		return true;
 	}
-	if (seq_near_data(d->s->mode, address) && rng_below(d->r, 2))
+	if (seq_near_data(d->s->mode, address) && !fault_is_due(d) && rng_below(d->r, 2))
 		return true;
 	return fit_displacement(d, o, address, want);
 }
@@ -383,8 +386,10 @@ static bool foresee(struct draft *d, const struct seq_insn *out)
 	guess(d, out, bytes);
 	d->v.rip = d->at;
 	guest_step(d->seer, bytes, out->len, &d->v);
-	/* Page faults are drawn on purpose; others come by themselves, and often. */
-	if (d->v.lost || (d->v.fault && rng_below(d->r, 4) >= (d->v.vector == EXC_PF ? 3 : 1))) {
+	/* Not all at the start, where addresses are free; and page faults rather than those that come by themselves. */
+	if (d->v.lost || (d->v.fault && rng_below(d->r, 16) >= (!fault_is_due(d)        ? 1u
+								: d->v.vector == EXC_PF ? 12
+											: 4))) {
 		d->v = was;
 		return false;
 	}
@@ -633,7 +638,8 @@ bool seq_draw(struct rng *r, struct seq_forms *f, unsigned mode, unsigned length
 			   .c = c,
 			   .i = &i,
 			   .fixed = 1u << RSP,
-			   .counter = -1 };
+			   .counter = -1,
+			   .fault_at = rng_below(r, length + length / 2) };
 
 	*s = (struct sequence){ .mode = mode,
 				.start = mode == 16 ? start : CODE_PAGE + start,
