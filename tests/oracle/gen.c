@@ -59,6 +59,11 @@ static const struct {
 	    ZYDIS_MNEMONIC_RMPADJUST, ZYDIS_MNEMONIC_PVALIDATE, ZYDIS_MNEMONIC_PSMASH } },
 };
 
+bool gen_fault_is_loose(const ZydisDecodedInstruction *insn)
+{
+	return insn->mnemonic == ZYDIS_MNEMONIC_POPA || insn->mnemonic == ZYDIS_MNEMONIC_POPAD;
+}
+
 static bool segment_register(const ZydisDecodedOperand *o)
 {
 	return o->type == ZYDIS_OPERAND_TYPE_REGISTER &&

@@ -75,6 +75,8 @@ struct rng {
 u64 rng_next(struct rng *r);
 unsigned rng_below(struct rng *r, unsigned n);
 struct form;
+/* POPA is the one whose fault may leave general registers changed (SDM 3A 6.5). */
+bool gen_fault_is_loose(const ZydisDecodedInstruction *insn);
 /* A case of this form: operands, addresses and state are random; false if the draw did not come out as that form. */
 bool gen_case(struct rng *r, unsigned mode, const struct form *form, struct oracle_case *c);
 /* True for a form that the oracle leaves out, with the reason. */

@@ -202,9 +202,7 @@ bool seq_walk(struct guest *seer, struct oracle_case *c, struct seq_walk *w)
 		/* A trap of its own after the next instruction is not what a sequence is about. */
 		if (v.lost || v.flags & FL_TF)
 			return false;
-		/* POPA is the one whose fault may leave registers changed (SDM 3A 6.5). */
-		if (v.fault && (i.insn.mnemonic == ZYDIS_MNEMONIC_POPA ||
-				i.insn.mnemonic == ZYDIS_MNEMONIC_POPAD))
+		if (v.fault && gen_fault_is_loose(&i.insn))
 			return false;
 		if (v.fault) {
 			w->fault = true;
