@@ -45,6 +45,50 @@ void x86_decoder_init(ZydisDecoder *d, unsigned mode)
 		ZydisDecoderEnableMode(d, off[n], ZYAN_FALSE);
 }
 
+/* REX.B makes 90 XCHG r8, rAX, and F3 then has no meaning (SDM 2B, NOP and XCHG; AMD APM 3, NOP). */
+static ZyanStatus decode_xchg_r8(const ZydisDecoder *d, const u8 *bytes, ZydisDecodedInstruction *z,
+				 ZydisDecodedOperand *ops)
+{
+	u8 plain[ZYDIS_MAX_INSTRUCTION_LENGTH];
+
+	memcpy(plain, bytes, z->length);
+	for (unsigned n = 0; n + 1u < z->length; n++)
+		if (plain[n] == 0xf3)
+			plain[n] = 0x3e; /* DS: as long, and without meaning in 64-bit mode */
+	return ZydisDecoderDecodeFull(d, plain, z->length, z, ops);
+}
+
+/* With mod 0 and base 5 the SIB byte names no base, whatever REX.B says (SDM 2A table 2-5). Zydis has R13D there for 32-bit
+ * addresses, and drops the displacement. */
+static void fix_no_base(const ZydisDecodedInstruction *z, ZydisDecodedOperand *ops)
+{
+	if (!(z->attributes & ZYDIS_ATTRIB_HAS_SIB) || z->raw.modrm.mod != 0 ||
+	    z->raw.sib.base != 5)
+		return;
+	for (unsigned n = 0; n < z->operand_count_visible; n++) {
+		ZydisDecodedOperandMem *m = &ops[n].mem;
+
+		if (ops[n].type != ZYDIS_OPERAND_TYPE_MEMORY || m->base != ZYDIS_REGISTER_R13D)
+			continue;
+		m->base = ZYDIS_REGISTER_NONE;
+		m->disp.has_displacement = ZYAN_TRUE;
+		m->disp.value = z->raw.disp.value;
+	}
+}
+
+ZyanStatus x86_decoder_decode(const ZydisDecoder *d, const u8 *bytes, unsigned avail,
+			      ZydisDecodedInstruction *z, ZydisDecodedOperand *ops)
+{
+	ZyanStatus status = ZydisDecoderDecodeFull(d, bytes, avail, z, ops);
+
+	if (!ZYAN_SUCCESS(status))
+		return status;
+	if (unlikely(z->mnemonic == ZYDIS_MNEMONIC_PAUSE && z->raw.rex.B))
+		return decode_xchg_r8(d, bytes, z, ops);
+	fix_no_base(z, ops);
+	return status;
+}
+
 /* Slot of the address register reg (any width), ZERO_IDX for none. */
 static u8 address_slot(ZydisRegister reg)
 {
@@ -255,7 +299,7 @@ int x86_decode_full(struct x86_insn *i, const u8 *bytes, unsigned avail, unsigne
 	*i = (struct x86_insn){ .mode = (u8)mode };
 	x86_decoder_init(&d, mode);
 
-	ZyanStatus status = ZydisDecoderDecodeFull(&d, bytes, avail, z, ops);
+	ZyanStatus status = x86_decoder_decode(&d, bytes, avail, z, ops);
 
 	if (status == ZYDIS_STATUS_NO_MORE_DATA && avail < ARRAY_LEN(i->bytes))
 		return 0;
@@ -292,7 +336,7 @@ void x86_disasm(const struct x86_insn *i, u64 rip, char *buf, size_t size)
 	ZydisFormatter f;
 
 	x86_decoder_init(&d, i->mode);
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, i->bytes, i->len, &z, ops)) ||
+	if (!ZYAN_SUCCESS(x86_decoder_decode(&d, i->bytes, i->len, &z, ops)) ||
 	    !ZYAN_SUCCESS(ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL)) ||
 	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &z, ops, z.operand_count_visible, buf,
 							  size, rip, NULL)))

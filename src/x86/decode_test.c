@@ -79,6 +79,9 @@ static const struct {
 	{ 64, "0f 1a 00", ZYDIS_MNEMONIC_NOP, 4, 8, { { OPK_MEM, 0, 4 } } },
 	{ 64, "f3 0f 1e fa", ZYDIS_MNEMONIC_NOP, 4, 8, { { OPK_GPR, RDX, 4 }, { OPK_GPR, RDI, 4 } } },
 	{ 64, "f3 90", ZYDIS_MNEMONIC_PAUSE, 4, 8, { { OPK_NONE, 0, 0 } } },
+	{ 64, "f3 48 90", ZYDIS_MNEMONIC_PAUSE, 8, 8, { { OPK_NONE, 0, 0 } } },
+	{ 64, "f3 41 90", ZYDIS_MNEMONIC_XCHG, 4, 8, { { OPK_GPR, R8, 4 }, { OPK_GPR, RAX, 4 } } },
+	{ 64, "66 f3 49 90", ZYDIS_MNEMONIC_XCHG, 8, 8, { { OPK_GPR, R8, 8 }, { OPK_GPR, RAX, 8 } } },
 	{ 64, "41 90", ZYDIS_MNEMONIC_XCHG, 4, 8, { { OPK_GPR, R8, 4 }, { OPK_GPR, RAX, 4 } } },
 	{ 16, "c4 06 34 12", ZYDIS_MNEMONIC_LES, 2, 2, { { OPK_GPR, RAX, 2 }, { OPK_MEM, 0, 4 } } },
 };
@@ -116,6 +119,11 @@ static const struct {
 	{ 64, "8b 44 24 08", SS, RSP, ZERO_IDX, 0, 8, 0 },
 	{ 64, "42 8b 84 b8 00 01 00 00", DS, RAX, R15, 2, 0x100, 0 },
 	{ 64, "8b 04 25 00 00 00 80", DS, ZERO_IDX, ZERO_IDX, 0, -0x80000000ll, 0 },
+	/* Base 5 with mod 0 is none, with REX.B too. */
+	{ 64, "41 8b 04 25 00 00 00 80", DS, ZERO_IDX, ZERO_IDX, 0, -0x80000000ll, 0 },
+	{ 64, "67 41 8b 04 25 00 10 00 00", DS, ZERO_IDX, ZERO_IDX, 0, 0x1000, 0 },
+	{ 64, "67 41 8b 04 8d 00 10 00 00", DS, ZERO_IDX, RCX, 2, 0x1000, 0 },
+	{ 64, "67 41 8b 44 25 10", DS, R13, ZERO_IDX, 0, 0x10, 0 },
 	{ 64, "8b 05 10 00 00 00", DS, RIP_IDX, ZERO_IDX, 0, 0x16, INSN_RIP_REL },
 	{ 64, "c7 05 10 00 00 00 01 02 03 04", DS, RIP_IDX, ZERO_IDX, 0, 0x1a, INSN_RIP_REL },
 	{ 64, "65 48 8b 04 25 28 00 00 00", GS, ZERO_IDX, ZERO_IDX, 0, 0x28, INSN_SEG_OVERRIDE },

@@ -185,7 +185,8 @@ static void exec_arpl(struct vcpu *v, const struct x86_insn *i)
 	need_protected(v);
 	u16 rpl = (u16)reg_get(v, &i->op[1], 2) & SEL_RPL;
 	gva_t a = memory ? x86_operand(v, i, 2, ACC_RMW) : 0;
-	u16 sel = (u16)(memory ? x86_read_rmw(v, a, 2) : reg_get(v, &i->op[0], 2));
+	/* It is written only where it changes, so a missing page is missed by the read (SDM 2A, ARPL: Operation). */
+	u16 sel = (u16)(memory ? x86_read(v, a, 2) : reg_get(v, &i->op[0], 2));
 	bool raise = (sel & SEL_RPL) < rpl;
 
 	if (raise) {

@@ -148,7 +148,7 @@ static bool decode(const struct x86_insn *i, ZydisDecodedInstruction *z, ZydisDe
 	ZydisDecoder decoder;
 
 	x86_decoder_init(&decoder, i->mode);
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, i->bytes, i->len, z, ops));
+	return ZYAN_SUCCESS(x86_decoder_decode(&decoder, i->bytes, i->len, z, ops));
 }
 
 /* TZCNT and LZCNT are BSF and BSR with a prefix that older processors ignore. */

@@ -14,46 +14,44 @@ static const char *differ(const char *what, u64 host, u64 guest)
 	return text;
 }
 
-/* Status flags with a defined value afterwards. */
-static u64 defined_flags(const struct oracle_case *c, bool fault)
-{
-	u64 mask = FL_STATUS | FL_DF | FL_AC; /* the kernel does not set NT and ID for a case */
+const char *const oracle_gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					   "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 
-	if (c->insn.cpu_flags && !fault)
-		mask &= ~(u64)c->insn.cpu_flags->undefined;
-	return mask;
+u64 compare_flags(const struct oracle_case *c, bool fault)
+{
+	if (c->to_halt)
+		return (FL_STATUS | FL_DF | FL_AC | FL_NT | FL_ID) & ~c->undefined;
+	/* The kernel does not set NT and ID for a case. */
+	return (FL_STATUS | FL_DF | FL_AC) & ~(fault ? 0 : c->undefined);
 }
 
-static const char *compare_end(const struct oracle_result *h, const struct oracle_result *g)
+static const char *compare_end(const struct oracle_case *c, const struct oracle_result *h,
+			       const struct oracle_result *g)
 {
-	if (h->end.fault != g->end.fault || (h->end.fault && h->end.vector != g->end.vector)) {
+	if (c->to_halt && h->end.vector == EXC_NONE)
+		return "the host does not come to the end";
+	if (h->end.fault != g->end.fault ||
+	    ((h->end.fault || c->to_halt) && h->end.vector != g->end.vector)) {
 		snprintf(text, sizeof(text), "host %s %u, guest %s %u",
 			 h->end.fault ? "faults with vector" : "completes,", h->end.vector,
 			 g->end.fault ? "faults with vector" : "completes,", g->end.vector);
 		return text;
 	}
-	if (!h->end.fault || h->end.vector != EXC_PF)
-		return NULL;
 	if (h->end.cr2 != g->end.cr2)
 		return differ("cr2", h->end.cr2, g->end.cr2);
-	return h->end.error != g->end.error
-		       ? differ("page fault error code", h->end.error, g->end.error)
-		       : NULL;
+	return h->end.error != g->end.error ? differ("error code", h->end.error, g->end.error)
+					    : NULL;
 }
 
 static const char *compare_registers(const struct oracle_case *c, const struct oracle_result *h,
 				     const struct oracle_result *g)
 {
-	static const char *const names[] = {
-		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-		"r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"
-	};
 	u64 width = c->mode == 64 ? ~0ull : 0xffffffff;
-	u64 flags = defined_flags(c, h->end.fault);
+	u64 flags = compare_flags(c, h->end.fault);
 
 	for (unsigned n = 0; n < (c->mode == 64 ? 16u : 8u); n++)
 		if ((h->after.gpr[n] ^ g->after.gpr[n]) & width)
-			return differ(names[n], h->after.gpr[n], g->after.gpr[n]);
+			return differ(oracle_gpr_names[n], h->after.gpr[n], g->after.gpr[n]);
 	if ((h->after.rip ^ g->after.rip) & width)
 		return differ("rip", h->after.rip, g->after.rip);
 	if ((h->after.flags ^ g->after.flags) & flags)
@@ -61,8 +59,7 @@ static const char *compare_registers(const struct oracle_case *c, const struct o
 	return NULL;
 }
 
-/* A component that is not in use reads as its initial value. */
-static void normalize(u8 *x)
+void compare_normalize(u8 *x)
 {
 	u64 use = le_load(x + 512, 8);
 
@@ -94,8 +91,8 @@ static const char *compare_extended(const struct oracle_result *h, const struct 
 
 	memcpy(a, h->after.xsave, sizeof(a));
 	memcpy(b, g->after.xsave, sizeof(b));
-	normalize(a);
-	normalize(b);
+	compare_normalize(a);
+	compare_normalize(b);
 	for (unsigned n = 0; n < sizeof(a); n++)
 		if (a[n] != b[n]) {
 			unsigned at = n & ~7u;
@@ -111,9 +108,9 @@ static const char *compare_extended(const struct oracle_result *h, const struct 
 
 static bool pushes_flags(const struct oracle_case *c)
 {
-	return c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHF ||
-	       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFD ||
-	       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFQ;
+	return !c->to_halt && (c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHF ||
+			       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFD ||
+			       c->insn.mnemonic == ZYDIS_MNEMONIC_PUSHFQ);
 }
 
 static const char *compare_data(const struct oracle_case *c, const struct oracle_result *h,
@@ -142,7 +139,7 @@ static const char *compare_data(const struct oracle_case *c, const struct oracle
 const char *compare(const struct oracle_case *c, const struct oracle_result *h,
 		    const struct oracle_result *g)
 {
-	const char *why = compare_end(h, g);
+	const char *why = compare_end(c, h, g);
 
 	if (!why)
 		why = compare_registers(c, h, g);

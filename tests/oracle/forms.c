@@ -53,7 +53,7 @@ static void consider(struct forms *f, const ZydisDecoder *d, const u8 *bytes, un
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	const char *why;
 
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(d, bytes, 15, &insn, ops)) ||
+	if (!ZYAN_SUCCESS(x86_decoder_decode(d, bytes, 15, &insn, ops)) ||
 	    gen_excluded(&insn, ops, &why))
 		return;
 	u64 key = form_key(&insn, ops);

@@ -1,5 +1,5 @@
 /* Random cases: operands, addresses that mostly hit the data pages, and states rich in edge values. */
-#include "forms.h"
+#include "gen.h"
 
 #include "x86/decoder.h"
 
@@ -14,7 +14,7 @@ u64 rng_next(struct rng *r)
 	return z ^ z >> 31;
 }
 
-static unsigned below(struct rng *r, unsigned n) { return (unsigned)(rng_next(r) >> 32) % n; }
+unsigned rng_below(struct rng *r, unsigned n) { return (unsigned)(rng_next(r) >> 32) % n; }
 
 /* What stands in no comparison with the host, by mnemonic; each row with its reason. */
 static const struct {
@@ -58,6 +58,11 @@ static const struct {
 	    ZYDIS_MNEMONIC_SENDUIPI,  ZYDIS_MNEMONIC_INVLPGB,   ZYDIS_MNEMONIC_TLBSYNC,
 	    ZYDIS_MNEMONIC_RMPADJUST, ZYDIS_MNEMONIC_PVALIDATE, ZYDIS_MNEMONIC_PSMASH } },
 };
+
+bool gen_fault_is_loose(const ZydisDecodedInstruction *insn)
+{
+	return insn->mnemonic == ZYDIS_MNEMONIC_POPA || insn->mnemonic == ZYDIS_MNEMONIC_POPAD;
+}
 
 static bool segment_register(const ZydisDecodedOperand *o)
 {
@@ -107,7 +112,7 @@ bool gen_excluded(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand
 
 /* --- State ----------------------------------------------------------------------------------- */
 
-static u64 edge_value(struct rng *r)
+u64 gen_edge_value(struct rng *r)
 {
 	static const u64 edges[] = { 0,
 				     1,
@@ -126,9 +131,9 @@ static u64 edge_value(struct rng *r)
 				     ~0ull };
 	u64 v = rng_next(r);
 
-	switch (below(r, 4)) {
-	case 0: return edges[below(r, ARRAY_LEN(edges))];
-	case 1: return v >> below(r, 64);
+	switch (rng_below(r, 4)) {
+	case 0: return edges[rng_below(r, ARRAY_LEN(edges))];
+	case 1: return v >> rng_below(r, 64);
 	case 2: return (u64)bits_sext(v & 0xff, 8);
 	default: return v;
 	}
@@ -140,7 +145,7 @@ static u32 float_value(struct rng *r)
 				     0xff800000, 0x7fc00000, 0x7f800001, 1,          0x807fffff,
 				     0x00800000, 0x7f7fffff, 0x4f000000, 0x40490fdb };
 
-	return below(r, 2) ? edges[below(r, ARRAY_LEN(edges))] : (u32)rng_next(r);
+	return rng_below(r, 2) ? edges[rng_below(r, ARRAY_LEN(edges))] : (u32)rng_next(r);
 }
 
 static u64 double_value(struct rng *r)
@@ -161,17 +166,17 @@ static u64 double_value(struct rng *r)
 				     0x43e0000000000000,
 				     0x400921fb54442d18 };
 
-	return below(r, 2) ? edges[below(r, ARRAY_LEN(edges))] : rng_next(r);
+	return rng_below(r, 2) ? edges[rng_below(r, ARRAY_LEN(edges))] : rng_next(r);
 }
 
 static void random_bytes(struct rng *r, u8 *p, size_t n)
 {
-	unsigned kind = below(r, 4);
+	unsigned kind = rng_below(r, 4);
 
 	for (size_t k = 0; k + 8 <= n; k += 8) {
 		u64 v = kind == 0   ? (u64)float_value(r) << 32 | float_value(r)
 			: kind == 1 ? double_value(r)
-			: kind == 2 ? edge_value(r)
+			: kind == 2 ? gen_edge_value(r)
 				    : rng_next(r);
 
 		memcpy(p + k, &v, 8);
@@ -182,21 +187,23 @@ static void random_x87(struct rng *r, u8 *x)
 {
 	static const u16 exponents[] = { 0,      1,      0x3fff, 0x7ffe, 0x7fff,
 					 0x8000, 0xbfff, 0xffff, 0x403e };
-	u16 fcw = below(r, 4) ? 0x37f : (u16)(rng_next(r) & 0x0f3f) | 0x40;
-	u16 fsw = (u16)(below(r, 8) << 11 | (below(r, 2) ? rng_next(r) & 0x4740 : 0));
+	u16 fcw = rng_below(r, 4) ? 0x37f : (u16)(rng_next(r) & 0x0f3f) | 0x40;
+	u16 fsw = (u16)(rng_below(r, 8) << 11 | (rng_below(r, 2) ? rng_next(r) & 0x4740 : 0));
 
-	if ((fcw & 0x3f) == 0x3f && !below(r, 4))
-		fsw |= (u16)below(r, 0x40);
+	if ((fcw & 0x3f) == 0x3f && !rng_below(r, 4))
+		fsw |= (u16)rng_below(r, 0x40);
 	le_store(x, fcw, 2);
 	le_store(x + 2, fsw, 2);
-	x[4] = below(r, 3) ? 0xff : (u8)rng_next(r);
+	x[4] = rng_below(r, 3) ? 0xff : (u8)rng_next(r);
 	for (unsigned n = 0; n < 8; n++) {
-		u64 m = below(r, 3) ? rng_next(r) | BIT(63) : below(r, 2) ? BIT(63) : edge_value(r);
+		u64 m = rng_below(r, 3)   ? rng_next(r) | BIT(63)
+			: rng_below(r, 2) ? BIT(63)
+					  : gen_edge_value(r);
 
 		le_store(x + 32 + 16 * n, m, 8);
 		le_store(x + 40 + 16 * n,
-			 below(r, 2) ? exponents[below(r, ARRAY_LEN(exponents))]
-				     : 0x3fff - 40 + below(r, 80),
+			 rng_below(r, 2) ? exponents[rng_below(r, ARRAY_LEN(exponents))]
+					 : 0x3fff - 40 + rng_below(r, 80),
 			 2);
 	}
 }
@@ -207,7 +214,7 @@ static void random_extended(struct rng *r, u8 *x)
 
 	memset(x, 0, X86_XSAVE_SIZE);
 	random_x87(r, x);
-	le_store(x + 24, below(r, 3) ? 0x1f80 : 0x1f80 | (rng_next(r) & 0xe07f), 4);
+	le_store(x + 24, rng_below(r, 3) ? 0x1f80 : 0x1f80 | (rng_next(r) & 0xe07f), 4);
 	random_bytes(r, x + 160, 256);
 	for (unsigned c = 2; c < 8; c++) {
 		u32 size = 0, offset = 0, ecx = c, edx;
@@ -221,13 +228,13 @@ static void random_extended(struct rng *r, u8 *x)
 	le_store(x + 512, components, 8);
 }
 
-static void random_state(struct rng *r, unsigned mode, struct oracle_state *s)
+void gen_state(struct rng *r, unsigned mode, struct oracle_state *s)
 {
 	memset(s, 0, sizeof(*s));
 	for (unsigned n = 0; n < (mode == 64 ? 16u : 8u); n++)
-		s->gpr[n] = mode == 64 ? edge_value(r) : (u32)edge_value(r);
+		s->gpr[n] = mode == 64 ? gen_edge_value(r) : (u32)gen_edge_value(r);
 	s->flags = (rng_next(r) & (FL_STATUS | FL_DF)) | FL_FIXED | FL_IF;
-	if (!below(r, 30))
+	if (!rng_below(r, 30))
 		s->flags |= FL_AC;
 	random_extended(r, s->xsave);
 	random_bytes(r, s->data, DATA_SIZE);
@@ -235,21 +242,24 @@ static void random_state(struct rng *r, unsigned mode, struct oracle_state *s)
 
 /* --- Addresses ------------------------------------------------------------------------------- */
 
-/* Offset in its segment of a place in the data pages: mostly well inside, sometimes across a page or beyond the end. */
-static u32 data_offset(struct rng *r, unsigned mode)
+/* Offset in its segment of a place in the data pages: mostly well inside, sometimes across a page, beyond the end or before
+ * the start. */
+u32 gen_data_offset(struct rng *r, unsigned mode)
 {
-	u32 at = 512 + below(r, DATA_SIZE - 1024);
+	u32 at = 512 + rng_below(r, DATA_SIZE - 1024);
 
-	if (!below(r, 8))
-		at = 4096 - 1 - below(r, 64);
-	else if (!below(r, 20))
-		at = DATA_SIZE - 1 - below(r, 64);
-	if (below(r, 3))
+	if (!rng_below(r, 8))
+		at = 4096 - 1 - rng_below(r, 64);
+	else if (!rng_below(r, 20))
+		at = DATA_SIZE - 1 - rng_below(r, 64);
+	else if (!rng_below(r, 40))
+		at = 0u - rng_below(r, 64);
+	if (rng_below(r, 3))
 		at &= ~63u;
 	return mode == 16 ? at + (DATA_PAGE - SEG16_BASE) : DATA_PAGE + at;
 }
 
-static int slot(ZydisRegister reg)
+int gen_slot(ZydisRegister reg)
 {
 	return reg == ZYDIS_REGISTER_NONE ? -1 : ZydisRegisterGetId(reg);
 }
@@ -269,11 +279,11 @@ static void place_vsib(struct rng *r, struct oracle_case *c, const ZydisDecodedO
 		     : "=a"(size), "=b"(offsets[2]), "=c"(ecx), "=d"(edx)
 		     : "a"(0xd), "c"(6));
 	for (unsigned k = 0; k < 16; k++) {
-		u32 value = below(r, 256);
+		u32 value = rng_below(r, 256);
 		u8 *at = NULL;
 
-		if (!below(r, 12))
-			value = (u32) - (i32)below(r, 64);
+		if (!rng_below(r, 12))
+			value = (u32) - (i32)rng_below(r, 64);
 		if (reg < 16)
 			at = k < 4   ? c->before.xsave + 160 + 16 * reg + 4 * k
 			     : k < 8 ? c->before.xsave + offsets[1] + 16 * reg + 4 * (k - 4)
@@ -286,16 +296,16 @@ static void place_vsib(struct rng *r, struct oracle_case *c, const ZydisDecodedO
 		}
 		/* As quadwords the odd halves are the sign. */
 		if (at && at + 4 <= c->before.xsave + X86_XSAVE_SIZE)
-			le_store(at, k & 1 && below(r, 4) ? 0 : value, 4);
+			le_store(at, k & 1 && rng_below(r, 4) ? 0 : value, 4);
 	}
 }
 
-static bool redecode(struct oracle_case *c)
+bool gen_redecode(struct oracle_case *c)
 {
 	ZydisDecoder d;
 
 	x86_decoder_init(&d, c->mode);
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, c->bytes, 15, &c->insn, c->ops));
+	return ZYAN_SUCCESS(x86_decoder_decode(&d, c->bytes, INSN_MAX, &c->insn, c->ops));
 }
 
 /* Makes the explicit memory operand point at linear-offset `want`. */
@@ -303,7 +313,7 @@ static bool place_operand(struct rng *r, struct oracle_case *c, const ZydisDecod
 			  u32 want)
 {
 	u64 *gpr = c->before.gpr;
-	int base = slot(m->base), index = slot(m->index);
+	int base = gen_slot(m->base), index = gen_slot(m->index);
 	i64 disp = m->disp.value;
 	bool rip = m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP;
 	ZydisRegisterClass ic = ZydisRegisterGetClass(m->index);
@@ -322,7 +332,7 @@ static bool place_operand(struct rng *r, struct oracle_case *c, const ZydisDecod
 		if (c->insn.raw.disp.size == 8)
 			return false;
 		memcpy(c->bytes + c->insn.raw.disp.offset, &value, c->insn.raw.disp.size / 8);
-		return redecode(c);
+		return gen_redecode(c);
 	}
 	if (base < 0) {
 		gpr[index] = (want - (u64)disp) / m->scale;
@@ -330,7 +340,7 @@ static bool place_operand(struct rng *r, struct oracle_case *c, const ZydisDecod
 		gpr[base] = (want - (u64)disp) / (1 + m->scale);
 	} else {
 		if (index >= 0)
-			gpr[index] = edge_value(r) & (c->mode == 64 ? ~0ull : 0xffffffff);
+			gpr[index] = gen_edge_value(r) & (c->mode == 64 ? ~0ull : 0xffffffff);
 		gpr[base] = (want - (u64)disp - (index >= 0 ? gpr[index] * m->scale : 0)) &
 			    (c->mode == 64 ? address_mask(c) : 0xffffffff);
 	}
@@ -339,7 +349,7 @@ static bool place_operand(struct rng *r, struct oracle_case *c, const ZydisDecod
 
 static u64 operand_offset(const struct oracle_case *c, const ZydisDecodedOperandMem *m)
 {
-	int base = slot(m->base), index = slot(m->index);
+	int base = gen_slot(m->base), index = gen_slot(m->index);
 	u64 a = (u64)m->disp.value;
 
 	if (m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP)
@@ -372,25 +382,25 @@ static void place_implicit(struct rng *r, struct oracle_case *c)
 {
 	u64 *gpr = c->before.gpr;
 
-	gpr[RSP] = data_offset(r, c->mode) & (below(r, 4) ? ~7ull : ~0ull);
+	gpr[RSP] = gen_data_offset(r, c->mode) & (rng_below(r, 4) ? ~7ull : ~0ull);
 	switch (c->insn.meta.category) {
 	case ZYDIS_CATEGORY_STRINGOP:
-		gpr[RSI] = data_offset(r, c->mode);
-		gpr[RDI] = data_offset(r, c->mode);
+		gpr[RSI] = gen_data_offset(r, c->mode);
+		gpr[RDI] = gen_data_offset(r, c->mode);
 		/* The host steps single iterations. */
 		if (c->insn.attributes &
 		    (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
-			gpr[RCX] = below(r, 4) != 0;
+			gpr[RCX] = rng_below(r, 4) != 0;
 		break;
 	default: break;
 	}
 	switch (c->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_ENTER:
-	case ZYDIS_MNEMONIC_LEAVE: gpr[RBP] = data_offset(r, c->mode); break;
-	case ZYDIS_MNEMONIC_XLAT: gpr[RBX] = data_offset(r, c->mode); break;
+	case ZYDIS_MNEMONIC_LEAVE: gpr[RBP] = gen_data_offset(r, c->mode); break;
+	case ZYDIS_MNEMONIC_XLAT: gpr[RBX] = gen_data_offset(r, c->mode); break;
 	case ZYDIS_MNEMONIC_MASKMOVQ:
 	case ZYDIS_MNEMONIC_MASKMOVDQU:
-	case ZYDIS_MNEMONIC_VMASKMOVDQU: gpr[RDI] = data_offset(r, c->mode); break;
+	case ZYDIS_MNEMONIC_VMASKMOVDQU: gpr[RDI] = gen_data_offset(r, c->mode); break;
 	default: break;
 	}
 }
@@ -407,8 +417,9 @@ static bool place(struct rng *r, struct oracle_case *c)
 		if (m->type == ZYDIS_MEMOP_TYPE_AGEN || c->insn.meta.category == ZYDIS_CATEGORY_NOP)
 			continue;
 		if (bit_string(c) && c->ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER)
-			c->before.gpr[slot(c->ops[1].reg.value)] = (u64)bits_sext(rng_next(r), 12);
-		if (!place_operand(r, c, m, data_offset(r, c->mode)))
+			c->before.gpr[gen_slot(c->ops[1].reg.value)] =
+				(u64)bits_sext(rng_next(r), 12);
+		if (!place_operand(r, c, m, gen_data_offset(r, c->mode)))
 			return false;
 		if (m->type == ZYDIS_MEMOP_TYPE_MEM &&
 		    ZydisRegisterGetClass(m->index) < ZYDIS_REGCLASS_XMM &&
@@ -416,8 +427,8 @@ static bool place(struct rng *r, struct oracle_case *c)
 			return false;
 		if (bit_string(c) && c->ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    c->mode == 64) {
-			i64 bit =
-				bits_sext(c->before.gpr[slot(c->ops[1].reg.value)], c->ops[1].size);
+			i64 bit = bits_sext(c->before.gpr[gen_slot(c->ops[1].reg.value)],
+					    c->ops[1].size);
 
 			if (bit < -8192 || bit > 8192)
 				return false;
@@ -426,35 +437,84 @@ static bool place(struct rng *r, struct oracle_case *c)
 	return true;
 }
 
-bool gen_case(struct rng *r, unsigned mode, const struct form *form, struct oracle_case *c)
+/* --- Encodings ------------------------------------------------------------------------------- */
+
+static void insert_prefix(struct oracle_case *c, unsigned at, u8 value)
+{
+	memmove(c->bytes + at + 1, c->bytes + at, INSN_MAX - 1 - at);
+	c->bytes[at] = value;
+}
+
+/* Any of the 16 or 32 registers: REX.RXB, VEX.RXB and vvvv, EVEX.RXBR'. Returns the bytes that this adds. */
+static unsigned widen_registers(struct rng *r, struct oracle_case *c, unsigned head)
+{
+	u8 *b = c->bytes;
+	u8 bits = (u8)rng_next(r);
+	unsigned p = b[0] == 0x66 || b[0] == 0xf2 || b[0] == 0xf3;
+	bool vector = head >= 4 && (b[0] == 0xc4 || b[0] == 0x62); /* not BOUND */
+
+	if (vector && (b[2] & 0x78) != 0x78) /* a form that uses vvvv */
+		b[2] = (u8)((b[2] & 0x87) | (bits & 0x78) | (c->mode == 64 ? 0 : 0x40));
+	if (c->mode != 64 || rng_below(r, 2))
+		return 0;
+	if (vector) {
+		b[1] ^= (u8)(rng_next(r) & (b[0] == 0x62 ? 0xf0 : 0xe0));
+		return 0;
+	}
+	if ((b[p] & 0xf0) == 0x40) {
+		b[p] |= bits & 7;
+		return 0;
+	}
+	insert_prefix(c, p, 0x40 | (bits & 7));
+	return 1;
+}
+
+bool gen_draw(struct rng *r, unsigned mode, const struct form *form, struct oracle_case *c)
 {
 	const char *why;
+	unsigned head = form->head;
 
 	c->mode = mode;
-	memcpy(c->bytes, form->bytes, sizeof(c->bytes));
-	for (unsigned n = form->head + 1u; n < sizeof(c->bytes); n++)
+	memcpy(c->bytes, form->bytes, INSN_MAX);
+	head += widen_registers(r, c, head);
+	for (unsigned n = head + 1; n < INSN_MAX; n++)
 		c->bytes[n] = (u8)rng_next(r);
 	if (form->modrm) {
 		/* Other registers and addressing; reg and rm may be part of the opcode, which the form's key tells. */
-		u8 modrm = c->bytes[form->head];
+		u8 modrm = c->bytes[head];
 
 		if (modrm >= 0xc0)
-			modrm = (u8)(0xc0 | (below(r, 2) ? modrm & 0x38 : rng_next(r) & 0x38) |
-				     (below(r, 8) ? rng_next(r) & 7 : modrm & 7));
+			modrm = (u8)(0xc0 | (rng_below(r, 2) ? modrm & 0x38 : rng_next(r) & 0x38) |
+				     (rng_below(r, 8) ? rng_next(r) & 7 : modrm & 7));
 		else
-			modrm = (u8)(below(r, 3) << 6 |
-				     (below(r, 2) ? modrm & 0x38 : rng_next(r) & 0x38) |
+			modrm = (u8)(rng_below(r, 3) << 6 |
+				     (rng_below(r, 2) ? modrm & 0x38 : rng_next(r) & 0x38) |
 				     (rng_next(r) & 7));
-		c->bytes[form->head] = modrm;
+		c->bytes[head] = modrm;
 	}
-	if (!redecode(c) || gen_excluded(&c->insn, c->ops, &why) ||
-	    form_key(&c->insn, c->ops) != form->key)
+	if (!rng_below(r, 16))
+		insert_prefix(c, 0, 0x67);
+	if (!gen_redecode(c) || form_key(&c->insn, c->ops) != form->key)
 		return false;
-	random_state(r, mode, &c->before);
+	if (c->insn.attributes & ZYDIS_ATTRIB_ACCEPTS_LOCK && !rng_below(r, 4)) {
+		insert_prefix(c, 0, 0xf0);
+		if (!gen_redecode(c))
+			return false;
+	}
+	c->len = c->insn.length;
+	return !gen_excluded(&c->insn, c->ops, &why);
+}
+
+bool gen_case(struct rng *r, unsigned mode, const struct form *form, struct oracle_case *c)
+{
+	if (!gen_draw(r, mode, form, c))
+		return false;
+	c->to_halt = false;
+	gen_state(r, mode, &c->before);
 	c->before.rip = mode == 16 ? CODE_OFFSET : CODE_PAGE + CODE_OFFSET;
 	if (!place(r, c))
 		return false;
 	c->len = c->insn.length;
-	memset(c->bytes + c->len, 0, sizeof(c->bytes) - c->len);
+	c->undefined = c->insn.cpu_flags ? c->insn.cpu_flags->undefined : 0;
 	return true;
 }

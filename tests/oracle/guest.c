@@ -1,5 +1,5 @@
 /* The engine under test: one vCPU at CPL 3 in the same surroundings as the host's child: long mode, the same two mappings, flat
- * or 16-bit compatibility segments. The instruction is followed by HLT, and there is no IDT: the first exception that is
+ * or 16-bit compatibility segments. The code is followed by HLT, and there is no IDT: the first exception that is
  * recorded says how it ended, before the CPU shuts down. */
 #include "oracle.h"
 
@@ -127,30 +127,41 @@ struct guest *guest_start(unsigned mode, const char *engine)
 	make_tables(g);
 	u8 halts[4096];
 
-	memset(halts, 0xf4, sizeof(halts));
+	memset(halts, HLT, sizeof(halts));
 	if (!mem_write(&g->mem, CODE_PAGE, halts, sizeof(halts)))
 		abort();
 	return g;
 }
 
-static void load_case(struct guest *g, const struct oracle_case *c)
+/* The same bytes again are not written: the engine may keep what it has made of them. */
+static void load_code(struct guest *g, const struct oracle_case *c)
 {
-	struct x86_cpu *cpu = &g->v->cpu;
-	u8 code[32];
+	u8 code[CODE_AREA], there[CODE_AREA];
 
-	memset(code, 0xf4, sizeof(code));
-	memcpy(code, c->bytes, c->len);
+	memset(code, HLT, sizeof(code));
+	memcpy(code + (c->before.rip & 0xfff) - CODE_OFFSET, c->bytes, c->len);
+	if (!mem_read(&g->mem, CODE_PAGE + CODE_OFFSET, there, sizeof(there)))
+		abort();
+	if (!memcmp(code, there, sizeof(code)))
+		return;
 	if (g->vm.code_written)
 		g->vm.code_written(&g->vm, CODE_PAGE + CODE_OFFSET, sizeof(code));
-	if (!mem_write(&g->mem, CODE_PAGE + CODE_OFFSET, code, sizeof(code)) ||
-	    !mem_write(&g->mem, DATA_PAGE, c->before.data, DATA_SIZE))
+	if (!mem_write(&g->mem, CODE_PAGE + CODE_OFFSET, code, sizeof(code)))
+		abort();
+}
+
+void guest_load(struct guest *g, const struct oracle_state *s)
+{
+	struct x86_cpu *cpu = &g->v->cpu;
+
+	if (!mem_write(&g->mem, DATA_PAGE, s->data, DATA_SIZE))
 		abort();
 	x86_reset(g->v);
 	set_system(g);
-	memcpy(cpu->gpr, c->before.gpr, sizeof(c->before.gpr));
-	cpu->rip = c->before.rip;
-	x86_set_rflags(cpu, c->before.flags);
-	memcpy(cpu->xsave, c->before.xsave, X86_XSAVE_SIZE);
+	memcpy(cpu->gpr, s->gpr, sizeof(s->gpr));
+	cpu->rip = s->rip;
+	x86_set_rflags(cpu, s->flags);
+	memcpy(cpu->xsave, s->xsave, X86_XSAVE_SIZE);
 	atomic_store(&g->v->attention, 0);
 	x86_mode_changed(g->v);
 	g->v->last_exc_count = 0;
@@ -158,12 +169,54 @@ static void load_case(struct guest *g, const struct oracle_case *c)
 	g->v->pending_dr6 = 0;
 }
 
-void guest_run(struct guest *g, const struct oracle_case *c, struct oracle_result *r)
+void guest_step(struct guest *g, const u8 *bytes, unsigned len, struct guest_view *view)
+{
+	struct x86_cpu *cpu = &g->v->cpu;
+	u64 at = CODE_PAGE + (view->rip & 0xfff);
+	u8 halts[INSN_MAX];
+
+	memset(halts, HLT, sizeof(halts));
+	memcpy(cpu->gpr, view->gpr, sizeof(view->gpr));
+	cpu->rip = view->rip;
+	g->v->last_exc_count = 0;
+	if (g->vm.code_written)
+		g->vm.code_written(&g->vm, at, len);
+	if (!mem_write(&g->mem, at, bytes, len))
+		abort();
+	enum stop stop = g->vm.engine->run(g->v, GUEST_WHOLE);
+
+	if (g->vm.code_written)
+		g->vm.code_written(&g->vm, at, len);
+	if (!mem_write(&g->mem, at, halts, len))
+		abort();
+	view->lost = stop != STOP_SHUTDOWN || !g->v->last_exc_count;
+	view->fault = !view->lost && g->v->last_exc[0].rip == view->rip;
+	view->vector = (u8)g->v->last_exc[0].vector;
+	if (!view->lost)
+		view->rip = g->v->last_exc[0].rip;
+	memcpy(view->gpr, cpu->gpr, sizeof(view->gpr));
+	view->flags = x86_rflags(cpu);
+}
+
+/* Where HLT ends a case: a single instruction may have gone anywhere, a sequence must have come to its end. */
+static bool completed(const struct oracle_case *c, u64 rip, u64 vector)
+{
+	if (c->to_halt)
+		return vector == EXC_GP && rip == c->before.rip + c->len;
+	return rip != c->before.rip;
+}
+
+void guest_run(struct guest *g, const struct oracle_case *c, unsigned slice,
+	       struct oracle_result *r)
 {
 	const struct x86_cpu *cpu = &g->v->cpu;
 
-	load_case(g, c);
-	enum stop stop = g->vm.engine->run(g->v, 64);
+	load_code(g, c);
+	guest_load(g, &c->before);
+	enum stop stop = STOP_BUDGET;
+
+	for (unsigned n = 0; n < GUEST_WHOLE && stop == STOP_BUDGET; n += slice)
+		stop = g->vm.engine->run(g->v, slice);
 
 	memcpy(r->after.gpr, cpu->gpr, sizeof(r->after.gpr));
 	memcpy(r->after.xsave, cpu->xsave, X86_XSAVE_SIZE);
@@ -173,16 +226,20 @@ void guest_run(struct guest *g, const struct oracle_case *c, struct oracle_resul
 	r->end = (struct oracle_end){ 0 };
 	if (stop != STOP_SHUTDOWN || !g->v->last_exc_count) {
 		r->after.rip = cpu->rip;
-		r->end.vector = EXC_NONE; /* did not stop: only a branch into itself may */
+		r->end.vector = EXC_NONE; /* of single instructions only a branch into itself may */
 		return;
 	}
 	r->after.rip = g->v->last_exc[0].rip;
-	r->end.fault = r->after.rip == c->before.rip;
-	r->end.vector = (u8)g->v->last_exc[0].vector;
-	if (r->end.fault && r->end.vector == EXC_PF) {
-		r->end.error = (u32)g->v->last_exc[0].error;
-		r->end.cr2 = g->v->last_exc[0].cr2;
+	if (completed(c, r->after.rip, g->v->last_exc[0].vector)) {
+		r->end.vector = c->to_halt ? 0 : (u8)g->v->last_exc[0].vector;
+		return;
 	}
+	r->end.fault = true;
+	r->end.vector = (u8)g->v->last_exc[0].vector;
+	if (oracle_has_error(r->end.vector))
+		r->end.error = (u32)g->v->last_exc[0].error;
+	if (r->end.vector == EXC_PF)
+		r->end.cr2 = g->v->last_exc[0].cr2;
 }
 
 void guest_stop(struct guest *g)

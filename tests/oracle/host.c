@@ -1,5 +1,9 @@
-/* The host CPU as the oracle. A child process single-steps one instruction at a time: the signal handler stores the state that
- * the kernel saved, loads the next case with TF set into the frame, and returns into it. 16 and 32-bit code runs in LDT segments. */
+/* The host CPU as the oracle. A child process runs one case after the other: the signal handler stores the state that the kernel
+ * saved, loads the next case into the frame, and returns into it. 16 and 32-bit code runs in LDT segments.
+ *
+ * A single instruction is stepped with TF. A sequence runs freely to the HLT that follows it, which raises #GP at CPL 3: so PUSHF
+ * stores the flags as they are, POPF cannot lose the trap, and string instructions are not cut into iterations. A timer ends one
+ * that goes astray. */
 #include "oracle.h"
 
 #include <asm/ldt.h>
@@ -12,13 +16,16 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #define SIGNAL_FRAME_MAGIC 0x46505853u /* FP_XSTATE_MAGIC1: the kernel saved extended state */
 #define SELECTOR(index)    ((index) << 3 | 7) /* LDT, RPL 3 */
-#define UC_SS_FLAGS        6                  /* UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
+#define TICK_US            100000             /* of the child's own CPU time */
+#define CASE_TICKS         5
+#define UC_SS_FLAGS        6 /* UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 
 struct shared {
 	unsigned n;    /* cases in the batch */
@@ -38,7 +45,8 @@ struct host {
 static struct shared *batch;
 static unsigned child_mode;
 static bool started;
-static ucontext_t home; /* where the handler goes when the batch is done */
+static unsigned ticking, ticks; /* of the timer, within that case */
+static ucontext_t home;         /* where the handler goes when the batch is done */
 static u8 home_fp[4096] __attribute__((aligned(64)));
 static size_t frame_size; /* of the XSAVE image in a signal frame */
 
@@ -68,13 +76,13 @@ static void case_load(ucontext_t *uc, const struct oracle_case *c)
 	greg_t *g = uc->uc_mcontext.gregs;
 	u8 *code = (u8 *)(uintptr_t)CODE_PAGE;
 
-	memset(code + CODE_OFFSET, 0xf4, 32);
-	memcpy(code + CODE_OFFSET, c->bytes, c->len);
+	memset(code + CODE_OFFSET, HLT, CODE_AREA);
+	memcpy(code + (c->before.rip & 0xfff), c->bytes, c->len);
 	memcpy((void *)(uintptr_t)DATA_PAGE, c->before.data, DATA_SIZE);
 	for (unsigned n = 0; n < 16; n++)
 		g[order[n]] = (greg_t)c->before.gpr[n];
 	g[REG_RIP] = (greg_t)c->before.rip;
-	g[REG_EFL] = (greg_t)(c->before.flags | FL_TF | FL_IF);
+	g[REG_EFL] = (greg_t)(c->before.flags | (c->to_halt ? 0 : FL_TF) | FL_IF);
 	if (child_mode != 64) {
 		u64 cs = SELECTOR(child_mode == 16 ? 0 : 1),
 		    ss = SELECTOR(child_mode == 16 ? 2 : 3);
@@ -86,7 +94,8 @@ static void case_load(ucontext_t *uc, const struct oracle_case *c)
 	fp_load((u8 *)uc->uc_mcontext.fpregs, c->before.xsave);
 }
 
-static void case_store(const ucontext_t *uc, int sig, struct oracle_result *r)
+static void case_store(const ucontext_t *uc, int sig, const struct oracle_case *c,
+		       struct oracle_result *r)
 {
 	static const u8 order[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
 				      REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
@@ -101,19 +110,40 @@ static void case_store(const ucontext_t *uc, int sig, struct oracle_result *r)
 	memcpy(r->after.data, (const void *)(uintptr_t)DATA_PAGE, DATA_SIZE);
 	r->end = (struct oracle_end){ .fault = sig != SIGTRAP || g[REG_TRAPNO] != EXC_DB,
 				      .vector = (u8)g[REG_TRAPNO] };
-	if (r->end.fault && r->end.vector == EXC_PF) {
+	if (c->to_halt && sig == SIGSEGV && r->end.vector == EXC_GP &&
+	    r->after.rip == c->before.rip + c->len)
+		r->end = (struct oracle_end){ 0 };
+	if (sig == SIGVTALRM)
+		r->end = (struct oracle_end){ .vector = EXC_NONE };
+	if (!r->end.fault)
+		return;
+	if (oracle_has_error(r->end.vector))
 		r->end.error = (u32)g[REG_ERR];
+	if (r->end.vector == EXC_PF)
 		r->end.cr2 = (u64)g[REG_CR2];
+}
+
+/* Counts the timer's signals that one case sees. */
+static bool ran_away(void)
+{
+	if (!started || ticking != batch->next) {
+		ticking = batch->next;
+		ticks = 0;
+		return false;
 	}
+	return ++ticks >= CASE_TICKS;
 }
 
 static void on_signal(int sig, siginfo_t *si, void *context)
 {
 	ucontext_t *uc = context;
 
-	/* AC is the case's: our own accesses need not be aligned. */
-	asm volatile("pushf\n\tandl $~0x40000, (%%rsp)\n\tpopf" : : : "memory", "cc");
+	/* AC, NT and ID are the case's. Our own accesses need not be aligned; NT and ID stay as they are here, for the
+	 * kernel does not load them for a case. */
+	asm volatile("pushf\n\tandl $~0x244000, (%%rsp)\n\tpopf" : : : "memory", "cc");
 	(void)si;
+	if (sig == SIGVTALRM && !ran_away())
+		return;
 	if (!started) { /* the first signal comes from raise: keep the way home */
 		const struct _libc_fpstate *fp = uc->uc_mcontext.fpregs;
 		u32 magic, size;
@@ -125,7 +155,7 @@ static void on_signal(int sig, siginfo_t *si, void *context)
 		home = *uc;
 		memcpy(home_fp, fp, frame_size);
 	} else {
-		case_store(uc, sig, &batch->results[batch->next]);
+		case_store(uc, sig, &batch->cases[batch->next], &batch->results[batch->next]);
 		batch->next++;
 	}
 	if (batch->next < batch->n) {
@@ -171,20 +201,26 @@ static void map_fixed(u32 at, size_t size, int prot)
 
 static void child_setup(void)
 {
-	static const int signals[] = { SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGUSR1 };
+	static const int signals[] = {
+		SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGUSR1, SIGVTALRM
+	};
 	struct sigaction sa = { .sa_sigaction = on_signal,
 				.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 	stack_t stack = { .ss_size = 65536 };
+	const struct itimerval tick = { { 0, TICK_US }, { 0, TICK_US } };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			   -1, 0);
 	sigaltstack(&stack, NULL);
+	sigemptyset(&sa.sa_mask);
+	sigaddset(&sa.sa_mask, SIGVTALRM);
 	for (unsigned n = 0; n < ARRAY_LEN(signals); n++)
 		sigaction(signals[n], &sa, NULL);
+	setitimer(ITIMER_VIRTUAL, &tick, NULL);
 	map_fixed(CODE_PAGE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
 	map_fixed(DATA_PAGE, DATA_SIZE, PROT_READ | PROT_WRITE);
-	memset((void *)(uintptr_t)CODE_PAGE, 0xf4, 4096);
+	memset((void *)(uintptr_t)CODE_PAGE, HLT, 4096);
 	set_segment(0, CODE16_BASE, true, false);
 	set_segment(1, 0, true, true);
 	set_segment(2, SEG16_BASE, false, false);

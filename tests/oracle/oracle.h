@@ -9,7 +9,7 @@
 
 /* Where things lie, on the host as in the guest: linear addresses. */
 #define CODE_PAGE \
-	0x20000000u /* one page of code, readable; the instruction starts at CODE_OFFSET */
+	0x20000000u /* one page of code, readable; a case starts at CODE_OFFSET or after it */
 #define CODE_OFFSET 0x100u
 #define DATA_PAGE \
 	0x20010000u /* DATA_PAGES pages of data; the page before and the page after are not mapped */
@@ -28,22 +28,38 @@ struct oracle_state {
 	u8 data[DATA_SIZE];
 };
 
-/* How an instruction ended. */
+/* How a case ended. */
 struct oracle_end {
 	bool fault;
-	u8 vector;
-	u32 error; /* #PF alone */
+	u8 vector; /* EXC_NONE with fault clear: a sequence that did not end */
+	u32 error; /* of vectors that have one */
 	u64 cr2;   /* #PF alone */
 };
 
+#define INSN_MAX ZYDIS_MAX_INSTRUCTION_LENGTH
+#define CODE_MAX 256u /* bytes of a case; the rest of the page is HLT */
+#define CODE_AREA \
+	512u /* from CODE_OFFSET: where cases start and end, and what is rewritten for each */
+#define HLT 0xf4
+
+/* One instruction, or a sequence (to_halt) that runs until the HLT after it or the first fault. */
 struct oracle_case {
 	unsigned mode; /* 16, 32, 64 */
-	u8 bytes[15];
-	u8 len;
+	bool to_halt;
+	u16 len;
+	u8 bytes[CODE_MAX];
+	u64 undefined; /* status flags without a defined value at the end; a single instruction's, if it completes */
+	/* A single instruction's. */
 	ZydisDecodedInstruction insn;
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	struct oracle_state before;
 };
+
+/* Exceptions that push an error code (SDM 3A table 6-1), of those that a case can raise. */
+static inline bool oracle_has_error(u8 vector)
+{
+	return vector == EXC_PF || vector == EXC_GP || vector == EXC_SS || vector == EXC_AC;
+}
 
 struct oracle_result {
 	struct oracle_state after;
@@ -57,7 +73,10 @@ struct rng {
 };
 
 u64 rng_next(struct rng *r);
+unsigned rng_below(struct rng *r, unsigned n);
 struct form;
+/* POPA is the one whose fault may leave general registers changed (SDM 3A 6.5). */
+bool gen_fault_is_loose(const ZydisDecodedInstruction *insn);
 /* A case of this form: operands, addresses and state are random; false if the draw did not come out as that form. */
 bool gen_case(struct rng *r, unsigned mode, const struct form *form, struct oracle_case *c);
 /* True for a form that the oracle leaves out, with the reason. */
@@ -83,13 +102,33 @@ u64 host_xcr0(void);
 struct guest;
 
 struct guest *guest_start(unsigned mode, const char *engine);
-void guest_run(struct guest *g, const struct oracle_case *c, struct oracle_result *result);
+/* slice: the instructions that the engine is asked for at a time, GUEST_WHOLE for all at once. */
+#define GUEST_WHOLE 4096u /* far more than any case has */
+void guest_run(struct guest *g, const struct oracle_case *c, unsigned slice,
+	       struct oracle_result *result);
 void guest_stop(struct guest *g);
+
+/* The same vCPU one instruction at a time, for a look at what a sequence is going to do: load, then step. rip and registers may be
+ * changed between steps. */
+struct guest_view {
+	u64 gpr[16], rip, flags;
+	bool fault; /* the instruction raised an exception: nothing else has moved */
+	u8 vector;
+	bool lost; /* it did not end */
+};
+void guest_load(struct guest *g, const struct oracle_state *s);
+void guest_step(struct guest *g, const u8 *bytes, unsigned len, struct guest_view *view);
 
 /* --- compare.c ------------------------------------------------------------------------------- */
 
 /* NULL if both agree, else a text that says in what they differ (static buffer). */
 const char *compare(const struct oracle_case *c, const struct oracle_result *host,
 		    const struct oracle_result *guest);
+/* Flags that are compared. */
+u64 compare_flags(const struct oracle_case *c, bool fault);
+/* Makes extended states comparable: a component that is not in use gets its initial value, what is not compared becomes 0. */
+void compare_normalize(u8 *xsave);
+/* The names of the general registers. */
+extern const char *const oracle_gpr_names[16];
 
 #endif
