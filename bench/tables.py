@@ -3,18 +3,22 @@
 import math
 import statistics
 
+import runner
 import vmbench
 
 
 class Results:
-    """Outcomes of all rounds: add() them, then ask for medians."""
+    """Outcomes of all rounds: begin() each, then ask for medians."""
 
     def __init__(self, fastest):
         self.which = 1 if fastest else 0
         self.outcomes = {}
 
-    def add(self, bits, name, outcome):
+    def begin(self, bits, name):
+        """An outcome to be filled in. It counts from now on, so that nothing is lost if the round ends early."""
+        outcome = runner.Outcome()
         self.outcomes.setdefault((bits, name), []).append(outcome)
+        return outcome
 
     def of(self, bits, name):
         return self.outcomes.get((bits, name), [])
@@ -152,7 +156,7 @@ class Report:
         return lines
 
 
-def failures(results):
+def remarks(results):
     """What has to be said of each runner: items without a time, and figures not to be trusted."""
     lines = []
     for bits, name in results.outcomes:
@@ -169,5 +173,5 @@ def failures(results):
         wall = sum(outcome.wall_seconds for outcome in outcomes)
         share = sum(outcome.cpu_seconds for outcome in outcomes) / wall if wall else 1
         if share < 0.8:
-            lines.append(f"{name}, {bits}-bit: had {share:.0%} of a processor: the host was busy, or the machine slept")
+            lines.append(f"{name}, {bits}-bit: had {share:.0%} of a processor: the host was busy (--ahead?), or the machine slept")
     return lines

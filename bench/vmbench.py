@@ -90,7 +90,6 @@ def program(bits):
 
 def build(source, widths):
     """Compiles vmbench in build/bench, if what is there is not of this source."""
-    os.makedirs(OUTPUT, exist_ok=True)
     key = hashlib.sha256(_read(os.path.join(source, "vmbench.c")) + b"\0" + _read(os.path.join(source, "build.sh"))).hexdigest()
     key_file = os.path.join(OUTPUT, "vmbench.key")
     if all(os.path.exists(program(bits)) for bits in widths) and os.path.exists(key_file) and _read(key_file).decode() == key:
