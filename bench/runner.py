@@ -129,11 +129,12 @@ class Outcome:
 
 
 class Session:
-    """One process from its start to its end; fills in an Outcome."""
+    """One process from its start to its end; fills in an Outcome. `wanted`: of how many items, those of earlier sessions among them."""
 
-    def __init__(self, command, guest, limits, deadline, log, outcome):
+    def __init__(self, command, guest, wanted, limits, deadline, log, outcome):
         self.command = command
         self.guest = guest
+        self.wanted = wanted
         self.limits = limits
         self.deadline = deadline
         self.log = log
@@ -216,11 +217,13 @@ class Session:
                 out.memory_booted = self._memory()
         elif match := re.match(r"#begin (\S+)", line):
             self.begun, self.begun_at = match[1], now
+            # Not after the last item: the guest powers off then.
+            if len(out.items) + len(out.failed) + len(out.skipped) >= self.wanted - 1:
+                out.memory_end = self._memory()
         elif match := re.match(r"#skip (\S+)", line):
             out.skipped.add(match[1])
         elif line.startswith("#done"):
             self.done = True
-            out.memory_end = self._memory()
         elif match := re.match(r"#end (\S+) guest_ns=(\d+) min=([0-9.e+-]+) ", line):
             self._item_end(match, now)
         elif (match := re.match(r"([a-z]\w*) ([0-9.e+-]+) ns/\S+$", line)) and match[1] == self.begun:
@@ -261,7 +264,7 @@ def run(runner, bits, wanted, words, limits, log_path, outcome):
         for attempt in range(ATTEMPTS):
             command = runner.command(bits, [*words, *left])
             log.write(f"$ {command}\n")
-            session = Session(command, runner.guest, limits, deadline, log, outcome)
+            session = Session(command, runner.guest, len(wanted), limits, deadline, log, outcome)
             session.run()
             log.write(f"= {session.end}\n")
             left = [name for name in left if name not in outcome.items and name not in outcome.failed and name not in outcome.skipped]

@@ -168,7 +168,8 @@ def remarks(results):
         lines += [f"{name}, {bits}-bit: {reason}" for reason in dict.fromkeys(reason for outcome in outcomes for reason in outcome.trouble)]
         guest = sum(outcome.guest_seconds for outcome in outcomes)
         drift = sum(outcome.host_seconds for outcome in outcomes) / guest if guest else 1
-        if abs(drift - 1) > 0.05:
+        # Lines come late where the reader waits for a processor: of short runs this says nothing.
+        if guest > 3 and abs(drift - 1) > 0.1:
             lines.append(f"{name}, {bits}-bit: its clock is wrong: {drift:.2f} host seconds to a second of the guest")
         wall = sum(outcome.wall_seconds for outcome in outcomes)
         share = sum(outcome.cpu_seconds for outcome in outcomes) / wall if wall else 1
