@@ -45,6 +45,11 @@ class Native:
         kind = subprocess.run(["stat", "-f", "-c", "%T", "/tmp"], capture_output=True, text=True).stdout.strip()
         return f"native: on this host's /tmp ({kind}), as no private tmpfs can be mounted"
 
+    def batches(self, items):
+        """What is run by one process. pipe_pingpong sets and then clears the set of processors that all later items run on."""
+        alone = [item for item in items if item == "pipe_pingpong"]
+        return [batch for batch in ([item for item in items if item not in alone], alone) if batch]
+
     def command(self, bits, words):
         program = vmbench.program(bits)
         return [*self.isolate, "sh", "-c", NATIVE, program, *words] if self.isolate else [program, *words]
@@ -53,6 +58,9 @@ class Native:
 class Monitor:
     """vmbench as what the guest does after its boot."""
     guest = True
+
+    def batches(self, items):
+        return [items]
 
     def command(self, bits, words):
         kernel = os.path.join(vmbench.GUESTS, vmbench.KERNEL[bits], "vmlinuz")
@@ -258,24 +266,32 @@ def run(runner, bits, wanted, words, limits, log_path, outcome):
     """One round of one runner: as many sessions as it takes for each of the items `wanted` to have a time or a reason why it has none.
 
     `words`: vmbench's options."""
-    left = list(wanted)
     deadline = time.monotonic() + limits.total
     with open(log_path, "w") as log:
-        for attempt in range(ATTEMPTS):
-            command = runner.command(bits, [*words, *left])
-            log.write(f"$ {command}\n")
-            session = Session(command, runner.guest, len(wanted), limits, deadline, log, outcome)
-            session.run()
-            log.write(f"= {session.end}\n")
-            left = [name for name in left if name not in outcome.items and name not in outcome.failed and name not in outcome.skipped]
-            if session.begun in left:
-                outcome.failed[session.begun] = session.end if not session.marks.get("OFF") else "vmbench gave up"
-                left.remove(session.begun)
-            elif left:
-                outcome.failed.update(dict.fromkeys(left, "not an item of this vmbench" if session.done else session.end))
-                left = []
-            if not left:
-                break
-        outcome.failed.update(dict.fromkeys(left, f"not reached in {ATTEMPTS} runs"))
-        if session.child.returncode or "OFF" in session.marks and session.end != "the machine went off":
-            outcome.trouble.append(session.end)
+        for batch in runner.batches(wanted):
+            left = batch
+            for _ in range(ATTEMPTS):
+                command = runner.command(bits, [*words, *left])
+                log.write(f"$ {command}\n")
+                session = Session(command, runner.guest, len(wanted), limits, deadline, log, outcome)
+                session.run()
+                log.write(f"= {session.end}\n")
+                left = _left(session, left)
+                if not left:
+                    break
+            outcome.failed.update(dict.fromkeys(left, f"not reached in {ATTEMPTS} runs"))
+            if session.child.returncode or "OFF" in session.marks and session.end != "the machine went off":
+                outcome.trouble.append(session.end)
+
+
+def _left(session, items):
+    """Those of the session's items that deserve another one; the others have a time or, now, a reason."""
+    outcome = session.outcome
+    left = [name for name in items if name not in outcome.items and name not in outcome.failed and name not in outcome.skipped]
+    if session.begun in left:
+        outcome.failed[session.begun] = "vmbench gave up" if "OFF" in session.marks else session.end
+        left.remove(session.begun)
+    elif left:
+        outcome.failed.update(dict.fromkeys(left, "not an item of this vmbench" if session.done else session.end))
+        left = []
+    return left
