@@ -8,6 +8,8 @@ K := cloud-amd64
 CPUS := 2
 # For `make test`: groups, or GROUP/PART-OF-A-NAME; see tests/run --help.
 T := all
+# For `make compare`: options of bench/compare.
+A :=
 
 B_release := build
 B_asan := build-asan
@@ -25,7 +27,8 @@ ifeq ($(B),)
 $(error MODE=$(MODE) is none of release, asan, ubsan)
 endif
 
-.PHONY: build run test check bench install clean distclean help setup-build setup-run setup-test setup-check guests build-test
+.PHONY: build run test check bench compare install clean distclean help setup-build setup-run setup-test setup-check setup-bench \
+	guests build-test
 .SILENT:
 
 build: setup-build
@@ -40,6 +43,8 @@ setup-test:
 	tools/setup build run test
 setup-check:
 	tools/setup build run test check
+setup-bench:
+	tools/setup build run bench
 
 guests: setup-run
 	tools/guests $(GUESTS)
@@ -66,6 +71,9 @@ check: setup-check
 bench: guests build
 	bench/run
 
+compare: setup-bench guests build
+	bench/compare $(A)
+
 install: build
 	meson install -C $(B) --quiet
 
@@ -83,6 +91,7 @@ help:
 	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=interp)"
 	echo "make check      layout, layers, headers, static analysis, second compiler"
 	echo "make bench      measure"
+	echo "make compare    native execution, qemu's TCG and Pogo on the same items  (A=\"OPTIONS\", see bench/compare --help)"
 	echo "make install    install what was built  (DESTDIR=)"
 	echo "make clean      remove what was built; distclean: and what was downloaded"
 	echo "MODE=asan or MODE=ubsan with any of these uses a build with that sanitizer."
