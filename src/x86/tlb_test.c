@@ -106,7 +106,7 @@ static bool near_empty(struct machine *m)
 {
 	const struct tlb_near *n = &m->v->near[TLB_USER][RBX];
 
-	return n->read == TLB_NEAR_INVALID && n->write == TLB_NEAR_INVALID && n->addend == 0;
+	return n->read == TLB_NEAR_INVALID && n->write == TLB_NEAR_INVALID;
 }
 
 /* No access finds anything, least of all one that begins below page 0 or ends behind it. */
