@@ -721,7 +721,7 @@ void lm_main(void)
 	alternatives(page);
 	tap_equal(total_stale, 0, "SDM 3A 8.1.3 no stale execution in all");
 	tap_check(total_made >= 100000, "at least 100,000 patches of code");
-	tap_puts("# patches ");
+	tap_puts("# in all: patches ");
 	tap_put_dec(total_made);
 	tap_puts(", stale executions ");
 	tap_put_dec(total_stale);
