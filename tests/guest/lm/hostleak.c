@@ -648,7 +648,8 @@ static void time_stamps(void)
 		try_run(&t, CODE("1: rdpid rax; dec ecx; jnz 1b"));
 		check(&t, t.out.rax == 0x1234567, "SDM 2B RDPID gives the guest's IA32_TSC_AUX");
 	}
-	wrmsr(MSR_TSC_AUX, 0);
+	if (rdtscp)
+		wrmsr(MSR_TSC_AUX, 0);
 }
 
 void lm_main(void)
