@@ -54,7 +54,7 @@ struct bt_exit {
 struct unit_insn {
 	struct unit *unit;
 	struct x86_insn insn;
-	u16 host, resume; /* offsets of its code, and of what comes after it */
+	u16 host, end; /* offsets of its code, and of that of the next one */
 };
 
 /* One translation: a straight run of guest instructions within a page, with side exits where a conditional jump is taken. */
@@ -69,7 +69,7 @@ struct unit {
 	u16 near, body; /* offsets of the entry without, and past the poll */
 	u8 count, exits;
 	bool dead;
-	bool falls; /* the last instruction may go on to the next */
+	bool falls; /* there is code behind the last instruction */
 	struct bt_exit *exit;
 	struct unit_insn insn[];
 };

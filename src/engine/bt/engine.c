@@ -161,6 +161,7 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	struct bt_cpu *e = bt_cpu(v);
 	struct unit *u = n->unit;
 	const struct x86_insn *i = &n->insn;
+	const struct unit_insn *last = &u->insn[u->count - 1];
 	bool fp = fp_leave(v);
 	u64 next = insn_rip(e, u, i->off + i->len);
 
@@ -171,12 +172,12 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	v->insn = NULL;
 	if (!(i->flags & INSN_BRANCH))
 		v->cpu.rip = next;
-	if (v->cpu.rip == next && !(i->flags & INSN_END) && !u->dead && !e->moved &&
+	if (v->cpu.rip == next && !(i->flags & INSN_END) && (n < last || u->falls) && !u->dead && !e->moved &&
 	    !atomic_load_explicit(&v->attention, memory_order_relaxed)) {
 		e->at = NULL;
 		if (fp)
 			fp_enter(v);
-		return (uintptr_t)(u->code + e->bt->exec) + n->resume;
+		return (uintptr_t)(u->code + e->bt->exec) + n->end;
 	}
 	/* What the unit was paid for and has not done. */
 	if (e->bt->counted)
