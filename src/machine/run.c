@@ -58,6 +58,13 @@ static bool any_woken(const struct machine *m)
 	return false;
 }
 
+static void run_timers(struct machine *m)
+{
+	clock_run(&m->clock);
+	if (m->check)
+		clock_run(&check_follower(m->check)->clock);
+}
+
 /* Runs each CPU once. Returns true if all of them are halted with nothing to do. */
 static bool run_round(struct machine *m)
 {
@@ -69,7 +76,8 @@ static bool run_round(struct machine *m)
 		if (is_held(v))
 			continue;
 		m->current = v;
-		switch (m->vm.engine->run(v, slice_insns(m))) {
+		switch (m->check ? check_run(m->check, n, slice_insns(m))
+				 : m->vm.engine->run(v, slice_insns(m))) {
 		case STOP_HALT: m->halted_attention[n] = atomic_load(&v->attention); break;
 		case STOP_SHUTDOWN:
 			trace(RUN, "cpu%u: triple fault", n);
@@ -85,7 +93,7 @@ static bool run_round(struct machine *m)
 		case STOP_BUDGET:
 		case STOP_KICK: idle = false; break;
 		}
-		clock_run(&m->clock);
+		run_timers(m);
 	}
 	return idle && !any_woken(m);
 }
@@ -96,16 +104,18 @@ static void wait_idle(struct machine *m)
 	u64 next = clock_next(&m->clock), now = clock_now(&m->clock);
 
 	if (next <= now) {
-		clock_run(&m->clock);
+		run_timers(m);
 		return;
 	}
 	if (m->clock.kind == CLOCK_KIND_INSNS && next != CLOCK_NEVER) {
 		clock_skip(&m->clock, next);
+		if (m->check)
+			clock_skip(&check_follower(m->check)->clock, next);
 		loop_wait(&m->loop, 0);
 	} else {
 		loop_wait(&m->loop, next == CLOCK_NEVER ? LOOP_FOREVER : next - now);
 	}
-	clock_run(&m->clock);
+	run_timers(m);
 }
 
 static void machine_tick(struct machine *m)
@@ -137,7 +147,8 @@ static void handle_reset(struct machine *m)
 	}
 	m->guest_reset = false;
 	trace(RUN, "reset");
-	if (board_power_on(m, err, sizeof(err))) {
+	if (board_power_on(m, err, sizeof(err)) ||
+	    (m->check && board_power_on(check_follower(m->check), err, sizeof(err)))) {
 		log_error("reset: %s", err);
 		machine_end(m, END_ERROR);
 	}
@@ -184,6 +195,8 @@ enum machine_end machine_run(struct machine *m)
 		}
 	}
 	clock_stop(&m->clock);
+	if (m->check)
+		check_finish(m->check);
 	return m->end;
 }
 

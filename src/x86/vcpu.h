@@ -107,6 +107,13 @@ struct vcpu {
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
 };
 
+/* How an engine's run() goes about its work: see engine.h. */
+enum vm_pace {
+	PACE_FREE,
+	PACE_UNITS, /* the leader of a lockstep */
+	PACE_EXACT, /* its follower */
+};
+
 struct engine_ops;
 struct cpuid_model;
 struct thunk_cache;
@@ -118,6 +125,7 @@ struct vm {
 	unsigned nvcpus;
 	const struct engine_ops *engine;
 	void *engine_vm; /* the engine's own, shared by the vCPUs */
+	enum vm_pace pace; /* set before the engine's vm_init, and for good */
 	const struct cpuid_model *model;
 	struct thunk_cache *thunks; /* host code for FP and SIMD instructions (thunk.h) */
 	u64 tsc_hz;
