@@ -71,6 +71,12 @@ static const struct opt run_opts[] = {
 	  .help = "instructions between comparisons (default 1: as few as the engine can)",
 	  .min = 1,
 	  .max = 1000000 },
+	{ .key = "check-page",
+	  .kind = OPT_UINT,
+	  .offset = MACHINE(check_page),
+	  .value = "N",
+	  .help = "compare page N of guest RAM (address / 4096) each time too",
+	  .max = UINT32_MAX },
 	{ .key = "cpu",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(cpu),
@@ -319,6 +325,7 @@ int command_run(int argc, char **argv)
 					       .cpu = "max",
 					       .clock = "",
 					       .check_step = 1,
+					       .check_page = UINT32_MAX,
 					       .boot_entry = "auto",
 					       .append = "" } };
 	char err[256];

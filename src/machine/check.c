@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Units between comparisons of the floating-point state where no engine says whether it has changed. */
-#define FP_EVERY 64
+/* Units between comparisons of all floating-point state where no engine says whether it has changed; x87 and SSE are compared
+ * each time then. */
+#define FP_EVERY 8
 /* Instructions between comparisons of RAM. */
 #define RAM_EVERY 20000000
 
@@ -37,6 +38,8 @@ int check_new(struct machine *lead, struct machine *follow)
 	c->lead = lead;
 	c->follow = follow;
 	lead->check = follow->check = c;
+	c->lead_page = mem_host(&lead->mem, (gpa_t)lead->cfg.check_page * MEM_PAGE, MEM_PAGE);
+	c->follow_page = mem_host(&follow->mem, (gpa_t)lead->cfg.check_page * MEM_PAGE, MEM_PAGE);
 	for (unsigned n = 0; n < lead->vm.nvcpus; n++)
 		lead->vm.vcpus[n]->exit = follow->vm.vcpus[n]->exit = on_exit_logged;
 	return 0;
@@ -154,24 +157,24 @@ static bool core_same(const struct x86_cpu *a, struct x86_cpu *b)
 	return true;
 }
 
-/* True if the floating-point state may have changed, as far as the engines know; if none does, now and then. */
-static bool pull(struct check *c, struct vcpu *a, struct vcpu *b)
+/* Floating-point state is compared whole where an engine says that it may have changed, and now and then. */
+static bool fp_differs(struct check *c, struct vcpu *a, struct vcpu *b)
 {
 	bool (*lead)(struct vcpu *) = c->lead->vm.engine->pull;
 	bool (*follow)(struct vcpu *) = c->follow->vm.engine->pull;
 	bool changed = (lead && lead(a)) | (follow && follow(b));
 
-	return changed || c->units % FP_EVERY == 0;
+	if (!changed && c->units % FP_EVERY)
+		return !lead && !follow && memcmp(a->cpu.xsave, b->cpu.xsave, FX_SIZE) &&
+		       !fp_same(&a->cpu, &b->cpu);
+	c->fp_compared++;
+	return !fp_same(&a->cpu, &b->cpu);
 }
 
 static unsigned compare_cpu(struct check *c, struct vcpu *a, struct vcpu *b)
 {
-	unsigned what = 0;
+	unsigned what = fp_differs(c, a, b) ? DIFF_FP : 0;
 
-	if (pull(c, a, b)) {
-		c->fp_compared++;
-		what |= fp_same(&a->cpu, &b->cpu) ? 0 : DIFF_FP;
-	}
 	if (!core_same(&a->cpu, &b->cpu))
 		what |= DIFF_CPU;
 	if ((atomic_load(&a->attention) ^ atomic_load(&b->attention)) & CHECK_ATT)
@@ -198,6 +201,8 @@ static unsigned compare_unit(struct check *c, struct vcpu *a, struct vcpu *b)
 		what |= DIFF_COUNT;
 	if (!exits_same(c))
 		what |= DIFF_EXITS;
+	if (c->lead_page && memcmp(c->lead_page, c->follow_page, MEM_PAGE))
+		what |= DIFF_RAM;
 	return what;
 }
 

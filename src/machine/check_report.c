@@ -225,8 +225,9 @@ static void report_ram(struct check *c, FILE *f)
 	while ((at = check_ram_differs(a, b, at)) < a->size && pages++ < MAX_RAM) {
 		u64 word = at & ~7ull;
 
-		fprintf(f, "* memory at gpa %llx: %016llx, %016llx\n",
+		fprintf(f, "* memory at gpa %llx, page %#llx: %016llx, %016llx\n",
 			(unsigned long long)ram_gpa(a, word),
+			(unsigned long long)ram_gpa(a, word) / MEM_PAGE,
 			(unsigned long long)le_load(a->host + word, 8),
 			(unsigned long long)le_load(b->host + word, 8));
 		at = (at | (MEM_PAGE - 1)) + 1;
@@ -274,8 +275,9 @@ static void report_head(const struct check *c, unsigned what, FILE *f)
 	else
 		fprintf(f, "a unit of %llu instructions%s\n", (unsigned long long)c->insns,
 			c->fault ? " and one that faulted" : "");
-	if (what == DIFF_RAM || what == DIFF_DEVICES)
-		fputs("or, as that is compared now and then only, in one before it\n", f);
+	if (what & DIFF_RAM && !c->lead_page)
+		fputs("RAM may have differed before: run it again with --check-page for one of the pages below\n",
+		      f);
 }
 
 void check_report(struct check *c, unsigned what, void *file)

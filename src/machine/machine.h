@@ -19,7 +19,8 @@ struct machine_config {
 	/* Lockstep: a second machine follows on this engine, instruction by instruction, and the first difference ends the run.
 	 * With the counted clock alone. Disk images are only read then. NULL: none. */
 	const char *check;
-	u32 check_step;    /* instructions between comparisons, about; 1 is a unit of the engine */
+	u32 check_step; /* instructions between comparisons, about; 1 is a unit of the engine */
+	u32 check_page; /* number of a page of guest RAM to compare each time too; none if it is no RAM */
 	enum vm_pace pace; /* set by machine_new */
 };
 
