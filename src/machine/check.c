@@ -162,7 +162,10 @@ static bool fp_differs(struct check *c, struct vcpu *a, struct vcpu *b)
 {
 	bool (*lead)(struct vcpu *) = c->lead->vm.engine->pull;
 	bool (*follow)(struct vcpu *) = c->follow->vm.engine->pull;
-	bool changed = (lead && lead(a)) | (follow && follow(b));
+	bool changed = lead && lead(a);
+
+	if (follow && follow(b))
+		changed = true;
 
 	if (!changed && c->units % FP_EVERY)
 		return !lead && !follow && memcmp(a->cpu.xsave, b->cpu.xsave, FX_SIZE) &&

@@ -124,7 +124,7 @@ struct vm {
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	unsigned nvcpus;
 	const struct engine_ops *engine;
-	void *engine_vm; /* the engine's own, shared by the vCPUs */
+	void *engine_vm;   /* the engine's own, shared by the vCPUs */
 	enum vm_pace pace; /* set before the engine's vm_init, and for good */
 	const struct cpuid_model *model;
 	struct thunk_cache *thunks; /* host code for FP and SIMD instructions (thunk.h) */
