@@ -225,6 +225,8 @@ bool tr_ea(struct tr *t, unsigned reg)
 	return true;
 }
 
+void tr_offset(struct tr *t) { sum_into(t, H_RAX, address_size(t)); }
+
 /* --- Out of line ------------------------------------------------------------------------------------ */
 
 /* The near slot missed: takes the page from the table if it is there, else C does the instruction. */

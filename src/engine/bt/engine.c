@@ -198,7 +198,9 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	v->insn = NULL;
 	if (!(i->flags & INSN_BRANCH))
 		v->cpu.rip = next;
-	if (v->cpu.rip == next && !(i->flags & INSN_END) && (n < last || u->falls) && !u->dead && !e->moved &&
+	/* Behind it the registers that it uses are taken to be live. */
+	if (v->cpu.rip == next && !(i->flags & INSN_END) && (n < last || u->falls) && !u->dead &&
+	    !e->moved && (fp || n->gate == GATE_NONE) &&
 	    !atomic_load_explicit(&v->attention, memory_order_relaxed)) {
 		e->at = NULL;
 		if (fp)
@@ -217,6 +219,18 @@ u64 bt_do_insn(struct vcpu *v, u32 id)
 
 	e->bt->stats.fallbacks++;
 	return run_insn(v, bt_of_id(e->bt, id));
+}
+
+u64 bt_do_fp(struct vcpu *v, u32 id)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct unit_insn *n = bt_of_id(e->bt, id);
+
+	fp_leave(v);
+	if (!fp_gate_open(v, n->gate))
+		return run_insn(v, n);
+	fp_enter(v);
+	return (uintptr_t)(n->unit->code + e->bt->exec) + n->host;
 }
 
 u64 bt_do_fault(struct vcpu *v, u32 vector)
@@ -501,6 +515,7 @@ static int bt_vm_init(struct vm *vm)
 	emit_alu_init(bt);
 	emit_mov_init(bt);
 	emit_branch_init(bt);
+	emit_fp_init(bt);
 	return 0;
 }
 
@@ -511,6 +526,7 @@ static int bt_vcpu_init(struct vcpu *v)
 	e->self = v;
 	e->bt = v->vm->engine_vm;
 	jump_init(e);
+	fp_init(v);
 	v->mapping_dropped = mapping_dropped;
 	return 0;
 }
@@ -547,6 +563,8 @@ static const char *bt_unfit(void)
 
 	if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & BIT(8)))
 		return "the host's CPU has no BMI2 instructions";
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & BIT(27)))
+		return "the host's kernel does not use XSAVE";
 	return NULL;
 }
 

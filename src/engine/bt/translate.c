@@ -181,6 +181,9 @@ static void emit_insn(struct tr *t)
 	t->a = before.a;
 	t->slows = before.slows;
 	t->nexits = before.nexits;
+	t->u->insn[t->k].gate = GATE_NONE;
+	/* C may close gates. */
+	t->fp_ready = 0;
 	emit_fallback(t);
 }
 

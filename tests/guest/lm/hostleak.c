@@ -308,7 +308,7 @@ static void timer(enum mode m)
 	outb(0x40, 0);
 	outb(0x21, 0xfe);
 	traps = wrong = 0;
-	for (unsigned i = 0; i < 200 && traps < 300; i++) {
+	for (unsigned i = 0; i < 20000 && traps < 300; i++) {
 		fresh(m);
 		t.rcx = 300000;
 		t.rflags = FLAG_ID | FLAG_IF | 2;

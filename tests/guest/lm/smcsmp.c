@@ -245,7 +245,7 @@ static void alternatives(u8 *page)
 	current = 0x1000;
 	rounds = 0;
 	begin(replace);
-	for (u32 n = 0; n < 3000000 && rounds < 500; n++) {
+	for (u32 n = 0; n < 60000000 && rounds < 500; n++) {
 		u64 before = current, after;
 		u32 seen = (u32)code_call(at);
 
