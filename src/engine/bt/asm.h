@@ -256,6 +256,41 @@ static inline void as_shrx(struct as *a, unsigned reg, unsigned from, unsigned c
 	as_vex(a, 3, MAP_0F38 | 0xf7, true, false, reg, count_reg, rm_reg(from));
 }
 
+static inline void as_shlx(struct as *a, unsigned reg, unsigned from, unsigned count_reg)
+{
+	as_vex(a, 1, MAP_0F38 | 0xf7, true, false, reg, count_reg, rm_reg(from));
+}
+
+static inline void as_sarx(struct as *a, unsigned reg, unsigned from, unsigned count_reg)
+{
+	as_vex(a, 2, MAP_0F38 | 0xf7, true, false, reg, count_reg, rm_reg(from));
+}
+
+static inline void as_pext(struct as *a, unsigned reg, unsigned from, unsigned mask)
+{
+	as_vex(a, 2, MAP_0F38 | 0xf5, true, false, reg, from, rm_reg(mask));
+}
+
+static inline void as_pdep(struct as *a, unsigned reg, unsigned from, unsigned mask)
+{
+	as_vex(a, 3, MAP_0F38 | 0xf5, true, false, reg, from, rm_reg(mask));
+}
+
+/* AH and AL (bit 0) from the status flags, as x86_cpu.cc has them; AL has nothing else. */
+static inline void as_flags_to_ax(struct as *a)
+{
+	as_byte(a, 0x9f);
+	as_op(a, 0, MAP_0F | 0x90, 1, 0, rm_reg(H_RAX));
+}
+
+/* Sets the status flags from what as_flags_to_ax leaves in AX: 127 + OF overflows exactly if OF is set, SAHF sets the others. */
+static inline void as_flags_from_ax(struct as *a)
+{
+	as_byte(a, 0x04);
+	as_byte(a, 127);
+	as_byte(a, 0x9e);
+}
+
 /* --- Jumps -------------------------------------------------------------------------------------- */
 
 /* Returns the place of the 32-bit displacement, for as_patch. */

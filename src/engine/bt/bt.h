@@ -119,6 +119,7 @@ struct bt_cpu {
 	const struct unit_insn *at; /* being executed by C, or NULL: v->icount and left agree then */
 	struct unit *last; /* entered last by C */
 	uintptr_t fault_at; /* host address of a faulting instruction */
+	u64 rep_count, rep_addend; /* of a piece of a repeated string instruction */
 	bool fp_live;     /* x87, SSE and AVX registers are in the host's */
 	bool moved;       /* a mapping was dropped: where code lies must be looked up again */
 	bool irq_held;    /* an interrupt waits for IF: ATT_IRQ is to be set again then */
@@ -179,6 +180,9 @@ struct bt_stats {
 struct bt {
 	struct vm *vm;
 	bool counted; /* the guest's clock counts instructions: units do too */
+	/* The CPUs run on several host threads. If not, nothing comes between the read and the write of one instruction, and no
+	 * other thread looks at memory that guests share by locking: LOCK then buys nothing, and costs some 20 cycles. */
+	bool threads;
 	u8 *rw, *meta;
 	ptrdiff_t exec; /* executable minus writable address */
 	u32 code_size, meta_size; /* of a segment */

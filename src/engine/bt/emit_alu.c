@@ -19,12 +19,6 @@ static int alu_digit(u16 mnemonic)
 	}
 }
 
-static void lock_prefix(struct tr *t)
-{
-	if (t->i->flags & INSN_LOCK)
-		as_byte(&t->a, 0xf0);
-}
-
 static bool fits_i8(u64 imm) { return (i64)imm >= -128 && (i64)imm <= 127; }
 
 /* op rm, imm. size: of the operation. */
@@ -32,7 +26,7 @@ static void op_imm(struct tr *t, unsigned digit, unsigned size, struct as_rm rm,
 {
 	u64 value = (u64)bits_sext(imm, 8 * size);
 
-	lock_prefix(t);
+	tr_lock(t);
 	if (size > 1 && fits_i8(value)) {
 		as_op(&t->a, 0, 0x83, size, digit, rm);
 		as_imm(&t->a, value, 1);
@@ -55,7 +49,7 @@ static bool alu_mem_dest(struct tr *t, unsigned digit)
 		return true;
 	}
 	reg = tr_use_op(t, s, H_RCX);
-	lock_prefix(t);
+	tr_lock(t);
 	as_op(&t->a, 0, digit << 3 | (d->size > 1), d->size, reg, m.rm);
 	return true;
 }
@@ -129,7 +123,7 @@ static bool emit_unary(struct tr *t)
 	if (d->kind == OPK_MEM) {
 		if (!tr_mem(t, &m, d->size, TR_WRITE))
 			return false;
-		lock_prefix(t);
+		tr_lock(t);
 		as_op(&t->a, 0, op, d->size, digit, m.rm);
 		return true;
 	}

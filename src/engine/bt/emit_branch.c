@@ -38,13 +38,9 @@ static bool may_jump_far(const struct tr *t)
 
 static bool emit_jcc(struct tr *t)
 {
-	unsigned cond = 0;
-
 	if (!may_jump_rel(t))
 		return false;
-	while (conditions[cond] != t->i->mnemonic)
-		cond++;
-	tr_exit(t, (int)cond, rel_target(t));
+	tr_exit(t, (int)tr_condition(conditions, t->i->mnemonic), rel_target(t));
 	t->ends = false;
 	return true;
 }

@@ -64,6 +64,14 @@ static unsigned base_slot(const struct x86_insn *i)
 /* Displacements that the check can add itself: in 32-bit code a sum beyond 4 GiB matches no entry and takes the slow path. */
 static bool disp_is_small(i64 disp) { return disp >= -0x8000 && disp < 0x8000; }
 
+/* To the offset in RAX. */
+static void add_segment_base(struct tr *t, unsigned seg)
+{
+	as_load(&t->a, 8, H_RCX, rm_ctx(CTX(cpu.seg) + seg * sizeof(struct x86_seg) +
+					offsetof(struct x86_seg, base)));
+	as_lea(&t->a, t->mode == 64 ? 8 : 4, H_RAX, rm_index(H_RAX, H_RCX, 0, 0));
+}
+
 static bool form_address(struct tr *t, struct address *ad)
 {
 	const struct x86_insn *i = t->i;
@@ -80,9 +88,7 @@ static bool form_address(struct tr *t, struct address *ad)
 	}
 	sum_into(t, H_RAX, address_size(t));
 	if (with_base) {
-		as_load(&t->a, 8, H_RCX, rm_ctx(CTX(cpu.seg) + i->seg * sizeof(struct x86_seg) +
-						offsetof(struct x86_seg, base)));
-		as_lea(&t->a, t->mode == 64 ? 8 : 4, H_RAX, rm_index(H_RAX, H_RCX, 0, 0));
+		add_segment_base(t, i->seg);
 		ad->slot = NO_SLOT;
 	}
 	return true;
@@ -199,6 +205,47 @@ bool tr_mem(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access
 	return true;
 }
 
+bool tr_offset(struct tr *t)
+{
+	if (t->i->addrsize == 2 || !disp_fits(t))
+		return false;
+	sum_into(t, H_RAX, address_size(t));
+	return true;
+}
+
+bool tr_mem_at_rax(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access)
+{
+	struct address ad = { .base = H_RAX, .slot = NO_SLOT };
+
+	if (t->tlb == TLB_CHECKED || !seg_fits(t, t->i->seg))
+		return false;
+	if (seg_needs_base(t, t->i->seg))
+		add_segment_base(t, t->i->seg);
+	check(t, m, &ad, size, access);
+	return true;
+}
+
+bool tr_plain(const struct tr *t, unsigned seg)
+{
+	return t->tlb != TLB_CHECKED && t->i->addrsize * 8u == t->mode && seg_fits(t, seg) &&
+	       !seg_needs_base(t, seg);
+}
+
+void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
+		  enum tr_access access)
+{
+	struct address ad = { .base = bt_home[reg], .slot = NO_SLOT };
+
+	check(t, m, &ad, size, access);
+}
+
+size_t tr_tags(const struct tr *t, enum tr_access access)
+{
+	return tag_array(t, access == TR_WRITE);
+}
+
+size_t tr_addends(const struct tr *t) { return addend_array(t); }
+
 bool tr_stack(struct tr *t, struct tr_mem *m, unsigned base, i32 disp, unsigned size,
 	      enum tr_access access)
 {
@@ -224,8 +271,6 @@ bool tr_ea(struct tr *t, unsigned reg)
 	sum_into(t, reg, MIN((unsigned)t->i->opsize, address_size(t)) == 8 ? 8 : 4);
 	return true;
 }
-
-void tr_offset(struct tr *t) { sum_into(t, H_RAX, address_size(t)); }
 
 /* --- Out of line ------------------------------------------------------------------------------------ */
 

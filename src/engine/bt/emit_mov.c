@@ -1,5 +1,7 @@
-/* mov movzx movsx movsxd lea xchg bswap cbw..cqo nop prefetch, push and pop. */
+/* mov movzx movsx movsxd movnti lea xlat movbe bswap cbw..cqo nop prefetch, push and pop. */
 #include "engine/bt/tr.h"
+
+#include "x86/cpuid.h"
 
 #include <Zydis/Zydis.h>
 
@@ -142,36 +144,12 @@ static bool emit_lea(struct tr *t)
 	return true;
 }
 
-static bool emit_xchg(struct tr *t)
+static void swap_bytes(struct tr *t, unsigned size, unsigned reg)
 {
-	const struct x86_operand *d = &t->i->op[0], *s = &t->i->op[1];
-	unsigned size = d->size, a, b;
-	struct tr_mem m;
-
-	if (s->kind == OPK_MEM) {
-		const struct x86_operand *swap = d;
-
-		d = s;
-		s = swap;
-	}
-	if (d->kind == OPK_MEM) {
-		if (!tr_mem(t, &m, size, TR_WRITE))
-			return false;
-		if (size == 1 && s->kind == OPK_GPR_HIGH)
-			tr_mem_pin(t, &m);
-		b = tr_use_op(t, s, H_RCX);
-		as_op(&t->a, 0, 0x86 | (size > 1), size, b, m.rm);
-		tr_done_op(t, s, b, H_RAX);
-		return true;
-	}
-	if (size == 1)
-		return false;
-	a = tr_use(t, d->reg, H_RCX);
-	b = tr_use(t, s->reg, H_RDX);
-	as_op(&t->a, 0, 0x87, size, a, rm_reg(b));
-	tr_done(t, d->reg, a);
-	tr_done(t, s->reg, b);
-	return true;
+	if (size == 8 || reg & 8)
+		as_byte(&t->a, 0x40 | (size == 8 ? 8u : 0) | (reg & 8 ? 1u : 0));
+	as_byte(&t->a, 0x0f);
+	as_byte(&t->a, 0xc8 | (reg & 7));
 }
 
 static bool emit_bswap(struct tr *t)
@@ -182,11 +160,49 @@ static bool emit_bswap(struct tr *t)
 	if (d->size == 2)
 		return false;
 	to = tr_use(t, d->reg, H_RCX);
-	if (d->size == 8 || to & 8)
-		as_byte(&t->a, 0x40 | (d->size == 8 ? 8u : 0) | (to & 8 ? 1u : 0));
-	as_byte(&t->a, 0x0f);
-	as_byte(&t->a, 0xc8 | (to & 7));
+	swap_bytes(t, d->size, to);
 	tr_done(t, d->reg, to);
+	return true;
+}
+
+/* With BSWAP, which every host has; 16 bits are the upper ones of 32 swapped. */
+static bool emit_movbe(struct tr *t)
+{
+	const struct x86_operand *d = &t->i->op[0], *s = &t->i->op[1];
+	unsigned size = d->size, to;
+	struct tr_mem m;
+
+	if (!cpuid_bit(t->bt->vm, CPUID_MOVBE) || s->kind == d->kind ||
+	    !tr_mem(t, &m, size, d->kind == OPK_MEM ? TR_WRITE : TR_READ))
+		return false;
+	if (d->kind == OPK_MEM)
+		as_load(&t->a, 8, H_RCX, tr_rm(s->reg));
+	else
+		as_loadz(&t->a, size, H_RCX, m.rm);
+	swap_bytes(t, size == 8 ? 8 : 4, H_RCX);
+	if (size == 2)
+		as_rorx(&t->a, false, H_RCX, H_RCX, 16);
+	if (d->kind == OPK_MEM) {
+		as_store(&t->a, size, m.rm, H_RCX);
+		return true;
+	}
+	to = size == 2 ? tr_use(t, d->reg, H_RDX) : tr_def(d->reg, H_RDX);
+	as_mov(&t->a, size, to, H_RCX);
+	tr_done(t, d->reg, to);
+	return true;
+}
+
+static bool emit_xlat(struct tr *t)
+{
+	struct tr_mem m;
+
+	if (t->i->addrsize == 2)
+		return false;
+	as_loadz(&t->a, 1, H_RCX, rm_reg(bt_home[RAX]));
+	as_lea(&t->a, t->i->addrsize, H_RAX, rm_index(bt_home[RBX], H_RCX, 0, 0));
+	if (!tr_mem_at_rax(t, &m, 1, TR_READ))
+		return false;
+	as_load(&t->a, 1, bt_home[RAX], m.rm);
 	return true;
 }
 
@@ -231,14 +247,19 @@ static bool emit_push(struct tr *t)
 	unsigned sp = bt_home[RSP];
 	struct tr_mem m;
 
-	if (size * 8u != t->mode || s->kind == OPK_SEG || s->kind == OPK_MEM)
+	if (size * 8u != t->mode || s->kind == OPK_SEG)
 		return false;
+	if (s->kind == OPK_MEM) {
+		if (!tr_mem(t, &m, size, TR_READ))
+			return false;
+		as_load(a, size, H_RAX, m.rm);
+	}
 	if (!tr_stack(t, &m, RSP, -(i32)size, size, TR_WRITE))
 		return false;
 	if (s->kind == OPK_IMM)
 		as_store_imm(a, size, m.rm, t->i->imm);
 	else
-		as_store(a, size, m.rm, tr_use(t, s->reg, H_RCX));
+		as_store(a, size, m.rm, s->kind == OPK_MEM ? H_RAX : tr_use(t, s->reg, H_RCX));
 	as_lea(a, size, sp, rm_mem(sp, -(i32)size));
 	return true;
 }
@@ -283,14 +304,19 @@ void emit_mov_init(struct bt *bt)
 	} rows[] = {
 		{ ZYDIS_MNEMONIC_MOV, emit_mov },       { ZYDIS_MNEMONIC_MOVZX, emit_extend },
 		{ ZYDIS_MNEMONIC_MOVSX, emit_extend },  { ZYDIS_MNEMONIC_MOVSXD, emit_extend },
-		{ ZYDIS_MNEMONIC_LEA, emit_lea },       { ZYDIS_MNEMONIC_XCHG, emit_xchg },
+		{ ZYDIS_MNEMONIC_LEA, emit_lea },       { ZYDIS_MNEMONIC_XLAT, emit_xlat },
 		{ ZYDIS_MNEMONIC_BSWAP, emit_bswap },   { ZYDIS_MNEMONIC_CBW, emit_widen },
 		{ ZYDIS_MNEMONIC_CWDE, emit_widen },    { ZYDIS_MNEMONIC_CDQE, emit_widen },
 		{ ZYDIS_MNEMONIC_CWD, emit_sign },      { ZYDIS_MNEMONIC_CDQ, emit_sign },
 		{ ZYDIS_MNEMONIC_CQO, emit_sign },      { ZYDIS_MNEMONIC_NOP, emit_nop },
 		{ ZYDIS_MNEMONIC_ENDBR64, emit_nop },   { ZYDIS_MNEMONIC_ENDBR32, emit_nop },
 		{ ZYDIS_MNEMONIC_PUSH, emit_push },     { ZYDIS_MNEMONIC_POP, emit_pop },
-		{ ZYDIS_MNEMONIC_LEAVE, emit_leave },
+		{ ZYDIS_MNEMONIC_LEAVE, emit_leave },   { ZYDIS_MNEMONIC_MOVBE, emit_movbe },
+		{ ZYDIS_MNEMONIC_MOVNTI, emit_mov },    { ZYDIS_MNEMONIC_PREFETCH, emit_nop },
+		{ ZYDIS_MNEMONIC_PREFETCHNTA, emit_nop }, { ZYDIS_MNEMONIC_PREFETCHT0, emit_nop },
+		{ ZYDIS_MNEMONIC_PREFETCHT1, emit_nop }, { ZYDIS_MNEMONIC_PREFETCHT2, emit_nop },
+		{ ZYDIS_MNEMONIC_PREFETCHW, emit_nop }, { ZYDIS_MNEMONIC_PREFETCHWT1, emit_nop },
+		{ ZYDIS_MNEMONIC_PAUSE, emit_nop },
 	};
 
 	for (unsigned n = 0; n < ARRAY_LEN(rows); n++)

@@ -517,6 +517,13 @@ static int bt_vm_init(struct vm *vm)
 	emit_alu_init(bt);
 	emit_mov_init(bt);
 	emit_branch_init(bt);
+	emit_shift_init(bt);
+	emit_bit_init(bt);
+	emit_cond_init(bt);
+	emit_muldiv_init(bt);
+	emit_atomic_init(bt);
+	emit_flag_init(bt);
+	emit_string_init(bt);
 	emit_fp_init(bt);
 	return 0;
 }

@@ -31,18 +31,15 @@ static void pop(struct as *a, unsigned reg)
 /* Flags to x86_cpu.cc, as LAHF and SETO leave them. Uses RAX. */
 static void save_flags(struct as *a)
 {
-	as_byte(a, 0x9f);
-	as_op(a, 0, MAP_0F | 0x90, 1, 0, rm_reg(H_RAX));
+	as_flags_to_ax(a);
 	as_store(a, 2, rm_ctx(CTX(cpu.cc)), H_RAX);
 }
 
-/* Uses RAX. 127 + OF overflows exactly if OF is set; SAHF sets the others. */
+/* Uses RAX. */
 static void load_flags(struct as *a)
 {
 	as_loadz(a, 2, H_RAX, rm_ctx(CTX(cpu.cc)));
-	as_byte(a, 0x04);
-	as_byte(a, 127);
-	as_byte(a, 0x9e);
+	as_flags_from_ax(a);
 }
 
 static void load_all(struct as *a)

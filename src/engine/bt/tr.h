@@ -103,8 +103,19 @@ bool tr_stack(struct tr *t, struct tr_mem *m, unsigned base, i32 disp, unsigned 
 void tr_mem_pin(struct tr *t, struct tr_mem *m);
 /* The effective address, cut to the smaller of operand and address size but to no less than 32 bits, into reg; false as above. */
 bool tr_ea(struct tr *t, unsigned reg);
-/* The offset in its segment of an operand that tr_mem took, into RAX. */
-void tr_offset(struct tr *t);
+
+/* The effective address whole, without the segment's base, into RAX; false as above. Uses RCX. */
+bool tr_offset(struct tr *t);
+/* size bytes at the offset in RAX of the operand's segment; false if that needs checks beyond the TLB's. */
+bool tr_mem_at_rax(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access);
+/* Whether an index register of the present instruction is itself the linear address in seg. */
+bool tr_plain(const struct tr *t, unsigned seg);
+/* size bytes at guest register reg, of a tr_plain segment; reg has a home. RAX keeps its value. */
+void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
+		  enum tr_access access);
+/* Offsets in struct vcpu of the TLB's tags and addends in force (see struct tlb). */
+size_t tr_tags(const struct tr *t, enum tr_access access);
+size_t tr_addends(const struct tr *t);
 
 /* --- Leaving the unit ----------------------------------------------------------------------------- */
 
@@ -119,10 +130,37 @@ void tr_jump_rax(struct tr *t);
 /* rip of the page + off into reg. */
 void tr_rip(struct tr *t, unsigned reg, i64 off);
 
+/* The guest's LOCK prefix. */
+static inline void tr_lock(struct tr *t)
+{
+	if ((t->i->flags & INSN_LOCK) && t->bt->threads)
+		as_byte(&t->a, 0xf0);
+}
+
+/* Number of a condition, 0..15, in a row of mnemonics in the order of their encoding. */
+static inline unsigned tr_condition(const u16 row[16], u16 mnemonic)
+{
+	unsigned cond = 0;
+
+	while (row[cond] != mnemonic)
+		cond++;
+	return cond;
+}
+
 /* Called once for each family at start-up: enters its functions into bt->emit. */
 void emit_alu_init(struct bt *bt);
 void emit_mov_init(struct bt *bt);
 void emit_branch_init(struct bt *bt);
+void emit_shift_init(struct bt *bt);
+void emit_bit_init(struct bt *bt);
+void emit_cond_init(struct bt *bt);
+void emit_muldiv_init(struct bt *bt);
+void emit_atomic_init(struct bt *bt);
+void emit_flag_init(struct bt *bt);
+void emit_string_init(struct bt *bt);
+
+/* MOVSD and CMPSD, which bt->emit has as SSE2 instructions. */
+bool emit_string_d(struct tr *t);
 /* Last: takes what no other family has. */
 void emit_fp_init(struct bt *bt);
 

@@ -171,9 +171,19 @@ static bool ends_unit(const struct x86_insn *i)
 	return loads_segment(i);
 }
 
+/* MOVSD and CMPSD are also names of SSE2 instructions, which have operands to see. */
+static bt_emit_fn *emit_fn(const struct tr *t)
+{
+	u16 m = t->i->mnemonic;
+
+	if (t->i->nops == 0 && (m == ZYDIS_MNEMONIC_MOVSD || m == ZYDIS_MNEMONIC_CMPSD))
+		return emit_string_d;
+	return t->bt->emit[m];
+}
+
 static void emit_insn(struct tr *t)
 {
-	bt_emit_fn *emit = t->bt->emit[t->i->mnemonic];
+	bt_emit_fn *emit = emit_fn(t);
 	struct tr before = *t;
 
 	t->ends = ends_unit(t->i);
