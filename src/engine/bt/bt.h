@@ -122,6 +122,7 @@ struct bt_cpu {
 	u64 rep_count, rep_addend; /* of a piece of a repeated string instruction */
 	bool fp_live;     /* x87, SSE and AVX registers are in the host's */
 	bool moved;       /* a mapping was dropped: where code lies must be looked up again */
+	bool overdrawn;   /* counted: the budget has been exceeded for the sake of a whole unit */
 	bool irq_held;    /* an interrupt waits for IF: ATT_IRQ is to be set again then */
 	bool step;        /* the next instruction must run alone, in C */
 	u8 fp_closed[GATE_COUNT]; /* by gate: 0 if fp_live and instructions of the gate may run */

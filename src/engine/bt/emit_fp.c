@@ -158,10 +158,9 @@ static void note_pointers(struct tr *t, const struct thunk_plan *p)
 		as_load(a, 8, H_RAX, rm_ctx(CTX_BT(vrip)));
 		as_store(a, 8, rm_ctx(CTX_BT(x87_vrip)), H_RAX);
 	}
-	if (!p->t.size)
+	/* What tr_mem takes has an offset. */
+	if (!p->t.size || !tr_offset(t))
 		return;
-	if (!tr_offset(t))
-		return false;
 	as_store(a, 8, rm_ctx(CTX_BT(x87_fdp)), H_RAX);
 	as_store_imm(a, 4, rm_ctx(CTX_BT(x87_mem)), X87_NOTED | t->i->seg);
 }

@@ -97,12 +97,17 @@ static void release_held(struct vcpu *v)
 	}
 }
 
-static void hold_irq(struct vcpu *v)
+/* After x86_attend; taken: it delivered an interrupt. */
+static void hold_irq(struct vcpu *v, bool taken)
 {
-	if (!(v->cpu.rflags & FL_IF) &&
-	    atomic_load_explicit(&v->attention, memory_order_relaxed) == ATT_IRQ) {
+	bool waits = !(v->cpu.rflags & FL_IF);
+
+	if (atomic_load_explicit(&v->attention, memory_order_relaxed) != ATT_IRQ || v->shadow)
+		return;
+	/* With IF set and none taken, the request that was put aside has gone in the meantime. */
+	if (waits || !taken) {
 		vcpu_unattend(v, ATT_IRQ);
-		bt_cpu(v)->irq_held = true;
+		bt_cpu(v)->irq_held = waits;
 	}
 }
 
@@ -120,8 +125,15 @@ static struct unit *next_unit(struct vcpu *v, u32 key)
 
 	e->moved = false;
 	e->step = !u;
-	/* Counted: a unit is executed whole, so a budget may be exceeded by one. */
+	/* Counted: a unit is executed whole, so a budget may be exceeded by one. A side exit gives back what was not executed: once
+	 * more than the budget has been granted, that does not count as budget. */
 	if (u && e->bt->counted && e->left < u->count) {
+		if (e->overdrawn) {
+			e->granted -= e->left;
+			e->left = 0;
+			return NULL;
+		}
+		e->overdrawn = true;
 		e->granted += u->count - e->left;
 		e->left = u->count;
 	}
@@ -389,11 +401,13 @@ static enum stop bt_loop(struct vcpu *v)
 				vcpu_unattend(v, ATT_YIELD);
 				return STOP_BUDGET;
 			}
+			u64 interrupts = v->interrupts;
+
 			if (!x86_attend(v, &stop))
 				return stop;
 			if (e->left <= 0)
 				return STOP_BUDGET;
-			hold_irq(v);
+			hold_irq(v, v->interrupts != interrupts);
 			if (atomic_load_explicit(&v->attention, memory_order_relaxed)) {
 				if (!step(v, &stop))
 					return stop;
@@ -429,7 +443,7 @@ static enum stop paced_loop(struct vcpu *v, u64 budget_insns)
 		if (target) {
 			enter(v, target);
 			settle(v);
-		} else if (!step(v, &stop)) {
+		} else if ((alone || e->step) && !step(v, &stop)) {
 			return stop;
 		}
 	} while (e->left > 0 && !v->cpu.halted &&
@@ -457,7 +471,7 @@ static enum stop bt_run(struct vcpu *v, u64 budget_insns)
 	enum stop stop;
 
 	set_gs(v);
-	e->step = false;
+	e->step = e->overdrawn = false;
 	e->left = e->granted = (i64)MIN(budget_insns, (u64)INT64_MAX);
 	v->catch = &catch;
 	if (!_setjmp(catch) || unwound(v, &stop)) {
