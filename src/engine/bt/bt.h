@@ -55,7 +55,7 @@ struct bt_exit {
 struct unit_insn {
 	struct unit *unit;
 	struct x86_insn insn;
-	u16 host, resume; /* offsets of its code, and of what comes after it */
+	u16 host, end; /* offsets of its code, and of that of the next one */
 	u8 gate;          /* enum fpu_gate: of code that uses the FP registers */
 };
 
@@ -71,7 +71,7 @@ struct unit {
 	u16 near, body; /* offsets of the entry without, and past the poll */
 	u8 count, exits;
 	bool dead;
-	bool falls; /* the last instruction may go on to the next */
+	bool falls; /* there is code behind the last instruction */
 	struct bt_exit *exit;
 	struct unit_insn insn[];
 };
