@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-const struct engine_ops *const engines[] = { &engine_interp, &engine_bt, NULL };
+const struct engine_ops *const engines[] = { &engine_bt, &engine_interp, NULL };
 
 const struct engine_ops *engine_find(const char *name)
 {
