@@ -11,3 +11,12 @@ const struct engine_ops *engine_find(const char *name)
 			return *e;
 	return NULL;
 }
+
+const struct engine_ops *engine_default(void)
+{
+	const struct engine_ops *const *e = engines;
+
+	while (e[1] && (*e)->unfit())
+		e++;
+	return *e;
+}
