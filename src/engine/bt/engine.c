@@ -179,7 +179,8 @@ static uintptr_t forced_code(struct vcpu *v)
 	if (!u)
 		return 0;
 	e->vrip = (v->cpu.rip - ((uintptr_t)u->guest & 0xfff)) & rip_mask(u);
-	e->left -= u->count;
+	if (e->bt->counted)
+		e->left -= u->count;
 	return (uintptr_t)(u->code + e->bt->exec) + u->body;
 }
 
@@ -408,7 +409,19 @@ static enum stop bt_loop(struct vcpu *v)
 			if (e->left <= 0)
 				return STOP_BUDGET;
 			hold_irq(v, v->interrupts != interrupts);
-			if (atomic_load_explicit(&v->attention, memory_order_relaxed)) {
+			u32 att = atomic_load_explicit(&v->attention, memory_order_relaxed);
+
+			if (att == ATT_SLOW &&
+			    debugger_is_elsewhere(v, x86_code_linear(&v->cpu))) {
+				uintptr_t target = forced_code(v);
+
+				if (target) {
+					enter(v, target);
+					settle(v);
+					continue;
+				}
+			}
+			if (att) {
 				if (!step(v, &stop))
 					return stop;
 				continue;
