@@ -57,8 +57,8 @@ run: guests build
 build-test: setup-test
 	$(if $(filter check,$(T)),tools/setup check)
 	tools/build $(B) $(O_$(MODE))
-	$(if $(call wants,guest)$(sanitize),tests/guest/build.sh build/guest)
-	$(if $(call wants,boot),tools/guests $(GUESTS))
+	$(if $(call wants,guest lockstep)$(sanitize),tests/guest/build.sh build/guest)
+	$(if $(call wants,boot lockstep),tools/guests $(GUESTS))
 	$(if $(sanitize),tools/build $(B_asan) $(O_asan))
 	$(if $(sanitize),tools/build $(B_ubsan) $(O_ubsan))
 

@@ -9,6 +9,29 @@
 
 static const struct block_ops *const formats[] = { &block_raw };
 
+/* An image under a scratch disk. */
+static int open_scratch(const struct block_ops *format, struct block **block,
+			const struct block_options *options, char *err, size_t errlen)
+{
+	struct block_options below = *options;
+	struct block *image;
+	int r;
+
+	below.readonly = true;
+	r = format->open(&image, &below, err, errlen);
+	if (r)
+		return r;
+	r = block_scratch(block, image);
+	if (r) {
+		snprintf(err, errlen, "disk '%s': no temporary file for its changes: %s",
+			 options->path, strerror(-r));
+		image->ops->close(image);
+		return r;
+	}
+	(*block)->readonly = options->readonly;
+	return 0;
+}
+
 int block_open(struct block **block, const struct block_options *options, char *err, size_t errlen)
 {
 	const char *format = options->format ? options->format : "raw";
@@ -17,14 +40,15 @@ int block_open(struct block **block, const struct block_options *options, char *
 	for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
 		if (strcmp(formats[i]->name, format))
 			continue;
-		r = formats[i]->open(block, options, err, errlen);
+		r = options->scratch ? open_scratch(formats[i], block, options, err, errlen)
+				     : formats[i]->open(block, options, err, errlen);
 		if (r || !options->threaded)
 			return r;
 		r = block_thread_start(*block);
 		if (r) {
 			snprintf(err, errlen, "disk '%s': no worker thread: %s", options->path,
 				 strerror(-r));
-			formats[i]->close(*block);
+			(*block)->ops->close(*block);
 		}
 		return r;
 	}

@@ -35,6 +35,7 @@ struct block_options {
 	const char *format; /* a backend's name; NULL is "raw" */
 	bool readonly;
 	bool threaded; /* requests are served beside the caller; else within block_submit */
+	bool scratch;  /* the image is only read: changes are kept apart, and lost at the end */
 };
 
 struct block_ops {
@@ -59,6 +60,11 @@ struct block {
 };
 
 extern const struct block_ops block_raw;
+
+/* Puts a disk over one that was opened for reading alone: it has the same contents and can be written, what is written goes to
+ * an unlinked file in the directory for temporary ones. Closing it closes `below`, which is not used otherwise any more. On
+ * failure a negative errno, and `below` is left alone. */
+int block_scratch(struct block **block, struct block *below) must_check;
 
 /* On failure a negative errno, and one line in err. */
 int block_open(struct block **block, const struct block_options *options, char *err, size_t errlen)

@@ -10,6 +10,7 @@ enum exit_code {
 	EXIT_USAGE = 2,
 	EXIT_CRASHED = 3,     /* triple fault */
 	EXIT_UNAVAILABLE = 4, /* this host cannot run the engine */
+	EXIT_DIFFERENT = 5,   /* --check: the engines differ */
 	EXIT_TIMED_OUT = 124,
 };
 

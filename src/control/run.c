@@ -59,6 +59,24 @@ static const struct opt run_opts[] = {
 	  .offset = MACHINE(engine),
 	  .value = "NAME",
 	  .help = "how to run guest code (default interp; `pogo doctor` lists them)" },
+	{ .key = "check",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(check),
+	  .value = "NAME",
+	  .help = "run a second machine in lockstep on this engine, end at the first difference; implies --clock insns" },
+	{ .key = "check-step",
+	  .kind = OPT_UINT,
+	  .offset = MACHINE(check_step),
+	  .value = "N",
+	  .help = "instructions between comparisons (default 1: as few as the engine can)",
+	  .min = 1,
+	  .max = 1000000 },
+	{ .key = "check-page",
+	  .kind = OPT_UINT,
+	  .offset = MACHINE(check_page),
+	  .value = "N",
+	  .help = "compare page N of guest RAM (address / 4096) each time too",
+	  .max = UINT32_MAX },
 	{ .key = "cpu",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(cpu),
@@ -130,7 +148,8 @@ void command_run_usage(void *file)
 	      file);
 	opt_help(run_opts, file);
 	fputs("\nExit codes: 0 the guest powered off, 1 error, 2 wrong usage, 3 the guest crashed (triple fault),\n"
-	      "4 the engine cannot run on this host, 124 timeout; with --debug-exit, what the guest asks for.\n",
+	      "4 the engine cannot run on this host, 5 the engines differ (--check), 124 timeout; with --debug-exit, what the guest\n"
+	      "asks for.\n",
 	      file);
 }
 
@@ -169,15 +188,13 @@ static int usage_error(const char *err)
 	return EXIT_USAGE;
 }
 
-/* Checks what needs no machine. Returns 0 or an exit code. */
-static int check_config(struct run_config *cfg)
+static int check_engine(const char *option, const char *name)
 {
-	const struct engine_ops *engine = engine_find(cfg->machine.engine);
+	const struct engine_ops *engine = engine_find(name);
 	const char *why;
 
 	if (!engine) {
-		log_error("--engine %s: no such engine; `pogo doctor` lists them",
-			  cfg->machine.engine);
+		log_error("--%s %s: no such engine; `pogo doctor` lists them", option, name);
 		return EXIT_USAGE;
 	}
 	why = engine->unfit();
@@ -185,6 +202,27 @@ static int check_config(struct run_config *cfg)
 		log_error("engine %s cannot run on this host: %s", engine->name, why);
 		return EXIT_UNAVAILABLE;
 	}
+	return 0;
+}
+
+static int check_lockstep(struct run_config *cfg)
+{
+	if (!strcmp(cfg->machine.clock, "real") || cfg->gdb) {
+		log_error("--check goes with --clock insns alone, and not with --gdb");
+		return EXIT_USAGE;
+	}
+	return check_engine("check", cfg->machine.check);
+}
+
+/* Checks what needs no machine. Returns 0 or an exit code. */
+static int check_config(struct run_config *cfg)
+{
+	int code = check_engine("engine", cfg->machine.engine);
+
+	if (!code && cfg->machine.check)
+		code = check_lockstep(cfg);
+	if (code)
+		return code;
 	if (!cpuid_model_find(cfg->machine.cpu)) {
 		log_error("--cpu %s: no such model; choose one of: %s", cfg->machine.cpu,
 			  cpuid_model_list());
@@ -223,6 +261,7 @@ static int end_code(struct machine *m, enum machine_end end, const struct run_co
 		return EXIT_TIMED_OUT;
 	case END_DEBUG_EXIT: return machine_exit_code(m);
 	case END_INTERRUPTED: log_error("interrupted by a signal"); return EXIT_ERROR;
+	case END_DIFFERENT: return EXIT_DIFFERENT;
 	case END_NONE:
 	case END_ERROR: break;
 	}
@@ -284,7 +323,9 @@ int command_run(int argc, char **argv)
 					       .cpus = 1,
 					       .engine = "interp",
 					       .cpu = "max",
-					       .clock = "real",
+					       .clock = "",
+					       .check_step = 1,
+					       .check_page = UINT32_MAX,
 					       .boot_entry = "auto",
 					       .append = "" } };
 	char err[256];
@@ -302,5 +343,7 @@ int command_run(int argc, char **argv)
 		return EXIT_OK;
 	}
 	code = check_config(&cfg);
+	if (!*cfg.machine.clock)
+		cfg.machine.clock = cfg.machine.check ? "insns" : "real";
 	return code ? code : run_machine(&cfg);
 }

@@ -175,7 +175,9 @@ static void on_console_ready(void *opaque)
 {
 	struct machine *m = opaque;
 
-	if (m->console.ready)
+	if (m->check)
+		m->console_ready = true;
+	else if (m->console.ready)
 		m->console.ready(m->console.opaque);
 }
 
@@ -312,7 +314,9 @@ static int open_disk(struct machine *m, unsigned n, char *err, size_t errlen)
 {
 	char path[4096];
 	size_t len = strlen(m->cfg.disks.item[n]);
-	struct block_options o = { .path = path, .threaded = m->clock.kind == CLOCK_KIND_REAL };
+	struct block_options o = { .path = path,
+				   .threaded = m->clock.kind == CLOCK_KIND_REAL,
+				   .scratch = m->cfg.pace != PACE_FREE };
 
 	if (len >= sizeof(path)) {
 		snprintf(err, errlen, "--disk: the path is too long");

@@ -15,6 +15,8 @@
 #include "dev/piix4.h"
 #include "dev/port92.h"
 #include "dev/virtio/virtio_blk.h"
+#include "host/alarm.h"
+#include "machine/check.h"
 #include "machine/machine.h"
 #include "x86/cpuid.h"
 #include "x86/thunk.h"
@@ -39,6 +41,7 @@ struct machine {
 		model; /* vm.model: what was asked for, less what the counted clock rules out */
 	struct loop loop;
 	int wake_fd, timeout_fd;
+	struct alarm slice_end; /* for engines that do not count instructions */
 
 	/* The parts, in the order of board.c. */
 	struct device *devices[MACHINE_MAX_DEVICES];
@@ -72,6 +75,8 @@ struct machine {
 	bool paused, reset_wanted;
 	bool guest_reset; /* the guest asked for the reset */
 	bool a20_keyboard, a20_port92;
+	bool console_ready;  /* in lockstep: console.ready waits for the end of the unit */
+	struct check *check; /* of the leader and the follower of a lockstep, else NULL */
 	volatile sig_atomic_t interrupted;
 	u64 started_ns;
 	bool (*on_debug)(void *opaque, struct vcpu *v, enum stop why);
@@ -85,6 +90,9 @@ void board_fini(struct machine *m);
 int board_power_on(struct machine *m, char *err, size_t errlen) must_check;
 /* Makes the running CPU come back at the end of its block. */
 void board_kick(struct machine *m);
+
+/* Instructions that all CPUs together have completed. opaque: the machine. */
+u64 machine_insns(void *opaque);
 
 /* exits.c: the one door. */
 void machine_exit(struct vcpu *v, struct exit *e);

@@ -17,7 +17,7 @@
 #define TSC_HZ_REAL  2000000000ull
 #define TSC_HZ_INSNS 1000000000ull /* one tick an instruction */
 
-static u64 count_insns(void *opaque)
+u64 machine_insns(void *opaque)
 {
 	const struct machine *m = opaque;
 	u64 sum = 0;
@@ -83,6 +83,13 @@ static void init_model(struct machine *m)
 			m->model.words[random[n] / 32] &= ~(1u << random[n] % 32);
 }
 
+static void discard(void *opaque, const u8 *buf, size_t n)
+{
+	(void)opaque;
+	(void)buf;
+	(void)n;
+}
+
 static void on_code_written(void *opaque, gpa_t gpa, u64 size)
 {
 	struct vm *vm = opaque;
@@ -90,8 +97,8 @@ static void on_code_written(void *opaque, gpa_t gpa, u64 size)
 	vm->code_written(vm, gpa, size);
 }
 
-int machine_new(struct machine **out, const struct machine_config *cfg,
-		const struct machine_console *console, char *err, size_t errlen)
+static int machine_build(struct machine **out, const struct machine_config *cfg,
+			 const struct machine_console *console, char *err, size_t errlen)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 	int code;
@@ -106,7 +113,7 @@ int machine_new(struct machine **out, const struct machine_config *cfg,
 	m->wake_fd = m->timeout_fd = -1;
 	m->mem.fd = -1;
 	clock_init(&m->clock, strcmp(cfg->clock, "insns") ? CLOCK_KIND_REAL : CLOCK_KIND_INSNS);
-	m->clock.count = count_insns;
+	m->clock.count = machine_insns;
 	m->clock.opaque = m;
 	/* Counted time starts on a fixed day, so that two runs are the same. */
 	m->clock.wall_offset_s = m->clock.kind == CLOCK_KIND_REAL ? (i64)time(NULL) : 1000000000;
@@ -121,6 +128,7 @@ int machine_new(struct machine **out, const struct machine_config *cfg,
 		.model = &m->model,
 		.tsc_hz = m->clock.kind == CLOCK_KIND_REAL ? TSC_HZ_REAL : TSC_HZ_INSNS,
 		.a20_mask = ~0ull,
+		.pace = cfg->pace,
 	};
 	m->vm.icount = m->vm.engine->icount;
 	m->vm.tsc_changed = machine_tsc_changed;
@@ -146,8 +154,40 @@ int machine_new(struct machine **out, const struct machine_config *cfg,
 	return 0;
 }
 
+int machine_new(struct machine **m, const struct machine_config *cfg,
+		const struct machine_console *console, char *err, size_t errlen)
+{
+	static const struct machine_console nowhere = { .write = discard };
+	struct machine_config c = *cfg;
+	struct machine *follower;
+	int code;
+
+	c.pace = cfg->check ? PACE_UNITS : PACE_FREE;
+	code = machine_build(m, &c, console, err, errlen);
+	if (code || !cfg->check)
+		return code;
+	c.pace = PACE_EXACT;
+	c.engine = cfg->check;
+	code = machine_build(&follower, &c, &nowhere, err, errlen);
+	if (!code) {
+		code = check_new(*m, follower);
+		if (!code)
+			return 0;
+		snprintf(err, errlen, "out of memory");
+		machine_free(follower);
+	}
+	machine_free(*m);
+	return code;
+}
+
 void machine_free(struct machine *m)
 {
+	if (m->check) {
+		struct machine *follower = check_free(m->check);
+
+		m->check = NULL;
+		machine_free(follower);
+	}
 	board_fini(m);
 	for (unsigned n = 0; n < m->vm.nvcpus; n++)
 		m->vm.engine->vcpu_fini(m->vm.vcpus[n]);
@@ -158,6 +198,7 @@ void machine_free(struct machine *m)
 	decode_cache_free(m->vm.decode);
 	thunk_cache_free(m->vm.thunks);
 	hostsig_fini_thread();
+	alarm_fini(&m->slice_end);
 	if (m->wake_fd >= 0)
 		close(m->wake_fd);
 	if (m->timeout_fd >= 0)
@@ -178,7 +219,11 @@ struct vm *machine_vm(struct machine *m) { return &m->vm; }
 
 size_t machine_input(struct machine *m, const u8 *buf, size_t n)
 {
-	return ns16550_receive(&m->com1, buf, n);
+	size_t taken = ns16550_receive(&m->com1, buf, n);
+
+	if (m->check)
+		check_input(m->check, buf, n);
+	return taken;
 }
 
 void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why),
@@ -209,7 +254,7 @@ static void dump_state(struct machine *m, FILE *f)
 	char prefix[16];
 
 	fprintf(f, "time_ns %llu\ninsns %llu\n", (unsigned long long)clock_now(&m->clock),
-		(unsigned long long)count_insns(m));
+		(unsigned long long)machine_insns(m));
 	for (unsigned n = 0; n < m->vm.nvcpus; n++) {
 		snprintf(prefix, sizeof(prefix), "cpu%u.", n);
 		state_show(&x86_cpu_state, &m->vm.vcpus[n]->cpu, prefix, f);
@@ -276,6 +321,8 @@ void machine_stats(struct machine *m, void *file)
 					(unsigned long long)v->exceptions[k]);
 	}
 	m->vm.engine->stats(&m->vm, file);
+	if (m->check)
+		check_stats(m->check, file);
 	fprintf(file, "unclaimed accesses: %llu port, %llu mmio\n",
 		(unsigned long long)m->ports.unclaimed, (unsigned long long)m->mmio.unclaimed);
 }

@@ -16,6 +16,12 @@ struct machine_config {
 	u32 timeout_s;  /* 0: none */
 	u32 debug_exit; /* port, 0: none */
 	bool no_reboot;
+	/* Lockstep: a second machine follows on this engine, instruction by instruction, and the first difference ends the run.
+	 * With the counted clock alone. Disk images are only read then. NULL: none. */
+	const char *check;
+	u32 check_step; /* instructions between comparisons, about; 1 is a unit of the engine */
+	u32 check_page; /* number of a page of guest RAM to compare each time too; none if it is no RAM */
+	enum vm_pace pace; /* set by machine_new */
 };
 
 /* Why machine_run returned. */
@@ -28,6 +34,7 @@ enum machine_end {
 	END_TIMEOUT,
 	END_QUIT,        /* the user asked */
 	END_INTERRUPTED, /* SIGINT or SIGTERM */
+	END_DIFFERENT,   /* lockstep: the engines differ; a report has been printed */
 	END_ERROR,       /* the machine could not go on; a message has been printed */
 };
 

@@ -10,6 +10,9 @@
 
 #define SLICE_ONE     40000 /* instructions: about 0.1 ms, which bounds how late a timer fires */
 #define SLICE_SMP     8000 /* shorter, so that a CPU that spins on another one does not spin for long */
+#define SLICE_NS      1000000 /* the same for engines that do not count: until a timer is due, but no longer */
+#define SLICE_SMP_NS  100000
+#define SLICE_MIN_NS  20000
 #define POLL_EVERY_NS 1000000 /* host events are looked at this often while guest code runs */
 
 static u64 host_ns(void)
@@ -31,6 +34,28 @@ static u64 slice_insns(const struct machine *m)
 		slice = MIN(slice, next > now ? next - now : 1);
 	}
 	return slice;
+}
+
+/* Lets one CPU run for a slice. */
+static enum stop run_slice(struct machine *m, struct vcpu *v)
+{
+	const struct engine_ops *engine = m->vm.engine;
+	u64 now, next, slice = m->vm.nvcpus > 1 ? SLICE_SMP_NS : SLICE_NS;
+	enum stop why;
+
+	if (m->check)
+		return check_run(m->check, v->index, slice_insns(m));
+	if (!engine->timed || m->clock.kind == CLOCK_KIND_INSNS)
+		return engine->run(v, slice_insns(m));
+	now = clock_now(&m->clock);
+	next = clock_next(&m->clock);
+	if (next < now + slice)
+		slice = next > now + SLICE_MIN_NS ? next - now : SLICE_MIN_NS;
+	alarm_set(&m->slice_end, slice, &v->attention, ATT_YIELD);
+	why = engine->run(v, UINT64_MAX);
+	alarm_cancel(&m->slice_end);
+	vcpu_unattend(v, ATT_YIELD);
+	return why;
 }
 
 /* True if the debugger has taken the stop. */
@@ -58,6 +83,13 @@ static bool any_woken(const struct machine *m)
 	return false;
 }
 
+static void run_timers(struct machine *m)
+{
+	clock_run(&m->clock);
+	if (m->check)
+		clock_run(&check_follower(m->check)->clock);
+}
+
 /* Runs each CPU once. Returns true if all of them are halted with nothing to do. */
 static bool run_round(struct machine *m)
 {
@@ -69,7 +101,7 @@ static bool run_round(struct machine *m)
 		if (is_held(v))
 			continue;
 		m->current = v;
-		switch (m->vm.engine->run(v, slice_insns(m))) {
+		switch (run_slice(m, v)) {
 		case STOP_HALT: m->halted_attention[n] = atomic_load(&v->attention); break;
 		case STOP_SHUTDOWN:
 			trace(RUN, "cpu%u: triple fault", n);
@@ -85,7 +117,7 @@ static bool run_round(struct machine *m)
 		case STOP_BUDGET:
 		case STOP_KICK: idle = false; break;
 		}
-		clock_run(&m->clock);
+		run_timers(m);
 	}
 	return idle && !any_woken(m);
 }
@@ -96,16 +128,18 @@ static void wait_idle(struct machine *m)
 	u64 next = clock_next(&m->clock), now = clock_now(&m->clock);
 
 	if (next <= now) {
-		clock_run(&m->clock);
+		run_timers(m);
 		return;
 	}
 	if (m->clock.kind == CLOCK_KIND_INSNS && next != CLOCK_NEVER) {
 		clock_skip(&m->clock, next);
+		if (m->check)
+			clock_skip(&check_follower(m->check)->clock, next);
 		loop_wait(&m->loop, 0);
 	} else {
 		loop_wait(&m->loop, next == CLOCK_NEVER ? LOOP_FOREVER : next - now);
 	}
-	clock_run(&m->clock);
+	run_timers(m);
 }
 
 static void machine_tick(struct machine *m)
@@ -137,7 +171,8 @@ static void handle_reset(struct machine *m)
 	}
 	m->guest_reset = false;
 	trace(RUN, "reset");
-	if (board_power_on(m, err, sizeof(err))) {
+	if (board_power_on(m, err, sizeof(err)) ||
+	    (m->check && board_power_on(check_follower(m->check), err, sizeof(err)))) {
 		log_error("reset: %s", err);
 		machine_end(m, END_ERROR);
 	}
@@ -149,7 +184,10 @@ int machine_loop_init(struct machine *m)
 	m->timeout_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (m->wake_fd < 0 || m->timeout_fd < 0)
 		return -errno;
-	int err = loop_add(&m->loop, m->wake_fd, POLLIN, on_wake, m);
+	int err = alarm_init(&m->slice_end);
+
+	if (!err)
+		err = loop_add(&m->loop, m->wake_fd, POLLIN, on_wake, m);
 
 	return err ? err : loop_add(&m->loop, m->timeout_fd, POLLIN, on_wake, m);
 }
@@ -184,6 +222,8 @@ enum machine_end machine_run(struct machine *m)
 		}
 	}
 	clock_stop(&m->clock);
+	if (m->check)
+		check_finish(m->check);
 	return m->end;
 }
 

@@ -123,8 +123,8 @@ x86_exec_fn *x86_bind_flag(struct x86_insn *i, const struct x86_zydis *z)
 	case ZYDIS_MNEMONIC_SALC: return salc;
 	case ZYDIS_MNEMONIC_CLI: return cli;
 	case ZYDIS_MNEMONIC_STI: i->flags |= INSN_END; return sti;
-	case ZYDIS_MNEMONIC_CLAC: return clac;
-	case ZYDIS_MNEMONIC_STAC: return stac;
+	case ZYDIS_MNEMONIC_CLAC: i->flags |= INSN_END; return clac;
+	case ZYDIS_MNEMONIC_STAC: i->flags |= INSN_END; return stac;
 	default: return NULL;
 	}
 }

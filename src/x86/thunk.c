@@ -151,12 +151,20 @@ static bool decode(const struct x86_insn *i, ZydisDecodedInstruction *z, ZydisDe
 	return ZYAN_SUCCESS(x86_decoder_decode(&decoder, i->bytes, i->len, z, ops));
 }
 
-/* TZCNT and LZCNT are BSF and BSR with a prefix that older processors ignore. */
-static bool bit_scan(const struct thunk_plan *p, const ZydisDecodedInstruction *z,
-		     const struct vm *vm)
+bool thunk_in_model(struct thunk_plan *p, const struct vm *vm, bool *bsx)
 {
-	return (z->mnemonic == ZYDIS_MNEMONIC_TZCNT || z->mnemonic == ZYDIS_MNEMONIC_LZCNT) &&
+	/* TZCNT and LZCNT are BSF and BSR with a prefix that older processors ignore. */
+	*bsx = (p->mnemonic == ZYDIS_MNEMONIC_TZCNT || p->mnemonic == ZYDIS_MNEMONIC_LZCNT) &&
 	       !cpuid_bit(vm, p->features[0]);
+	if (*bsx) { /* BSF and BSR of 0 leave their destination */
+		for (unsigned k = 0; k < p->gprs; k++)
+			p->gpr[k].load = true;
+		return true;
+	}
+	for (unsigned k = 0; k < ARRAY_LEN(p->features); k++)
+		if (!cpuid_bit(vm, p->features[k]))
+			return false;
+	return true;
 }
 
 const struct thunk *thunk_lookup(struct vcpu *v, const struct x86_insn *i)
@@ -173,13 +181,8 @@ const struct thunk *thunk_lookup(struct vcpu *v, const struct x86_insn *i)
 		trace(CODE, "thunks: no plan for mnemonic %u", i->mnemonic);
 		x86_raise_ud(v);
 	}
-	bsx = bit_scan(&p, &z, v->vm);
-	for (unsigned k = 0; k < ARRAY_LEN(p.features) && !bsx; k++)
-		if (!cpuid_bit(v->vm, p.features[k]))
-			x86_raise_ud(v);
-	if (bsx) /* BSF and BSR of 0 leave their destination */
-		for (unsigned k = 0; k < p.gprs; k++)
-			p.gpr[k].load = true;
+	if (!thunk_in_model(&p, v->vm, &bsx))
+		x86_raise_ud(v);
 	if (!thunk_encode(&p, &zy, i->bytes, bsx)) {
 		trace(CODE, "thunks: no host encoding for %s", ZydisMnemonicGetString(z.mnemonic));
 		x86_raise_ud(v);

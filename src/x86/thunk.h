@@ -79,7 +79,8 @@ static inline const struct thunk *thunk_of(struct vcpu *v, const struct x86_insn
 
 struct x86_zydis;
 
-#define PLAN_GPRS 4
+#define PLAN_GPRS     4
+#define PLAN_NO_INDEX 16
 
 /* What a thunk has to do, as Zydis' operand list gives it. */
 struct thunk_plan {
@@ -99,6 +100,11 @@ struct thunk_plan {
 	bool evex;
 	bool mxcsr, flags_load, flags_store;
 	bool clears_upper; /* code that leaves YMM state behind */
+	/* The memory operand of the host's encoding: [base + index + disp], index PLAN_NO_INDEX for none. */
+	struct {
+		u8 base, index;
+		i32 disp;
+	} mem;
 	u8 bytes[16];      /* the host's encoding */
 	u8 size;
 	u16 mnemonic;
@@ -109,10 +115,20 @@ _Static_assert(sizeof(((struct thunk *)0)->key) >= 15 + PLAN_GPRS,
 
 /* The number of a register in its file; AH..BH are 16..19. reg is a ZydisRegister. */
 u8 thunk_register(u32 reg);
+/* A general register of the plan whose host register may not be another. */
+static inline bool plan_gpr_fixed(const struct thunk_plan *p, unsigned k)
+{
+	return p->gpr[k].host < R8;
+}
+
+/* Whether the CPU model has the instruction. *bsx: it has not, but takes TZCNT for BSF or LZCNT for
+ * BSR; the plan, which this adapts, is for that then. */
+bool thunk_in_model(struct thunk_plan *p, const struct vm *vm, bool *bsx) must_check;
 /* Fills the plan, without the encoding. False if the instruction is not one for a thunk. */
 bool thunk_plan(struct thunk_plan *p, const struct x86_zydis *z) must_check;
-/* Re-encodes the instruction for 64-bit mode with renamed registers and memory at [RSI], and
- * checks it by decoding. bsx: the F3 prefix of TZCNT or LZCNT is dropped. */
+/* Re-encodes the instruction for 64-bit mode with renamed registers and memory at p->mem, which
+ * thunk_plan sets to [RSI], and checks it by decoding. bsx: the F3 prefix of TZCNT or LZCNT is
+ * dropped. */
 bool thunk_encode(struct thunk_plan *p, const struct x86_zydis *z, const u8 *bytes, bool bsx)
 	must_check;
 /* Writes the whole thunk. `at` is the address it will run at, `constant` that of the host's

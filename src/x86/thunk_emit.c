@@ -280,7 +280,8 @@ unsigned thunk_emit_exit(u8 *out, uintptr_t at, uintptr_t constant, bool simd)
 /* The parts of an encoding that may change. */
 struct fields {
 	bool memory;
-	u8 reg, rm, vvvv; /* full numbers */
+	u8 reg, rm, vvvv; /* full numbers; rm is the base if there is memory */
+	u8 index;         /* bit 3 of it counts; for a vector in r/m bit 4 of the number */
 	bool has_modrm, has_vvvv, has_is4;
 	u8 is4;
 	u8 w;
@@ -332,6 +333,11 @@ static void find_fields(struct fields *f, const struct thunk_plan *p, const stru
 		default: break;
 		}
 	}
+	f->index = f->rm >> 1 & 8;
+	if (f->memory) {
+		f->rm = p->mem.base;
+		f->index = p->mem.index & 8;
+	}
 }
 
 static bool opsize16(const ZydisDecodedInstruction *z)
@@ -368,9 +374,9 @@ static void encode_legacy(struct out *o, const struct fields *f, const struct x8
 		    z->raw.prefixes[k].value != 0x66)
 			put(o, z->raw.prefixes[k].value);
 	if (f->has_modrm) {
-		rex |= (unsigned)f->w << 3 | (f->reg >> 3 & 1u) << 2;
-		if (!f->memory)
-			rex |= f->rm >> 3 & 1u;
+		rex |= (unsigned)f->w << 3 | (f->reg >> 3 & 1u) << 2 | (f->rm >> 3 & 1u);
+		if (f->memory)
+			rex |= (unsigned)f->index >> 2;
 	}
 	if (rex)
 		put(o, 0x40 | rex);
@@ -380,10 +386,10 @@ static void encode_legacy(struct out *o, const struct fields *f, const struct x8
 static void encode_vex(struct out *o, const struct fields *f, const struct x86_zydis *zy)
 {
 	const ZydisDecodedInstruction *z = zy->insn;
-	unsigned map = (unsigned)z->opcode_map, rm = f->memory ? 0 : f->rm;
+	unsigned map = (unsigned)z->opcode_map;
 
 	put(o, 0xc4);
-	put(o, (f->reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | map);
+	put(o, (f->reg & 8 ? 0 : 0x80) | (f->index ? 0 : 0x40) | (f->rm & 8 ? 0 : 0x20) | map);
 	put(o, (unsigned)f->w << 7 | (~(f->has_vvvv ? f->vvvv : 0u) & 15) << 3 |
 		       (unsigned)z->raw.vex.L << 2 | z->raw.vex.pp);
 	put(o, z->opcode);
@@ -392,17 +398,38 @@ static void encode_vex(struct out *o, const struct fields *f, const struct x86_z
 static void encode_evex(struct out *o, const struct fields *f, const struct x86_zydis *zy)
 {
 	const ZydisDecodedInstruction *z = zy->insn;
-	unsigned rm = f->memory ? 0 : f->rm, vvvv = f->has_vvvv ? f->vvvv : 0;
+	unsigned vvvv = f->has_vvvv ? f->vvvv : 0;
 
 	put(o, 0x62);
-	/* For a vector in r/m, X is its bit 4; a general register has none there. */
-	put(o, (f->reg & 8 ? 0 : 0x80) | (rm & 16 ? 0 : 0x40) | (rm & 8 ? 0 : 0x20) |
+	put(o, (f->reg & 8 ? 0 : 0x80) | (f->index ? 0 : 0x40) | (f->rm & 8 ? 0 : 0x20) |
 		       (f->reg & 16 ? 0 : 0x10) | (unsigned)z->raw.evex.mmm);
 	put(o, (unsigned)f->w << 7 | (~vvvv & 15) << 3 | 4 | z->raw.evex.pp);
 	put(o, (unsigned)z->raw.evex.z << 7 | (unsigned)z->raw.evex.L2 << 6 |
 		       (unsigned)z->raw.evex.L << 5 | (unsigned)z->raw.evex.b << 4 |
 		       (vvvv & 16 ? 0 : 8) | z->raw.evex.aaa);
 	put(o, z->opcode);
+}
+
+/* ModRM, SIB and displacement of p->mem. A short displacement of EVEX would be scaled. */
+static void encode_memory(struct out *o, const struct thunk_plan *p, unsigned reg)
+{
+	unsigned base = p->mem.base & 7u, mod = 2;
+	i32 disp = p->mem.disp;
+
+	if (disp == 0 && base != 5)
+		mod = 0;
+	else if (disp >= -128 && disp <= 127 && (!p->evex || disp == 0))
+		mod = 1;
+	if (p->mem.index != PLAN_NO_INDEX || base == 4) {
+		put(o, mod << 6 | (reg & 7) << 3 | 4);
+		put(o, (p->mem.index == PLAN_NO_INDEX ? 4u : p->mem.index & 7u) << 3 | base);
+	} else {
+		put(o, mod << 6 | (reg & 7) << 3 | base);
+	}
+	if (mod == 1)
+		put(o, (u8)disp);
+	else if (mod == 2)
+		put32(o, (u32)disp);
 }
 
 static void encode(struct out *o, const struct fields *f, const struct thunk_plan *p,
@@ -416,9 +443,10 @@ static void encode(struct out *o, const struct fields *f, const struct thunk_pla
 		encode_vex(o, f, zy);
 	else
 		encode_legacy(o, f, zy, bytes, bsx);
-	if (f->has_modrm)
-		put(o, f->memory ? (f->reg & 7u) << 3 | RSI
-				 : 0xc0 | (f->reg & 7u) << 3 | (f->rm & 7u));
+	if (f->has_modrm && f->memory)
+		encode_memory(o, p, f->reg);
+	else if (f->has_modrm)
+		put(o, 0xc0 | (f->reg & 7u) << 3 | (f->rm & 7u));
 	for (unsigned k = 0; k < 2; k++) {
 		unsigned size = z->raw.imm[k].size / 8u;
 
@@ -431,6 +459,17 @@ static void encode(struct out *o, const struct fields *f, const struct thunk_pla
 	}
 }
 
+static bool same_memory(const struct thunk_plan *p, const ZydisDecodedOperandMem *m)
+{
+	if (thunk_register(m->base) != p->mem.base || m->disp.value != p->mem.disp ||
+	    m->segment > ZYDIS_REGISTER_DS)
+		return false;
+	if (p->mem.index == PLAN_NO_INDEX)
+		return m->index == ZYDIS_REGISTER_NONE;
+	return m->index != ZYDIS_REGISTER_NONE && thunk_register(m->index) == p->mem.index &&
+	       m->scale <= 1;
+}
+
 static bool same_operand(const struct thunk_plan *p, const ZydisDecodedOperand *a,
 			 const ZydisDecodedOperand *b)
 {
@@ -439,8 +478,7 @@ static bool same_operand(const struct thunk_plan *p, const ZydisDecodedOperand *
 	if (a->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		return a->imm.value.u == b->imm.value.u;
 	if (a->type == ZYDIS_OPERAND_TYPE_MEMORY)
-		return b->mem.base == ZYDIS_REGISTER_RSI && b->mem.index == ZYDIS_REGISTER_NONE &&
-		       b->mem.disp.value == 0 && b->mem.segment == ZYDIS_REGISTER_DS;
+		return same_memory(p, &b->mem);
 	return ZydisRegisterGetClass(a->reg.value) == ZydisRegisterGetClass(b->reg.value) &&
 	       host_number(p, a->reg.value) == thunk_register(b->reg.value);
 }

@@ -418,6 +418,8 @@ bool thunk_plan(struct thunk_plan *p, const struct x86_zydis *zy)
 
 	memset(p, 0, sizeof(*p));
 	p->mnemonic = (u16)z->mnemonic;
+	p->mem.base = RSI;
+	p->mem.index = PLAN_NO_INDEX;
 	p->evex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
 	p->vex = p->evex || z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
 	if (!p->vex && z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)

@@ -142,6 +142,13 @@ struct vcpu {
 	_Alignas(4096) u8 engine_area[VCPU_ENGINE_AREA];
 };
 
+/* How an engine's run() goes about its work: see engine.h. */
+enum vm_pace {
+	PACE_FREE,
+	PACE_UNITS, /* the leader of a lockstep */
+	PACE_EXACT, /* its follower */
+};
+
 struct engine_ops;
 struct cpuid_model;
 struct thunk_cache;
@@ -153,7 +160,8 @@ struct vm {
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	unsigned nvcpus;
 	const struct engine_ops *engine;
-	void *engine_vm; /* the engine's own, shared by the vCPUs */
+	void *engine_vm;   /* the engine's own, shared by the vCPUs */
+	enum vm_pace pace; /* set before the engine's vm_init, and for good */
 	const struct cpuid_model *model;
 	struct thunk_cache *thunks;  /* host code for FP and SIMD instructions (thunk.h) */
 	struct decode_cache *decode; /* shapes of instructions (decode_cache.h); may be NULL */

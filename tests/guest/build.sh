@@ -4,7 +4,8 @@
 # Each directory beside this file holds one image per .c file, linked with what its lib/ holds:
 #   lib/*.S lib/*.c   the objects that every image of the directory shares
 #   lib/link.ld       the link script; its OUTPUT_FORMAT says whether the code is 32 or 64-bit
-# A header-only directory (common) has no lib/ and makes no image. Multiboot 1 loads ELF32 only,
+# NAME.disk.S beside NAME.c is the content of a disk for that image: it becomes
+# OUTDIR/<directory>-NAME.disk. A header-only directory (common) has no lib/ and makes no image. Multiboot 1 loads ELF32 only,
 # so an image linked as ELF64 is rewrapped. Needs gcc and binutils alone.
 set -eu
 
@@ -43,5 +44,12 @@ for dir in */; do
 		case $(od -An -tu1 -j4 -N1 "$out/$name.elf") in
 		*2) objcopy -I elf64-x86-64 -O elf32-i386 "$out/$name.elf" ;;
 		esac
+	done
+	for source in "$dir"/*.disk.S; do
+		[ -f "$source" ] || continue
+		name=${source##*/}
+		name=$dir-${name%.S}
+		$cc $bits -c "$source" -o "$obj/$name.o"
+		objcopy -O binary -j .text "$obj/$name.o" "$out/$name"
 	done
 done

@@ -14,6 +14,7 @@
 
 #include "engine/bt/asm.h"
 #include "x86/decode_cache.h"
+#include "x86/fpu.h"
 #include "x86/vcpu.h"
 
 #define UNIT_MAX_INSNS 32u
@@ -54,7 +55,8 @@ struct bt_exit {
 struct unit_insn {
 	struct unit *unit;
 	struct x86_insn insn;
-	u16 host, resume; /* offsets of its code, and of what comes after it */
+	u16 host, end; /* offsets of its code, and of that of the next one */
+	u8 gate;          /* enum fpu_gate: of code that uses the FP registers */
 };
 
 /* One translation: a straight run of guest instructions within a page, with side exits where a conditional jump is taken. */
@@ -69,10 +71,16 @@ struct unit {
 	u16 near, body; /* offsets of the entry without, and past the poll */
 	u8 count, exits;
 	bool dead;
-	bool falls; /* the last instruction may go on to the next */
+	bool falls; /* there is code behind the last instruction */
 	struct bt_exit *exit;
 	struct unit_insn insn[];
 };
+
+/* bt_cpu.x87_op: FOP, the instruction's offset in its page, and whether there was one. x87_mem: segment, and the same. */
+#define X87_FOP     0x7ffu
+#define X87_OFF_POS 11u
+#define X87_SEG     7u
+#define X87_NOTED   BIT(31)
 
 /* --- Per CPU -------------------------------------------------------------------------------------- */
 
@@ -105,7 +113,13 @@ struct bt_cpu {
 	bool moved;       /* a mapping was dropped: where code lies must be looked up again */
 	bool irq_held;    /* an interrupt waits for IF: ATT_IRQ is to be set again then */
 	bool step;        /* the next instruction must run alone, in C */
-	u8 fp_closed[8];  /* by class of instruction: 0 if its registers are live and it may use them */
+	u8 fp_closed[GATE_COUNT]; /* by gate: 0 if fp_live and instructions of the gate may run */
+	u32 fp_mxcsr;             /* the host's own */
+	u64 fp_inuse;             /* components in use when the registers were loaded */
+	/* The last x87 instruction noted by units, and the last one of those with a memory operand. */
+	u32 x87_op, x87_mem;
+	u64 x87_vrip; /* vrip of its unit */
+	u64 x87_fop, x87_fip, x87_fdp; /* x87_fdp: also what units note */
 	struct jump_cache jump[JUMP_MODES];
 };
 
@@ -164,7 +178,7 @@ struct bt {
 	struct bt_segment segment[BT_SEGMENTS];
 	u8 *fixed; /* stubs, before the segments */
 	struct {
-		uintptr_t enter, insn, exit, entry, miss, fault, fault_simd, end;
+		uintptr_t enter, insn, exit, entry, miss, fault, fp, end;
 	} stub;
 	bt_emit_fn **emit; /* by mnemonic */
 	bool *goes_on;     /* by mnemonic: a jump behind which the unit goes on */
@@ -201,6 +215,7 @@ u64 bt_do_insn(struct vcpu *v, u32 id); /* runs one instruction in C */
 u64 bt_do_exit(struct vcpu *v, u32 id); /* an unlinked direct exit */
 u64 bt_do_entry(struct vcpu *v, u32 id); /* attention, or the budget is used up, at a unit's entry */
 u64 bt_do_miss(struct vcpu *v, u32 id); /* a target, in cpu.rip, that the jump cache does not know */
+u64 bt_do_fp(struct vcpu *v, u32 id); /* an instruction of a gate that is closed, or not looked at yet */
 u64 bt_do_fault(struct vcpu *v, u32 vector); /* the host faulted at bt_cpu.fault_at */
 
 /* translate.c: makes the unit at guest, whose rip is `rip` now; NULL if its first instruction goes beyond the page. */

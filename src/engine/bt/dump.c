@@ -27,7 +27,7 @@ void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file
 {
 	FILE *f = file;
 	char text[128];
-	unsigned end = u->count ? u->insn[u->count - 1].resume : u->body;
+	unsigned end = u->count ? u->insn[u->count - 1].end : u->body;
 
 	fprintf(f, "unit %llx: %u instructions, %u bytes, %u-bit, key %#x, %u host bytes\n",
 		(unsigned long long)rip, u->count, u->bytes, key_bits(u->key), u->key, u->total);
@@ -41,7 +41,7 @@ void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file
 		for (unsigned k = 0; k < 15; k++)
 			fprintf(f, k < i->len ? "%02x" : "  ", i->bytes[k]);
 		fprintf(f, "  %s\n", text);
-		dump_host(bt, u, u->insn[n].host, u->insn[n].resume, f);
+		dump_host(bt, u, u->insn[n].host, u->insn[n].end, f);
 	}
 	fprintf(f, "  exits and what is out of line\n");
 	dump_host(bt, u, end, u->total, f);

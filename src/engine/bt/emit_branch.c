@@ -56,7 +56,7 @@ static bool emit_jmp(struct tr *t)
 		tr_exit(t, -1, rel_target(t));
 		return true;
 	}
-	if (!may_jump_far(t) || o->size != t->i->opsize)
+	if (!may_jump_far(t) || o->size != t->i->opsize || o->kind == OPK_FAR)
 		return false;
 	if (o->kind == OPK_MEM) {
 		if (!tr_mem(t, &m, o->size, TR_READ))
@@ -76,7 +76,7 @@ static bool emit_call(struct tr *t)
 	bool rel = o->kind == OPK_REL;
 	struct tr_mem m;
 
-	if (rel ? !may_jump_rel(t) : !may_jump_far(t) || o->size != size)
+	if (rel ? !may_jump_rel(t) : !may_jump_far(t) || o->size != size || o->kind == OPK_FAR)
 		return false;
 	if (o->kind == OPK_MEM) {
 		if (!tr_mem(t, &m, size, TR_READ))
@@ -97,13 +97,21 @@ static bool emit_call(struct tr *t)
 	return true;
 }
 
+/* CA and CB are far; the opcode is in front of the immediate. */
+static bool is_far_ret(const struct x86_insn *i)
+{
+	unsigned op = i->bytes[i->len - (i->nops ? 3 : 1)];
+
+	return op == 0xca || op == 0xcb;
+}
+
 static bool emit_ret(struct tr *t)
 {
 	unsigned size = t->i->opsize, sp = bt_home[RSP];
 	i32 release = (i32)size + (t->i->nops ? (i32)(u16)t->i->imm : 0);
 	struct tr_mem m;
 
-	if (!may_jump_far(t) || !tr_stack(t, &m, RSP, 0, size, TR_READ))
+	if (is_far_ret(t->i) || !may_jump_far(t) || !tr_stack(t, &m, RSP, 0, size, TR_READ))
 		return false;
 	as_load(&t->a, size, H_RAX, m.rm);
 	as_lea(&t->a, size, sp, rm_mem(sp, release));

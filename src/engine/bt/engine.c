@@ -106,30 +106,46 @@ static void hold_irq(struct vcpu *v)
 	}
 }
 
-/* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, no budget, or code that runs alone. cpu is
+static u64 rip_mask(const struct unit *u)
+{
+	return (u->key & KEY_SIZE) == KEY_64 ? ~0ull : 0xffffffffull;
+}
+
+/* The unit at rip, paid for as far as the budget goes; NULL with bt_cpu.step set if the instruction there must run alone. cpu is
  * complete; may raise #PF. */
+static struct unit *next_unit(struct vcpu *v, u32 key)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct unit *u = key_tlb(key) == TLB_CHECKED ? NULL : find_unit(v, e->bt, key);
+
+	e->moved = false;
+	e->step = !u;
+	/* Counted: a unit is executed whole, so a budget may be exceeded by one. */
+	if (u && e->bt->counted && e->left < u->count) {
+		e->granted += u->count - e->left;
+		e->left = u->count;
+	}
+	e->last = u;
+	return u;
+}
+
+/* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, no budget, or code that runs alone. */
 static uintptr_t next_code(struct vcpu *v)
 {
 	struct bt_cpu *e = bt_cpu(v);
-	struct bt *bt = e->bt;
 	u32 key = present_key(v);
 	struct unit *u;
+	uintptr_t entry;
 
 	e->at = NULL;
-	e->moved = false;
 	release_held(v);
 	if (atomic_load_explicit(&v->attention, memory_order_relaxed) || e->left <= 0 ||
 	    v->cpu.halted)
 		return 0;
-	u = key_tlb(key) == TLB_CHECKED ? NULL : find_unit(v, bt, key);
-	e->step = !u;
+	u = next_unit(v, key);
 	if (!u)
 		return 0;
-	/* Counted: a unit is executed whole, so a budget may be exceeded by one. */
-	if (bt->counted && e->left < u->count) {
-		e->granted += u->count - e->left;
-		e->left = u->count;
-	}
+	entry = (uintptr_t)(u->code + e->bt->exec);
 	if (key & KEY_CS_LINK) {
 		struct jump_cache *c = &e->jump[key_tlb(key)];
 
@@ -137,18 +153,25 @@ static uintptr_t next_code(struct vcpu *v)
 			jump_clear(c);
 			c->key = key;
 		}
-		jump_fill(c, v->cpu.rip, (uintptr_t)(u->code + bt->exec));
+		jump_fill(c, v->cpu.rip, entry);
 	}
-	e->last = u;
-	return (uintptr_t)(u->code + bt->exec);
+	return entry;
+}
+
+/* The same, whatever attention says: past the poll of the unit. */
+static uintptr_t forced_code(struct vcpu *v)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct unit *u = next_unit(v, present_key(v));
+
+	if (!u)
+		return 0;
+	e->vrip = (v->cpu.rip - ((uintptr_t)u->guest & 0xfff)) & rip_mask(u);
+	e->left -= u->count;
+	return (uintptr_t)(u->code + e->bt->exec) + u->body;
 }
 
 /* --- What units ask of C -------------------------------------------------------------------------- */
-
-static u64 rip_mask(const struct unit *u)
-{
-	return (u->key & KEY_SIZE) == KEY_64 ? ~0ull : 0xffffffffull;
-}
 
 static u64 insn_rip(const struct bt_cpu *e, const struct unit *u, unsigned off)
 {
@@ -161,22 +184,28 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	struct bt_cpu *e = bt_cpu(v);
 	struct unit *u = n->unit;
 	const struct x86_insn *i = &n->insn;
+	const struct unit_insn *last = &u->insn[u->count - 1];
 	bool fp = fp_leave(v);
 	u64 next = insn_rip(e, u, i->off + i->len);
 
 	v->cpu.rip = insn_rip(e, u, i->off);
+	/* Who spins on another CPU lets it run. */
+	if (i->mnemonic == ZYDIS_MNEMONIC_PAUSE && v->vm->nvcpus > 1 && !e->bt->counted)
+		vcpu_attend(v, ATT_YIELD);
 	e->at = n;
 	v->insn = i;
 	i->fn(v, i);
 	v->insn = NULL;
 	if (!(i->flags & INSN_BRANCH))
 		v->cpu.rip = next;
-	if (v->cpu.rip == next && !(i->flags & INSN_END) && !u->dead && !e->moved &&
+	/* Behind it the registers that it uses are taken to be live. */
+	if (v->cpu.rip == next && !(i->flags & INSN_END) && (n < last || u->falls) && !u->dead &&
+	    !e->moved && (fp || n->gate == GATE_NONE) &&
 	    !atomic_load_explicit(&v->attention, memory_order_relaxed)) {
 		e->at = NULL;
 		if (fp)
 			fp_enter(v);
-		return (uintptr_t)(u->code + e->bt->exec) + n->resume;
+		return (uintptr_t)(u->code + e->bt->exec) + n->end;
 	}
 	/* What the unit was paid for and has not done. */
 	if (e->bt->counted)
@@ -190,6 +219,18 @@ u64 bt_do_insn(struct vcpu *v, u32 id)
 
 	e->bt->stats.fallbacks++;
 	return run_insn(v, bt_of_id(e->bt, id));
+}
+
+u64 bt_do_fp(struct vcpu *v, u32 id)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct unit_insn *n = bt_of_id(e->bt, id);
+
+	fp_leave(v);
+	if (!fp_gate_open(v, n->gate))
+		return run_insn(v, n);
+	fp_enter(v);
+	return (uintptr_t)(n->unit->code + e->bt->exec) + n->host;
 }
 
 u64 bt_do_fault(struct vcpu *v, u32 vector)
@@ -370,6 +411,43 @@ static enum stop bt_loop(struct vcpu *v)
 	}
 }
 
+/* In lockstep: see engine.h. */
+static enum stop paced_loop(struct vcpu *v, u64 budget_insns)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	enum stop stop;
+
+	if (budget_insns == 0)
+		return x86_attend(v, &stop) ? STOP_BUDGET : stop;
+	do {
+		u32 alone = atomic_load_explicit(&v->attention, memory_order_relaxed) &
+			    (ATT_SLOW | ATT_SHADOW);
+		uintptr_t target = alone ? 0 : forced_code(v);
+
+		if (target) {
+			enter(v, target);
+			settle(v);
+		} else if (!step(v, &stop)) {
+			return stop;
+		}
+	} while (e->left > 0 && !v->cpu.halted &&
+		 !atomic_load_explicit(&v->attention, memory_order_relaxed));
+	return STOP_BUDGET;
+}
+
+/* What ran last has been left by longjmp: makes the counts exact and delivers the exception. False if run is to return *stop. */
+static bool unwound(struct vcpu *v, enum stop *stop)
+{
+	settle(v);
+	if (v->exc.vector == EXC_NONE)
+		return true;
+	*stop = STOP_BUDGET;
+	if (x86_deliver_fault(v))
+		return v->vm->pace == PACE_FREE;
+	*stop = STOP_SHUTDOWN;
+	return false;
+}
+
 static enum stop bt_run(struct vcpu *v, u64 budget_insns)
 {
 	struct bt_cpu *e = bt_cpu(v);
@@ -380,17 +458,20 @@ static enum stop bt_run(struct vcpu *v, u64 budget_insns)
 	e->step = false;
 	e->left = e->granted = (i64)MIN(budget_insns, (u64)INT64_MAX);
 	v->catch = &catch;
-	if (_setjmp(catch)) {
-		settle(v);
-		if (v->exc.vector != EXC_NONE && !x86_deliver_fault(v)) {
-			v->catch = NULL;
-			return STOP_SHUTDOWN;
-		}
+	if (!_setjmp(catch) || unwound(v, &stop)) {
 		v->catch = &catch;
+		stop = v->vm->pace == PACE_FREE ? bt_loop(v) : paced_loop(v, budget_insns);
 	}
-	stop = bt_loop(v);
 	v->catch = NULL;
 	return stop;
+}
+
+static void bt_describe(struct vcpu *v, void *file)
+{
+	struct bt_cpu *e = bt_cpu(v);
+
+	if (e->last)
+		bt_dump_unit(e->bt, e->last, insn_rip(e, e->last, 0), file);
 }
 
 /* --- The engine ----------------------------------------------------------------------------------- */
@@ -420,7 +501,7 @@ static int bt_vm_init(struct vm *vm)
 	if (!bt)
 		return err;
 	bt->vm = vm;
-	bt->counted = vm->clock->kind == CLOCK_KIND_INSNS;
+	bt->counted = vm->clock->kind == CLOCK_KIND_INSNS || vm->pace != PACE_FREE;
 	vm->engine_vm = bt;
 	vm->code_written = bt_code_written;
 	bt->emit = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->emit));
@@ -441,6 +522,7 @@ static int bt_vm_init(struct vm *vm)
 	emit_atomic_init(bt);
 	emit_flag_init(bt);
 	emit_string_init(bt);
+	emit_fp_init(bt);
 	return 0;
 }
 
@@ -451,6 +533,7 @@ static int bt_vcpu_init(struct vcpu *v)
 	e->self = v;
 	e->bt = v->vm->engine_vm;
 	jump_init(e);
+	fp_init(v);
 	v->mapping_dropped = mapping_dropped;
 	return 0;
 }
@@ -487,11 +570,14 @@ static const char *bt_unfit(void)
 
 	if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & BIT(8)))
 		return "the host's CPU has no BMI2 instructions";
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & BIT(27)))
+		return "the host's kernel does not use XSAVE";
 	return NULL;
 }
 
 const struct engine_ops engine_bt = {
 	.name = "bt",
+	.timed = true,
 	.help = "binary translator; needs a host CPU with BMI2 (Haswell, Zen, or later)",
 	.unfit = bt_unfit,
 	.vm_init = bt_vm_init,
@@ -502,4 +588,5 @@ const struct engine_ops engine_bt = {
 	.icount = bt_icount,
 	.stats = bt_stats,
 	.dump_block = bt_dump,
+	.describe = bt_describe,
 };

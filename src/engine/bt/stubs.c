@@ -1,5 +1,6 @@
 /* The fixed code between C and units (see bt.h): it stores the guest's registers where C finds them, calls C, loads them and goes on
  * where C says. */
+#include "engine/bt/fp.h"
 #include "engine/bt/tr.h"
 
 const u8 bt_home[16] = {
@@ -79,21 +80,25 @@ static void make_enter(struct as *a)
 }
 
 /* RDX: the C function; ECX: its second argument. */
-static uintptr_t make_call(struct as *a)
+static uintptr_t make_call(struct as *a, const struct vm *vm)
 {
 	uintptr_t at = as_here(a);
 
 	save_all(a);
 	as_load(a, 8, H_RDI, rm_ctx(CTX_BT(self)));
 	as_mov(a, 4, H_RSI, H_RCX);
+	as_mov(a, 8, H_RBX, H_RDX);
+	fp_emit_save(a, vm);
 	as_lea(a, 8, H_RSP, rm_mem(H_RSP, -(i32)BT_SP_SHIFT));
-	as_op(a, 0, 0xff, 4, 2, rm_reg(H_RDX));
+	as_op(a, 0, 0xff, 4, 2, rm_reg(H_RBX));
 	as_lea(a, 8, H_RSP, rm_mem(H_RSP, (i32)BT_SP_SHIFT));
 	as_op(a, 0, 0x85, 8, H_RAX, rm_reg(H_RAX));
 
 	u8 *leave = as_jcc(a, 4);
 
-	as_mov(a, 8, H_RDX, H_RAX);
+	as_mov(a, 8, H_RBX, H_RAX);
+	fp_emit_restore(a, vm);
+	as_mov(a, 8, H_RDX, H_RBX);
 	go(a);
 	as_patch_here(a, leave);
 	as_load(a, 8, H_RSP, rm_ctx(CTX_BT(host_sp)));
@@ -119,10 +124,11 @@ void bt_make_stubs(struct bt *bt)
 
 	bt->stub.enter = as_here(a);
 	make_enter(a);
-	call = make_call(a);
+	call = make_call(a, bt->vm);
 	bt->stub.insn = make_stub(a, call, bt_do_insn);
 	bt->stub.exit = make_stub(a, call, bt_do_exit);
 	bt->stub.entry = make_stub(a, call, bt_do_entry);
+	bt->stub.fp = make_stub(a, call, bt_do_fp);
 	bt->stub.miss = as_here(a);
 	as_store(a, 8, rm_ctx(CTX(cpu.rip)), H_RAX);
 	make_stub(a, call, bt_do_miss);

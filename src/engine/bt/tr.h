@@ -4,7 +4,8 @@
 
 #include "engine/bt/bt.h"
 
-#define TR_SLOWS 4u
+#define TR_SLOWS    4u
+#define TR_X87_VRIP BIT(31) /* bt_cpu.x87_vrip is this unit's */
 
 /* A jump out of line, whose code is written after the unit's. */
 struct tr_slow {
@@ -31,7 +32,7 @@ struct tr {
 	u64 rip_page;  /* rip of the page's first byte as it is now: others may use the unit elsewhere */
 	u32 page_off;  /* of the unit's first byte in its page */
 	bool ends;     /* nothing is executed after this instruction */
-	u32 fp_ready;  /* classes of FP instructions that have been checked in this unit */
+	u32 fp_ready;  /* gates that have been found open in this unit; TR_X87_VRIP */
 	unsigned slows, nexits;
 	struct tr_slow slow[UNIT_MAX_INSNS * TR_SLOWS];
 	struct bt_exit exit[UNIT_MAX_INSNS + 2];
@@ -101,7 +102,7 @@ void tr_mem_pin(struct tr *t, struct tr_mem *m);
 /* The effective address, cut to the smaller of operand and address size but to no less than 32 bits, into reg; false as above. */
 bool tr_ea(struct tr *t, unsigned reg);
 
-/* The effective address whole, without the segment's base, into RAX; false as above. Uses RCX. */
+/* The operand's offset in its segment into RAX; false as above, never where tr_mem took the operand. Uses RCX. */
 bool tr_offset(struct tr *t);
 /* size bytes at the offset in RAX of the operand's segment; false if that needs checks beyond the TLB's. */
 bool tr_mem_at_rax(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access);
@@ -155,6 +156,9 @@ void emit_muldiv_init(struct bt *bt);
 void emit_atomic_init(struct bt *bt);
 void emit_flag_init(struct bt *bt);
 void emit_string_init(struct bt *bt);
+
+/* Last: takes what no other family has. */
+void emit_fp_init(struct bt *bt);
 
 /* MOVSD and CMPSD, which bt->emit has as SSE2 instructions. */
 bool emit_string_d(struct tr *t);

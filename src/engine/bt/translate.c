@@ -191,6 +191,9 @@ static void emit_insn(struct tr *t)
 	t->a = before.a;
 	t->slows = before.slows;
 	t->nexits = before.nexits;
+	t->u->insn[t->k].gate = GATE_NONE;
+	/* C may close gates. */
+	t->fp_ready = 0;
 	emit_fallback(t);
 }
 
@@ -285,10 +288,11 @@ static void emit_unit(struct tr *t)
 		t->i = &n->insn;
 		n->host = (u16)(t->a.p - u->code);
 		emit_insn(t);
-		n->resume = (u16)(t->a.p - u->code);
+		n->end = (u16)(t->a.p - u->code);
 	}
 	t->k = u->count - 1u;
-	if (!t->ends)
+	u->falls = !t->ends;
+	if (u->falls)
 		tr_exit(t, -1, (i64)t->page_off + u->bytes);
 	t->i = NULL;
 	emit_exits(t);

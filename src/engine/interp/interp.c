@@ -33,10 +33,11 @@ static u64 interp_icount(const struct vcpu *v)
 /* The mask that a rip moving on within the code segment is cut to. */
 static u64 rip_mask(unsigned mode) { return mode == 64 ? ~0ull : 0xffffffffull; }
 
-static void run_block(struct vcpu *v, struct block *b)
+/* The first `count` instructions of a run, or all. */
+static void run_block(struct vcpu *v, struct block *b, unsigned count)
 {
 	struct interp_vcpu *e = v->engine;
-	const struct x86_insn *i = b->insn, *end = i + b->count;
+	const struct x86_insn *i = b->insn, *end = i + count;
 	u64 rip = v->cpu.rip;
 
 	e->block = b;
@@ -46,9 +47,11 @@ static void run_block(struct vcpu *v, struct block *b)
 		v->cpu.rip = rip + i->off;
 		i->fn(v, i);
 	} while (++i != end);
-	if (b->falls)
+	if (count < b->count)
+		v->cpu.rip = rip + end->off;
+	else if (b->falls)
 		v->cpu.rip = (rip + b->bytes) & rip_mask(b->mode);
-	v->icount += b->count;
+	v->icount += count;
 	e->block = NULL;
 	e->cache->running = NULL;
 }
@@ -85,8 +88,9 @@ static struct block *find_block(struct vcpu *v, struct block_cache *c)
 	return b;
 }
 
-/* An exception or an abandoned run has unwound to interp_run: makes the counts exact, delivers. False on shutdown. */
-static bool unwound(struct vcpu *v)
+/* An exception or an abandoned run has unwound to interp_run: makes the counts exact, delivers. False, and *stop set, if run()
+ * returns. */
+static bool unwound(struct vcpu *v, enum stop *stop)
 {
 	struct interp_vcpu *e = v->engine;
 
@@ -96,7 +100,11 @@ static bool unwound(struct vcpu *v)
 	e->cache->running = NULL;
 	if (v->exc.vector == EXC_NONE)
 		return true;
-	return x86_deliver_fault(v);
+	*stop = STOP_BUDGET;
+	if (x86_deliver_fault(v))
+		return v->vm->pace == PACE_FREE;
+	*stop = STOP_SHUTDOWN;
+	return false;
 }
 
 /* After x86_attend: whether instructions must run one at a time here. */
@@ -132,10 +140,36 @@ static enum stop interp_loop(struct vcpu *v)
 		struct block *b = find_block(v, e->cache);
 
 		if (likely(b))
-			run_block(v, b);
+			run_block(v, b, b->count);
 		else if (!engine_step(v, &stop))
 			return stop;
 	}
+}
+
+/* In lockstep: see engine.h. The instructions of a run are the unit. */
+static enum stop paced_loop(struct vcpu *v, u64 budget_insns)
+{
+	struct interp_vcpu *e = v->engine;
+	bool exact = v->vm->pace == PACE_EXACT;
+	u64 start = e->target - budget_insns;
+	enum stop stop;
+
+	if (budget_insns == 0)
+		return x86_attend(v, &stop) ? STOP_BUDGET : stop;
+	while (v->icount < e->target) {
+		u64 left = exact ? e->target - v->icount : BLOCK_MAX_INSNS;
+		struct block *b;
+
+		if (!exact && v->icount != start &&
+		    (atomic_load_explicit(&v->attention, memory_order_relaxed) || v->cpu.halted))
+			break;
+		b = boundaries_count(v) ? NULL : find_block(v, e->cache);
+		if (likely(b))
+			run_block(v, b, (unsigned)MIN(left, (u64)b->count));
+		else if (!engine_step(v, &stop))
+			return stop;
+	}
+	return STOP_BUDGET;
 }
 
 static enum stop interp_run(struct vcpu *v, u64 budget_insns)
@@ -146,11 +180,9 @@ static enum stop interp_run(struct vcpu *v, u64 budget_insns)
 
 	e->target = v->icount + budget_insns;
 	v->catch = &catch;
-	if (_setjmp(catch) && !unwound(v)) {
-		stop = STOP_SHUTDOWN;
-	} else {
+	if (!_setjmp(catch) || unwound(v, &stop)) {
 		v->catch = &catch;
-		stop = interp_loop(v);
+		stop = v->vm->pace == PACE_FREE ? interp_loop(v) : paced_loop(v, budget_insns);
 	}
 	v->catch = NULL;
 	return stop;
