@@ -144,7 +144,8 @@ enum x86_vector {
 #define CC_PF BIT(10)
 #define CC_AF BIT(12)
 #define CC_ZF BIT(14)
-#define CC_SF BIT(15)
+#define CC_SF    BIT(15)
+#define CC_FIXED BIT(9) /* LAHF gives it always */
 
 struct x86_cpu {
 	u64 gpr[GPR_SLOTS - 2];
@@ -188,7 +189,7 @@ static inline u64 x86_cc_to_flags(u16 cc)
 
 static inline u16 x86_cc_from_flags(u64 flags)
 {
-	return (u16)((flags & (FL_STATUS & 0xff)) << 8 | ((flags >> 11) & 1));
+	return (u16)(CC_FIXED | (flags & (FL_STATUS & 0xff)) << 8 | ((flags >> 11) & 1));
 }
 
 /* RFLAGS whole, as PUSHF at CPL 0 shows it (VM and RF included). */

@@ -52,12 +52,17 @@ struct bt_exit {
 	u32 give_back;          /* counted: instructions of the unit that were not executed */
 };
 
+/* One instruction of a unit. C decodes it again from the guest's bytes when it runs it, unless it is one that C always runs: that
+ * one is kept. */
 struct unit_insn {
-	struct unit *unit;
-	struct x86_insn insn;
 	u16 host, end; /* offsets of its code, and of that of the next one */
-	u8 gate;          /* enum fpu_gate: of code that uses the FP registers */
+	u8 off;        /* bytes from the start of the unit */
+	u8 k;          /* its number in the unit */
+	u8 gate;       /* enum fpu_gate: of code that uses the FP registers */
+	u8 kept;       /* its number among those kept, or NOT_KEPT */
 };
+
+#define NOT_KEPT 0xffu
 
 /* One translation: a straight run of guest instructions within a page, with side exits where a conditional jump is taken. */
 struct unit {
@@ -73,8 +78,14 @@ struct unit {
 	bool dead;
 	bool falls; /* there is code behind the last instruction */
 	struct bt_exit *exit;
+	struct x86_insn *kept;
 	struct unit_insn insn[];
 };
+
+static inline struct unit *unit_of(const struct unit_insn *n)
+{
+	return (struct unit *)(void *)((u8 *)(uintptr_t)(n - n->k) - offsetof(struct unit, insn));
+}
 
 /* bt_cpu.x87_op: FOP, the instruction's offset in its page, and whether there was one. x87_mem: segment, and the same. */
 #define X87_FOP     0x7ffu
@@ -160,6 +171,7 @@ typedef bool bt_emit_fn(struct tr *t);
 
 struct bt_stats {
 	u64 units[3], insns[3]; /* by code size */
+	u64 code_bytes, meta_bytes; /* of all that were made */
 	u64 retranslated, killed, evicted, evictions;
 	u64 linked, lookups, missed;
 	u64 exits, fallbacks, faults, steps, attends;
@@ -220,6 +232,9 @@ u64 bt_do_fault(struct vcpu *v, u32 vector); /* the host faulted at bt_cpu.fault
 
 /* translate.c: makes the unit at guest, whose rip is `rip` now; NULL if its first instruction goes beyond the page. */
 struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key);
+/* The instruction, decoded: in room, or where it is kept. Its unit is not dead. */
+const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n,
+			       struct x86_insn *room);
 void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file);
 
 /* Metadata is named in code by its offset. */

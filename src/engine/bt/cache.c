@@ -15,7 +15,10 @@
 /* The most that one unit takes. */
 #define CODE_ROOM (UNIT_MAX_INSNS * 2 * ASM_MOST)
 #define META_ROOM \
-	(sizeof(struct unit) + UNIT_MAX_INSNS * (sizeof(struct unit_insn) + sizeof(struct bt_exit)) + 256)
+	(sizeof(struct unit) +                                              \
+	 UNIT_MAX_INSNS * (sizeof(struct unit_insn) + sizeof(struct bt_exit) + \
+			   sizeof(struct x86_insn)) +                        \
+	 256)
 
 static int map_code(struct bt *bt, size_t size)
 {
@@ -45,8 +48,9 @@ int bt_cache_init(struct bt *bt, size_t size)
 {
 	int err;
 
-	bt->code_size = (u32)align_down(size / 2 / BT_SEGMENTS, 4096);
-	bt->meta_size = bt->code_size;
+	/* Measured on kernels that boot: twice as much code as metadata. */
+	bt->code_size = (u32)align_down(size * 2 / 3 / BT_SEGMENTS, 4096);
+	bt->meta_size = (u32)align_down(size / 3 / BT_SEGMENTS, 4096);
 	err = map_code(bt, code_bytes(bt));
 	if (err)
 		return err;

@@ -34,7 +34,8 @@ void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file
 	fprintf(f, "  entry\n");
 	dump_host(bt, u, 0, u->body, f);
 	for (unsigned n = 0; n < u->count; n++) {
-		const struct x86_insn *i = &u->insn[n].insn;
+		struct x86_insn room;
+		const struct x86_insn *i = bt_insn(bt, &u->insn[n], &room);
 
 		x86_disasm(i, rip + i->off, text, sizeof(text));
 		fprintf(f, "  %8llx  ", (unsigned long long)(rip + i->off));

@@ -160,7 +160,8 @@ static void note_pointers(struct tr *t, const struct thunk_plan *p)
 	}
 	if (!p->t.size)
 		return;
-	tr_offset(t);
+	if (!tr_offset(t))
+		return false;
 	as_store(a, 8, rm_ctx(CTX_BT(x87_fdp)), H_RAX);
 	as_store_imm(a, 4, rm_ctx(CTX_BT(x87_mem)), X87_NOTED | t->i->seg);
 }

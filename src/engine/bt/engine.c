@@ -182,8 +182,9 @@ static u64 insn_rip(const struct bt_cpu *e, const struct unit *u, unsigned off)
 static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 {
 	struct bt_cpu *e = bt_cpu(v);
-	struct unit *u = n->unit;
-	const struct x86_insn *i = &n->insn;
+	struct unit *u = unit_of(n);
+	struct x86_insn room;
+	const struct x86_insn *i = bt_insn(e->bt, n, &room);
 	const struct unit_insn *last = &u->insn[u->count - 1];
 	bool fp = fp_leave(v);
 	u64 next = insn_rip(e, u, i->off + i->len);
@@ -209,7 +210,7 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	}
 	/* What the unit was paid for and has not done. */
 	if (e->bt->counted)
-		e->left += u->count - 1 - (n - u->insn);
+		e->left += u->count - 1 - n->k;
 	return next_code(v);
 }
 
@@ -230,7 +231,7 @@ u64 bt_do_fp(struct vcpu *v, u32 id)
 	if (!fp_gate_open(v, n->gate))
 		return run_insn(v, n);
 	fp_enter(v);
-	return (uintptr_t)(n->unit->code + e->bt->exec) + n->host;
+	return (uintptr_t)(unit_of(n)->code + e->bt->exec) + n->host;
 }
 
 u64 bt_do_fault(struct vcpu *v, u32 vector)
@@ -283,7 +284,8 @@ u64 bt_do_entry(struct vcpu *v, u32 id)
 /* An indirect jump has gone to an address that no code can have: takes back what it did to the stack pointer, and lets C fault. */
 static u64 fault_in_jump(struct vcpu *v, struct unit_insn *n)
 {
-	const struct x86_insn *i = &n->insn;
+	struct x86_insn room;
+	const struct x86_insn *i = bt_insn(bt_cpu(v)->bt, n, &room);
 
 	if (i->mnemonic == ZYDIS_MNEMONIC_CALL)
 		v->cpu.gpr[RSP] += 8;
@@ -330,7 +332,7 @@ static u64 bt_icount(const struct vcpu *cv)
 		return done;
 	done += (u64)(e->granted - e->left);
 	if (e->at)
-		done -= e->at->unit->count - (u64)(e->at - e->at->unit->insn);
+		done -= unit_of(e->at)->count - (u64)e->at->k;
 	return done;
 }
 
@@ -341,7 +343,7 @@ static void settle(struct vcpu *v)
 
 	v->icount = bt_icount(v);
 	if (e->bt->counted && e->at)
-		e->left += e->at->unit->count - (e->at - e->at->unit->insn);
+		e->left += unit_of(e->at)->count - e->at->k;
 	e->granted = e->left;
 	e->at = NULL;
 	v->insn = NULL;
@@ -549,7 +551,8 @@ static void bt_stats(const struct vm *vm, void *file)
 		fprintf(file, "bt: %u-bit: %llu units, %llu instructions\n", 16u << n,
 			(unsigned long long)s->units[n], (unsigned long long)s->insns[n]);
 	fprintf(file,
-		"bt: %llu exits linked of %llu, %llu jump cache misses, %llu instructions in C, %llu alone, %llu host faults, %llu attentions, %llu killed by writes, %llu evicted\n",
+		"bt: %llu KiB of code, %llu KiB of metadata made\nbt: %llu exits linked of %llu, %llu jump cache misses, %llu instructions in C, %llu alone, %llu host faults, %llu attentions, %llu killed by writes, %llu evicted\n",
+		(unsigned long long)s->code_bytes / 1024, (unsigned long long)s->meta_bytes / 1024,
 		(unsigned long long)s->linked, (unsigned long long)s->exits,
 		(unsigned long long)s->missed, (unsigned long long)s->fallbacks,
 		(unsigned long long)s->steps, (unsigned long long)s->faults,

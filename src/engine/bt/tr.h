@@ -33,7 +33,9 @@ struct tr {
 	u32 page_off;  /* of the unit's first byte in its page */
 	bool ends;     /* nothing is executed after this instruction */
 	u32 fp_ready;  /* gates that have been found open in this unit; TR_X87_VRIP */
-	unsigned slows, nexits;
+	struct x86_insn insn[UNIT_MAX_INSNS];
+	unsigned slows, nexits, nkept;
+	u8 kept[UNIT_MAX_INSNS]; /* instructions that C runs always */
 	struct tr_slow slow[UNIT_MAX_INSNS * TR_SLOWS];
 	struct bt_exit exit[UNIT_MAX_INSNS + 2];
 };

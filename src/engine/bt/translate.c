@@ -136,6 +136,8 @@ static void emit_exits(struct tr *t)
 /* C runs the present instruction, and goes on behind it if it can. */
 static void emit_fallback(struct tr *t)
 {
+	t->u->insn[t->k].kept = (u8)t->nkept;
+	t->kept[t->nkept++] = (u8)t->k;
 	as_mov_imm(&t->a, H_RCX, bt_id(t->bt, &t->u->insn[t->k]));
 	as_jmp_to(&t->a, t->bt->stub.insn);
 }
@@ -205,23 +207,24 @@ static void decode(struct tr *t, const u8 *guest)
 	unsigned room = 4096 - t->page_off;
 
 	while (u->count < UNIT_MAX_INSNS && u->bytes < room) {
-		struct unit_insn *n = &u->insn[u->count];
+		struct x86_insn *i = &t->insn[u->count];
 		unsigned avail = MIN(room - u->bytes, 15u);
 
-		int got = x86_decode_cached(t->bt->vm->decode, &n->insn, guest + u->bytes, avail,
+		int got = x86_decode_cached(t->bt->vm->decode, i, guest + u->bytes, avail,
 					    t->mode);
 
-		if (got == 0 || u->bytes + n->insn.len > 255u)
+		if (got == 0 || u->bytes + i->len > 255u)
 			break;
 		if (got < 0) /* C raises #UD */
-			n->insn.mnemonic = ZYDIS_MNEMONIC_INVALID;
-		n->unit = u;
-		n->insn.off = (u8)u->bytes;
-		u->bytes = (u16)(u->bytes + n->insn.len);
+			i->mnemonic = ZYDIS_MNEMONIC_INVALID;
+		i->off = (u8)u->bytes;
+		u->insn[u->count] =
+			(struct unit_insn){ .off = i->off, .k = u->count, .kept = NOT_KEPT };
+		u->bytes = (u16)(u->bytes + i->len);
 		u->count++;
-		if (ends_unit(&n->insn)) {
+		if (ends_unit(i)) {
 			/* A conditional jump goes on where it is not taken. */
-			if (!t->bt->goes_on[n->insn.mnemonic])
+			if (!t->bt->goes_on[i->mnemonic])
 				break;
 		}
 	}
@@ -285,7 +288,7 @@ static void emit_unit(struct tr *t)
 	for (t->k = 0; t->k < u->count; t->k++) {
 		struct unit_insn *n = &u->insn[t->k];
 
-		t->i = &n->insn;
+		t->i = &t->insn[t->k];
 		n->host = (u16)(t->a.p - u->code);
 		emit_insn(t);
 		n->end = (u16)(t->a.p - u->code);
@@ -299,6 +302,19 @@ static void emit_unit(struct tr *t)
 	tr_emit_slow(t);
 	emit_out(t, out);
 	u->total = (u32)(t->a.p - u->code);
+}
+
+const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n, struct x86_insn *room)
+{
+	const struct unit *u = unit_of(n);
+
+	if (n->kept != NOT_KEPT)
+		return &u->kept[n->kept];
+	if (x86_decode_cached(bt->vm->decode, room, u->guest + n->off, MIN((unsigned)u->bytes - n->off, 15u),
+			      key_bits(u->key)) == 0)
+		assert(false);
+	room->off = n->off;
+	return room;
 }
 
 struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key)
@@ -324,8 +340,13 @@ struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 ri
 	u->exit = (struct bt_exit *)(void *)&u->insn[u->count];
 	emit_unit(&t);
 	u->exits = (u8)t.nexits;
+	u->kept = (struct x86_insn *)(void *)&u->exit[u->exits];
+	for (unsigned n = 0; n < t.nkept; n++)
+		u->kept[n] = t.insn[t.kept[n]];
 	s->code_used += (u32)align_up(u->total, 16);
-	s->meta_used += (u32)align_up((u64)((u8 *)&u->exit[u->exits] - (u8 *)u), 16);
+	s->meta_used += (u32)align_up((u64)((u8 *)&u->kept[t.nkept] - (u8 *)u), 16);
+	bt->stats.code_bytes += u->total;
+	bt->stats.meta_bytes += (u64)((u8 *)&u->kept[t.nkept] - (u8 *)u);
 	bt_cache_publish(bt, u);
 	bt->stats.units[key & KEY_SIZE]++;
 	bt->stats.insns[key & KEY_SIZE] += u->count;
