@@ -161,7 +161,7 @@ static void note_pointers(struct tr *t, const struct thunk_plan *p)
 	if (!p->t.size)
 		return;
 	if (!tr_offset(t))
-		return false;
+		return;
 	as_store(a, 8, rm_ctx(CTX_BT(x87_fdp)), H_RAX);
 	as_store_imm(a, 4, rm_ctx(CTX_BT(x87_mem)), X87_NOTED | t->i->seg);
 }
