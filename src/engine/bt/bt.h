@@ -119,7 +119,8 @@ struct bt_cpu {
 	const struct unit_insn *at; /* being executed by C, or NULL: v->icount and left agree then */
 	struct unit *last; /* entered last by C */
 	uintptr_t fault_at; /* host address of a faulting instruction */
-	u64 rep_count, rep_addend; /* of a piece of a repeated string instruction */
+	/* Of a piece of a repeated string instruction: bytes, then elements; and the addends of both sides. */
+	u64 rep_room, rep_from, rep_to;
 	bool fp_live;     /* x87, SSE and AVX registers are in the host's */
 	bool moved;       /* a mapping was dropped: where code lies must be looked up again */
 	bool overdrawn;   /* counted: the budget has been exceeded for the sake of a whole unit */

@@ -104,7 +104,7 @@ void tr_mem_pin(struct tr *t, struct tr_mem *m);
 /* The effective address, cut to the smaller of operand and address size but to no less than 32 bits, into reg; false as above. */
 bool tr_ea(struct tr *t, unsigned reg);
 
-/* The effective address whole, without the segment's base, into RAX; false as above. Uses RCX. */
+/* The operand's offset in its segment into RAX; false as above, never where tr_mem took the operand. Uses RCX. */
 bool tr_offset(struct tr *t);
 /* size bytes at the offset in RAX of the operand's segment; false if that needs checks beyond the TLB's. */
 bool tr_mem_at_rax(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access);
@@ -159,9 +159,10 @@ void emit_atomic_init(struct bt *bt);
 void emit_flag_init(struct bt *bt);
 void emit_string_init(struct bt *bt);
 
-/* MOVSD and CMPSD, which bt->emit has as SSE2 instructions. */
-bool emit_string_d(struct tr *t);
 /* Last: takes what no other family has. */
 void emit_fp_init(struct bt *bt);
+
+/* MOVSD and CMPSD, which bt->emit has as SSE2 instructions. */
+bool emit_string_d(struct tr *t);
 
 #endif
