@@ -300,9 +300,7 @@ static u64 fault_in_jump(struct vcpu *v, struct unit_insn *n)
 	struct x86_insn room;
 	const struct x86_insn *i = bt_insn(bt_cpu(v)->bt, n, &room);
 
-	if (i->mnemonic == ZYDIS_MNEMONIC_CALL)
-		v->cpu.gpr[RSP] += 8;
-	else if (i->mnemonic == ZYDIS_MNEMONIC_RET)
+	if (i->mnemonic == ZYDIS_MNEMONIC_RET)
 		v->cpu.gpr[RSP] -= 8 + (i->nops ? (u16)i->imm : 0u);
 	return run_insn(v, n);
 }
