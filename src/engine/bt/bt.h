@@ -129,6 +129,7 @@ struct bt_cpu {
 	u8 fp_closed[GATE_COUNT]; /* by gate: 0 if fp_live and instructions of the gate may run */
 	u32 fp_mxcsr;             /* the host's own */
 	u64 fp_inuse;             /* components in use when the registers were loaded */
+	u8 fp_zeroed;             /* VZEROUPPER or VZEROALL has run since */
 	/* The last x87 instruction noted by units, and the last one of those with a memory operand. */
 	u32 x87_op, x87_mem;
 	u64 x87_vrip; /* vrip of its unit */
