@@ -188,6 +188,7 @@ static void check_near(struct tr *t, const struct address *ad, unsigned size, bo
 static void check(struct tr *t, struct tr_mem *m, const struct address *ad, unsigned size,
 		  enum tr_access access)
 {
+	t->wrote |= access == TR_WRITE;
 	if (ad->slot == NO_SLOT)
 		check_hashed(t, ad, size, access == TR_WRITE);
 	else
@@ -239,8 +240,9 @@ void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
 	check(t, m, &ad, size, access);
 }
 
-size_t tr_tags(const struct tr *t, enum tr_access access)
+size_t tr_tags(struct tr *t, enum tr_access access)
 {
+	t->wrote |= access == TR_WRITE;
 	return tag_array(t, access == TR_WRITE);
 }
 

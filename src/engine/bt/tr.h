@@ -33,8 +33,12 @@ struct tr {
 	u32 page_off;  /* of the unit's first byte in its page */
 	bool ends;     /* nothing is executed after this instruction */
 	u32 fp_ready;  /* gates that have been found open in this unit; TR_X87_VRIP */
-	struct x86_insn insn[UNIT_MAX_INSNS];
+	bool wrote;    /* the present instruction may write to memory */
+	unsigned limit; /* instructions at most */
 	unsigned slows, nexits, nkept;
+	/* From here on nothing is set at first. */
+	struct x86_insn insn[UNIT_MAX_INSNS];
+	u8 live[UNIT_MAX_INSNS]; /* bytes of the immediate if it is to be taken from the guest's code (tr_live_imm), or 0 */
 	u8 kept[UNIT_MAX_INSNS]; /* instructions that C runs always */
 	struct tr_slow slow[UNIT_MAX_INSNS * TR_SLOWS];
 	struct bt_exit exit[UNIT_MAX_INSNS + 2];
@@ -114,7 +118,7 @@ bool tr_plain(const struct tr *t, unsigned seg);
 void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
 		  enum tr_access access);
 /* Offsets in struct vcpu of the TLB's tags and addends in force (see struct tlb). */
-size_t tr_tags(const struct tr *t, enum tr_access access);
+size_t tr_tags(struct tr *t, enum tr_access access);
 size_t tr_addends(const struct tr *t);
 
 /* --- Leaving the unit ----------------------------------------------------------------------------- */
@@ -129,6 +133,10 @@ void tr_exit(struct tr *t, int cond, i64 target);
 void tr_jump_rax(struct tr *t);
 /* rip of the page + off into reg. */
 void tr_rip(struct tr *t, unsigned reg, i64 off);
+
+/* Whether the present instruction's immediate must be taken from the guest's code: its address is then in RDX, and it has 4 bytes, or
+ * all 8 of the operand. */
+bool tr_live_imm(struct tr *t);
 
 /* The guest's LOCK prefix. */
 static inline void tr_lock(struct tr *t)
