@@ -141,6 +141,14 @@ static struct unit *next_unit(struct vcpu *v, u32 key)
 	return u;
 }
 
+/* The code at rip, which the TLB has just let through, to the jump cache. */
+static void note_jump(struct vcpu *v, struct jump_cache *c, uintptr_t entry)
+{
+	gva_t a = x86_code_linear(&v->cpu);
+
+	jump_fill(c, v->cpu.rip, a, x86_tlb_scope(v, a), entry);
+}
+
 /* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, no budget, or code that runs alone. */
 static uintptr_t next_code(struct vcpu *v)
 {
@@ -165,7 +173,7 @@ static uintptr_t next_code(struct vcpu *v)
 			jump_clear(c);
 			c->key = key;
 		}
-		jump_fill(c, v->cpu.rip, entry);
+		note_jump(v, c, entry);
 	}
 	return entry;
 }
@@ -325,8 +333,10 @@ static void mapping_dropped(struct vcpu *v, enum tlb_drop what, gva_t a)
 
 	e->moved = true;
 	for (unsigned m = 0; m < JUMP_MODES; m++) {
-		if (what == TLB_DROP_PAGE && (e->jump[m].key & KEY_SIZE) == KEY_64)
+		if (what == TLB_DROP_PAGE)
 			jump_drop_page(&e->jump[m], a & ~0xfffull);
+		else if (what == TLB_DROP_NONGLOBAL)
+			jump_clear_local(&e->jump[m]);
 		else
 			jump_clear(&e->jump[m]);
 	}
@@ -538,6 +548,7 @@ static int bt_vm_init(struct vm *vm)
 	emit_atomic_init(bt);
 	emit_flag_init(bt);
 	emit_string_init(bt);
+	emit_sys_init(bt);
 	emit_fp_init(bt);
 	return 0;
 }

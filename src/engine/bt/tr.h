@@ -158,6 +158,9 @@ void emit_muldiv_init(struct bt *bt);
 void emit_atomic_init(struct bt *bt);
 void emit_flag_init(struct bt *bt);
 void emit_string_init(struct bt *bt);
+void emit_sys_init(struct bt *bt);
+/* The stubs of SYSCALL and SYSRET. */
+void emit_sys_stubs(struct bt *bt, struct as *a);
 
 /* MOVSD and CMPSD, which bt->emit has as SSE2 instructions. */
 bool emit_string_d(struct tr *t);
