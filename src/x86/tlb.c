@@ -87,6 +87,12 @@ void x86_tlb_flush(struct vcpu *v, bool keep_global)
 	mapping_dropped(v, keep_global ? TLB_DROP_NONGLOBAL : TLB_DROP_ALL, 0);
 }
 
+enum tlb_scope x86_tlb_scope(const struct vcpu *v, gva_t a)
+{
+	return set_has(&v->filled[v->tlb - v->tlbs][TLB_GLOBAL], tlb_slot(a)) ? TLB_GLOBAL
+									      : TLB_LOCAL;
+}
+
 /* --- Large pages ------------------------------------------------------------------------------ */
 
 /* They are held as slots of 4 KiB, all of which an INVLPG drops, and engines may know of more than are still held. So each place

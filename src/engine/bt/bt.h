@@ -114,14 +114,19 @@ static inline struct unit *unit_of(const struct unit_insn *n)
 #define JUMP_SLOTS 65536u
 #define JUMP_MODES 3u /* TLB_SUPER, TLB_USER, TLB_SUPER_AC */
 #define JUMP_LOG   8192u
+#define JUMP_PAGES 32768u
 
 /* Where code at a rip is, by the low 16 bits of the rip. Empty: 0, but 1 in slot 0 (no rip that belongs to the slot matches). */
 struct jump_cache {
 	u64 tag[JUMP_SLOTS]; /* minus the rip */
 	u64 entry[JUMP_SLOTS];
 	u32 key;  /* of all units in it */
-	u32 used; /* entries of the log; more than fit: clear all */
-	u16 log[JUMP_LOG];
+	/* Slots that were filled, by scope of the page: those of global pages outlive a CR3 load. */
+	struct {
+		u32 used; /* more than fit: clear all */
+		u16 slot[JUMP_LOG];
+	} log[TLB_SCOPES];
+	u64 pages[JUMP_PAGES / 64]; /* hashes of the linear pages of all entries, and of more */
 };
 
 /* Lies in vcpu.engine_area, which is zero at first. */
@@ -134,6 +139,7 @@ struct bt_cpu {
 	i64 granted;      /* what left was when v->icount was exact */
 	const struct unit_insn *at; /* being executed by C, or NULL: v->icount and left agree then */
 	struct unit *last; /* entered last by C */
+	u32 sys_id;         /* the SYSCALL or SYSRET that a stub is at */
 	uintptr_t fault_at; /* host address of a faulting instruction */
 	/* Of a piece of a repeated string instruction: bytes, then elements; and the addends of both sides. */
 	u64 rep_room, rep_from, rep_to;
@@ -212,7 +218,7 @@ struct bt {
 	struct bt_segment segment[BT_SEGMENTS];
 	u8 *fixed; /* stubs, before the segments */
 	struct {
-		uintptr_t enter, insn, exit, entry, miss, fault, fp, end;
+		uintptr_t enter, insn, exit, entry, miss, fault, fp, syscall, sysret, end;
 	} stub;
 	bt_emit_fn **emit; /* by mnemonic */
 	bool *goes_on;     /* by mnemonic: a jump behind which the unit goes on */
@@ -247,7 +253,9 @@ struct unit *bt_cache_unit_at(struct bt *bt, uintptr_t host);
 /* jump.c */
 void jump_init(struct bt_cpu *e);
 void jump_clear(struct jump_cache *c);
-void jump_fill(struct jump_cache *c, u64 rip, uintptr_t entry);
+void jump_clear_local(struct jump_cache *c);
+/* linear: the linear address of rip. */
+void jump_fill(struct jump_cache *c, u64 rip, u64 linear, enum tlb_scope scope, uintptr_t entry);
 void jump_drop_page(struct jump_cache *c, u64 page);
 
 /* stubs.c: the fixed code between C and units. Each calls the C function below it and goes where that says; 0 leaves to the

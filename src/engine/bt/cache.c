@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define FIXED_SIZE 4096u
+#define FIXED_SIZE 8192u
 /* The most that one unit takes. */
 #define CODE_ROOM (UNIT_MAX_INSNS * 2 * ASM_MOST + UNIT_MAX_WORDS * 64)
 #define META_ROOM \

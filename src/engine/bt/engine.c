@@ -145,22 +145,66 @@ static struct unit *next_unit(struct vcpu *v, u32 key)
 	return u;
 }
 
-/* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, no budget, or code that runs alone. */
-static uintptr_t next_code(struct vcpu *v)
+/* The code at rip, which the TLB has just let through, to the jump cache. */
+static void note_jump(struct vcpu *v, struct jump_cache *c, uintptr_t entry)
+{
+	gva_t a = x86_code_linear(&v->cpu);
+
+	jump_fill(c, v->cpu.rip, a, x86_tlb_scope(v, a), entry);
+}
+
+/* Runs the instruction at rip alone. False with *stop for a debugger. */
+static bool step(struct vcpu *v, enum stop *stop)
 {
 	struct bt_cpu *e = bt_cpu(v);
-	u32 key = present_key(v);
+
+	e->step = false;
+	e->bt->stats.steps++;
+	if (!engine_step(v, stop))
+		return false;
+	e->left--;
+	e->granted--;
+	return true;
+}
+
+/* Where the code at rip is by the jump cache of key; 0 if it does not know. */
+static uintptr_t known_code(const struct vcpu *v, const struct bt_cpu *e, u32 key)
+{
+	const struct jump_cache *c = &e->jump[key_tlb(key)];
+	unsigned slot = v->cpu.rip & (JUMP_SLOTS - 1);
+
+	return c->key == key && c->tag[slot] + v->cpu.rip == 0 ? c->entry[slot] : 0;
+}
+
+/* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, or no budget. Runs what runs alone. quick:
+ * bt_cpu.last need not be set. */
+static uintptr_t next_code(struct vcpu *v, bool quick)
+{
+	struct bt_cpu *e = bt_cpu(v);
 	struct unit *u;
 	uintptr_t entry;
+	enum stop stop;
+	u32 key;
 
 	e->at = NULL;
-	release_held(v);
-	if (atomic_load_explicit(&v->attention, memory_order_relaxed) || e->left <= 0 ||
-	    v->cpu.halted)
-		return 0;
-	u = next_unit(v, key);
-	if (!u)
-		return 0;
+	for (;;) {
+		release_held(v);
+		if (atomic_load_explicit(&v->attention, memory_order_relaxed) || e->left <= 0 ||
+		    v->cpu.halted)
+			return 0;
+		key = present_key(v);
+		if (quick && (key & KEY_CS_WIDE) && key_tlb(key) != TLB_CHECKED &&
+		    !e->bt->counted && (entry = known_code(v, e, key))) {
+			e->moved = false;
+			return entry;
+		}
+		u = next_unit(v, key);
+		if (u)
+			break;
+		/* Without attention no debugger stops it. */
+		if (!e->step || !step(v, &stop))
+			return 0;
+	}
 	entry = (uintptr_t)(u->code + e->bt->exec);
 	if (key & KEY_CS_LINK) {
 		struct jump_cache *c = &e->jump[key_tlb(key)];
@@ -169,7 +213,7 @@ static uintptr_t next_code(struct vcpu *v)
 			jump_clear(c);
 			c->key = key;
 		}
-		jump_fill(c, v->cpu.rip, entry);
+		note_jump(v, c, entry);
 	}
 	return entry;
 }
@@ -235,7 +279,7 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	/* What the unit was paid for and has not done. */
 	if (e->bt->counted)
 		e->left += u->count - 1 - n->k;
-	return next_code(v);
+	return next_code(v, true);
 }
 
 u64 bt_do_insn(struct vcpu *v, u32 id)
@@ -286,7 +330,7 @@ u64 bt_do_exit(struct vcpu *v, u32 id)
 	fp_leave(v);
 	bt->stats.exits++;
 	v->cpu.rip = (e->vrip + (u64)x->target) & rip_mask(from);
-	target = next_code(v);
+	target = next_code(v, false);
 	/* Making the target may have emptied the segment that x lies in. */
 	if (target && evictions == bt->stats.evictions && !from->dead && !x->to &&
 	    e->last->key == from->key && e->last->guest == from->guest + (x->target - page_off))
@@ -302,7 +346,8 @@ u64 bt_do_entry(struct vcpu *v, u32 id)
 	fp_leave(v);
 	e->bt->stats.attends++;
 	v->cpu.rip = insn_rip(e, u, 0);
-	return next_code(v);
+	/* A dead unit comes here too: the jump cache may still lead to it. */
+	return next_code(v, false);
 }
 
 /* An indirect jump has gone to an address that no code can have: takes back what it did to the stack pointer, and lets C fault. */
@@ -324,7 +369,7 @@ u64 bt_do_miss(struct vcpu *v, u32 id)
 	if (unlikely(!x86_canonical(v->cpu.rip)) && id)
 		return fault_in_jump(v, bt_of_id(bt, id));
 	fp_leave(v);
-	return next_code(v);
+	return next_code(v, true);
 }
 
 /* --- Mappings ------------------------------------------------------------------------------------- */
@@ -335,8 +380,10 @@ static void mapping_dropped(struct vcpu *v, enum tlb_drop what, gva_t a)
 
 	e->moved = true;
 	for (unsigned m = 0; m < JUMP_MODES; m++) {
-		if (what == TLB_DROP_PAGE && (e->jump[m].key & KEY_SIZE) == KEY_64)
+		if (what == TLB_DROP_PAGE)
 			jump_drop_page(&e->jump[m], a & ~0xfffull);
+		else if (what == TLB_DROP_NONGLOBAL)
+			jump_clear_local(&e->jump[m]);
 		else
 			jump_clear(&e->jump[m]);
 	}
@@ -384,20 +431,6 @@ static u64 enter(struct vcpu *v, uintptr_t target)
 	return fn(v, target);
 }
 
-/* Runs the instruction at rip alone. False with *stop for a debugger. */
-static bool step(struct vcpu *v, enum stop *stop)
-{
-	struct bt_cpu *e = bt_cpu(v);
-
-	e->step = false;
-	e->bt->stats.steps++;
-	if (!engine_step(v, stop))
-		return false;
-	e->left--;
-	e->granted--;
-	return true;
-}
-
 static enum stop bt_loop(struct vcpu *v)
 {
 	struct bt_cpu *e = bt_cpu(v);
@@ -438,7 +471,7 @@ static enum stop bt_loop(struct vcpu *v)
 		} else if (e->left <= 0) {
 			return STOP_BUDGET;
 		}
-		uintptr_t target = next_code(v);
+		uintptr_t target = next_code(v, true);
 
 		if (target) {
 			enter(v, target);
@@ -560,6 +593,7 @@ static int bt_vm_init(struct vm *vm)
 	emit_atomic_init(bt);
 	emit_flag_init(bt);
 	emit_string_init(bt);
+	emit_sys_init(bt);
 	emit_fp_init(bt);
 	return 0;
 }

@@ -166,6 +166,9 @@ void emit_muldiv_init(struct bt *bt);
 void emit_atomic_init(struct bt *bt);
 void emit_flag_init(struct bt *bt);
 void emit_string_init(struct bt *bt);
+void emit_sys_init(struct bt *bt);
+/* The stubs of SYSCALL and SYSRET. */
+void emit_sys_stubs(struct bt *bt, struct as *a);
 
 /* Last: takes what no other family has. */
 void emit_fp_init(struct bt *bt);
