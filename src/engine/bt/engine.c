@@ -141,11 +141,12 @@ static struct unit *next_unit(struct vcpu *v, u32 key)
 	return u;
 }
 
-/* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, no budget, or code that runs alone. */
-static uintptr_t next_code(struct vcpu *v)
+/* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, no budget, or code that runs alone.
+ * single: 0 or KEY_SINGLE. */
+static uintptr_t next_code(struct vcpu *v, u32 single)
 {
 	struct bt_cpu *e = bt_cpu(v);
-	u32 key = present_key(v);
+	u32 key = present_key(v) | single;
 	struct unit *u;
 	uintptr_t entry;
 
@@ -158,7 +159,7 @@ static uintptr_t next_code(struct vcpu *v)
 	if (!u)
 		return 0;
 	entry = (uintptr_t)(u->code + e->bt->exec);
-	if (key & KEY_CS_LINK) {
+	if ((key & KEY_CS_LINK) && !single) {
 		struct jump_cache *c = &e->jump[key_tlb(key)];
 
 		if (c->key != key) {
@@ -190,6 +191,22 @@ static u64 insn_rip(const struct bt_cpu *e, const struct unit *u, unsigned off)
 	return (e->vrip + ((uintptr_t)u->guest & 0xfff) + off) & rip_mask(u);
 }
 
+/* After instruction n, which may open a group, was run in C: opens it. False if the rest of the unit cannot rely on it. */
+static bool open_group(struct vcpu *v, const struct unit_insn *n)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	unsigned reg = n->group & 15;
+	const struct tlb *t = &v->tlbs[key_tlb(unit_of(n)->key)];
+	gva_t a = v->cpu.gpr[reg] + (u64)(i64)n->low;
+
+	if (n->group == NO_GROUP)
+		return true;
+	if (!tlb_covers((n->group & GROUP_WRITE ? t->write : t->read)[tlb_slot(a)], a, n->span))
+		return false;
+	e->group[reg] = t->addend[tlb_slot(a)];
+	return true;
+}
+
 /* Runs instruction n of its unit. The host address to go on at, or 0. */
 static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 {
@@ -200,6 +217,8 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	const struct unit_insn *last = &u->insn[u->count - 1];
 	bool fp = fp_leave(v);
 	u64 next = insn_rip(e, u, i->off + i->len);
+	u64 drops = v->near_drops;
+	bool grouped = true;
 
 	v->cpu.rip = insn_rip(e, u, i->off);
 	/* Who spins on another CPU lets it run. */
@@ -214,7 +233,8 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	/* Behind it the registers that it uses are taken to be live. */
 	if (v->cpu.rip == next && !(i->flags & INSN_END) && (n < last || u->falls) && !u->dead &&
 	    !e->moved && (fp || n->gate == GATE_NONE) &&
-	    !atomic_load_explicit(&v->attention, memory_order_relaxed)) {
+	    v->near_drops == drops && !atomic_load_explicit(&v->attention, memory_order_relaxed) &&
+	    (grouped = open_group(v, n))) {
 		e->at = NULL;
 		if (fp)
 			fp_enter(v);
@@ -223,7 +243,7 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	/* What the unit was paid for and has not done. */
 	if (e->bt->counted)
 		e->left += u->count - 1 - n->k;
-	return next_code(v);
+	return next_code(v, grouped ? 0 : KEY_SINGLE);
 }
 
 u64 bt_do_insn(struct vcpu *v, u32 id)
@@ -274,10 +294,11 @@ u64 bt_do_exit(struct vcpu *v, u32 id)
 	fp_leave(v);
 	bt->stats.exits++;
 	v->cpu.rip = (e->vrip + (u64)x->target) & rip_mask(from);
-	target = next_code(v);
+	target = next_code(v, x->single ? KEY_SINGLE : 0);
 	/* Making the target may have emptied the segment that x lies in. */
 	if (target && evictions == bt->stats.evictions && !from->dead && !x->to &&
-	    e->last->key == from->key && e->last->guest == from->guest + (x->target - page_off))
+	    e->last->key == ((from->key & ~KEY_SINGLE) | (x->single ? KEY_SINGLE : 0)) &&
+	    e->last->guest == from->guest + (x->target - page_off))
 		bt_link(bt, x, e->last);
 	return target;
 }
@@ -290,7 +311,7 @@ u64 bt_do_entry(struct vcpu *v, u32 id)
 	fp_leave(v);
 	e->bt->stats.attends++;
 	v->cpu.rip = insn_rip(e, u, 0);
-	return next_code(v);
+	return next_code(v, u->key & KEY_SINGLE);
 }
 
 /* An indirect jump has gone to an address that no code can have: takes back what it did to the stack pointer, and lets C fault. */
@@ -314,7 +335,7 @@ u64 bt_do_miss(struct vcpu *v, u32 id)
 	if (unlikely(!x86_canonical(v->cpu.rip)) && id)
 		return fault_in_jump(v, bt_of_id(bt, id));
 	fp_leave(v);
-	return next_code(v);
+	return next_code(v, 0);
 }
 
 /* --- Mappings ------------------------------------------------------------------------------------- */
@@ -416,7 +437,7 @@ static enum stop bt_loop(struct vcpu *v)
 		} else if (e->left <= 0) {
 			return STOP_BUDGET;
 		}
-		uintptr_t target = next_code(v);
+		uintptr_t target = next_code(v, 0);
 
 		if (target) {
 			enter(v, target);
@@ -518,6 +539,7 @@ static int bt_vm_init(struct vm *vm)
 		return err;
 	bt->vm = vm;
 	bt->counted = vm->clock->kind == CLOCK_KIND_INSNS || vm->pace != PACE_FREE;
+	bt->groups = vm->pace == PACE_FREE;
 	vm->engine_vm = bt;
 	vm->code_written = bt_code_written;
 	bt->emit = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->emit));

@@ -85,6 +85,15 @@ void tr_exit(struct tr *t, int cond, i64 target)
 	x->at = cond < 0 ? as_jmp(&t->a) : as_jcc(&t->a, (unsigned)cond);
 }
 
+void tr_exit_single(struct tr *t, unsigned k)
+{
+	struct bt_exit *x = &t->exit[t->nexits];
+
+	tr_exit(t, -1, (i64)t->page_off + t->insn[k].off);
+	x->single = true;
+	x->give_back = k - 1; /* instructions behind this one are left out: k is */
+}
+
 /* Counted: a side exit gives back what was paid for instructions that it leaves out. */
 static void give_back(struct tr *t, u32 insns)
 {
@@ -181,22 +190,28 @@ static bt_emit_fn *emit_fn(const struct tr *t)
 	return t->bt->emit[m];
 }
 
-static void emit_insn(struct tr *t)
+/* False if C runs it. */
+static bool emit_insn(struct tr *t)
 {
 	bt_emit_fn *emit = emit_fn(t);
 	struct tr before = *t;
 
 	t->ends = ends_unit(t->i);
+	t->writes = TR_WRITES_ALL;
+	t->opened = GROUP_NONE;
 	if (emit && emit(t))
-		return;
+		return true;
 	/* What it may have written before it gave up does not count. */
 	t->a = before.a;
 	t->slows = before.slows;
 	t->nexits = before.nexits;
+	memcpy(t->group, before.group, sizeof(t->group));
 	t->u->insn[t->k].gate = GATE_NONE;
 	/* C may close gates. */
 	t->fp_ready = 0;
+	t->opened = GROUP_NONE;
 	emit_fallback(t);
+	return false;
 }
 
 /* --- The unit ------------------------------------------------------------------------------------- */
@@ -219,7 +234,7 @@ static void decode(struct tr *t, const u8 *guest)
 			i->mnemonic = ZYDIS_MNEMONIC_INVALID;
 		i->off = (u8)u->bytes;
 		u->insn[u->count] =
-			(struct unit_insn){ .off = i->off, .k = u->count, .kept = NOT_KEPT };
+			(struct unit_insn){ .off = i->off, .k = u->count, .kept = NOT_KEPT, .group = NO_GROUP };
 		u->bytes = (u16)(u->bytes + i->len);
 		u->count++;
 		if (ends_unit(i)) {
@@ -290,7 +305,7 @@ static void emit_unit(struct tr *t)
 
 		t->i = &t->insn[t->k];
 		n->host = (u16)(t->a.p - u->code);
-		emit_insn(t);
+		group_next(t, !emit_insn(t));
 		n->end = (u16)(t->a.p - u->code);
 	}
 	t->k = u->count - 1u;
@@ -298,8 +313,8 @@ static void emit_unit(struct tr *t)
 	if (u->falls)
 		tr_exit(t, -1, (i64)t->page_off + u->bytes);
 	t->i = NULL;
-	emit_exits(t);
 	tr_emit_slow(t);
+	emit_exits(t);
 	emit_out(t, out);
 	u->total = (u32)(t->a.p - u->code);
 }
