@@ -72,7 +72,20 @@ struct unit_insn {
 #define GROUP_WRITE 0x80u
 #define NO_GROUP    0xffu
 
-/* One translation: a straight run of guest instructions within a page, with side exits where a conditional jump is taken. */
+/* Eight bytes of a self-checking unit's code: those under mask, which is made of whole bytes, must be value. */
+struct unit_word {
+	u64 mask, value;
+	i32 off; /* from the first byte of the unit; all eight lie in its page */
+};
+
+#define UNIT_MAX_WORDS 33u
+
+/* One translation: a straight run of guest instructions within a page, with side exits where a conditional jump is taken.
+ *
+ * Most pages with units are protected: a write to them goes through C, which kills the units that it touches. A page that is written
+ * again and again is left writable, and its units check the guest's bytes themselves each time they are entered. Nothing behind an
+ * instruction that may have written to memory belongs to such a unit. Immediates that it loads from the guest's code when it needs
+ * them are not checked. */
 struct unit {
 	const u8 *guest; /* host address of its first byte in RAM */
 	struct unit *hash_next, *page_next, *older; /* older: made before it in the same segment */
@@ -85,6 +98,9 @@ struct unit {
 	u8 count, exits;
 	bool dead;
 	bool falls; /* there is code behind the last instruction */
+	bool checked; /* it is self-checking: the page does not know of it */
+	u8 words;
+	struct unit_word *word;
 	struct bt_exit *exit;
 	struct x86_insn *kept;
 	struct unit_insn insn[];
@@ -128,7 +144,8 @@ struct bt_cpu {
 	struct unit *last; /* entered last by C */
 	uintptr_t fault_at; /* host address of a faulting instruction */
 	u64 group[16]; /* addends of the running unit's groups, by register */
-	u64 rep_count, rep_addend; /* of a piece of a repeated string instruction */
+	/* Of a piece of a repeated string instruction: bytes, then elements; and the addends of both sides. */
+	u64 rep_room, rep_from, rep_to;
 	bool fp_live;     /* x87, SSE and AVX registers are in the host's */
 	bool moved;       /* a mapping was dropped: where code lies must be looked up again */
 	bool overdrawn;   /* counted: the budget has been exceeded for the sake of a whole unit */
@@ -137,6 +154,7 @@ struct bt_cpu {
 	u8 fp_closed[GATE_COUNT]; /* by gate: 0 if fp_live and instructions of the gate may run */
 	u32 fp_mxcsr;             /* the host's own */
 	u64 fp_inuse;             /* components in use when the registers were loaded */
+	u8 fp_zeroed;             /* VZEROUPPER or VZEROALL has run since */
 	/* The last x87 instruction noted by units, and the last one of those with a memory operand. */
 	u32 x87_op, x87_mem;
 	u64 x87_vrip; /* vrip of its unit */
@@ -161,6 +179,7 @@ static inline struct bt_cpu *bt_cpu(struct vcpu *v)
 #define UNIT_HASH     65536u
 #define PAGE_HASH     4096u
 #define BT_CACHE_SIZE (32 * MIB)
+#define HOT_HASH      65536u
 
 /* Units are made in segments, one after the other; when all are full the oldest is emptied. */
 struct bt_segment {
@@ -174,6 +193,7 @@ struct code_page {
 	struct code_page *next;
 	struct unit *units;
 	u64 granules; /* bit per 64 bytes that any live unit touches */
+	u32 heat; /* of writes */
 };
 
 struct tr;
@@ -182,6 +202,7 @@ typedef bool bt_emit_fn(struct tr *t);
 struct bt_stats {
 	u64 units[3], insns[3]; /* by code size */
 	u64 code_bytes, meta_bytes; /* of all that were made */
+	u64 checked, stale;
 	u64 retranslated, killed, evicted, evictions;
 	u64 linked, lookups, missed;
 	u64 exits, fallbacks, faults, steps, attends;
@@ -207,6 +228,10 @@ struct bt {
 	bool *goes_on;     /* by mnemonic: a jump behind which the unit goes on */
 	struct unit *hash[UNIT_HASH];
 	struct code_page *pages[PAGE_HASH];
+	/* How often pages got their first unit after all that they had were killed: from HOT on units of the page check themselves.
+	 * Pages that share an entry are hot together, which costs speed alone. Forgotten after HOT_MEMORY of these events. */
+	u8 births[HOT_HASH];
+	u32 born;
 	void *dump;
 	struct bt_stats stats;
 };
@@ -218,6 +243,10 @@ void bt_cache_fini(struct bt *bt);
 struct bt_segment *bt_cache_room(struct bt *bt);
 struct unit *bt_cache_find(struct bt *bt, const u8 *guest, u32 key);
 void bt_cache_publish(struct bt *bt, struct unit *u);
+/* Whether units of the page of the guest code at `guest` are to check themselves. */
+bool bt_cache_hot(const struct bt *bt, const u8 *guest);
+/* Forgets a self-checking unit, whose bytes have changed. */
+void bt_cache_stale(struct bt *bt, struct unit *u);
 /* Bytes [gpa, gpa + size) are about to change. */
 void bt_cache_written(struct bt *bt, gpa_t gpa, u64 size);
 void bt_cache_flush(struct bt *bt);
@@ -243,9 +272,12 @@ u64 bt_do_fault(struct vcpu *v, u32 vector); /* the host faulted at bt_cpu.fault
 
 /* translate.c: makes the unit at guest, whose rip is `rip` now; NULL if its first instruction goes beyond the page. */
 struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key);
-/* The instruction, decoded: in room, or where it is kept. Its unit is not dead. */
+/* The instruction, decoded: in room, or where it is kept. Its unit is not dead. NULL if it has changed, in a self-checking unit, to one
+ * that is longer than the unit. */
 const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n,
 			       struct x86_insn *room);
+/* Whether the guest's bytes are still those that the self-checking unit was made of. */
+bool bt_unit_holds(const struct unit *u);
 void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file);
 
 /* Metadata is named in code by its offset. */

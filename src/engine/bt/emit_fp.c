@@ -40,9 +40,10 @@ static void pass_gate(struct tr *t, unsigned gate)
 
 /* The registers of one instruction. */
 struct regs {
-	u32 loaded, stored; /* of RAX, RCX, RDX: fixed operands that the instruction reads; and those that it writes only */
-	u32 address;        /* those of the memory operand */
-	u32 given;          /* those that stand for other registers */
+	u32 loaded,
+		stored; /* of RAX, RCX, RDX: fixed operands that the instruction reads; and those that it writes only */
+	u32 address; /* those of the memory operand */
+	u32 given;   /* those that stand for other registers */
 };
 
 static bool has_home(const struct thunk_plan *p, unsigned k)
@@ -258,6 +259,7 @@ static bool emit_vzero(struct tr *t)
 		as_byte(a, 0xc5);
 		as_byte(a, all ? 0xfc : 0xf8);
 		as_byte(a, 0x77);
+		as_store_imm(a, 1, rm_ctx(CTX_BT(fp_zeroed)), 1);
 		return true;
 	}
 	for (unsigned n = 0; n < 8; n++) {

@@ -220,6 +220,7 @@ static void check(struct tr *t, struct tr_mem *m, const struct address *ad, unsi
 {
 	bool write = access == TR_WRITE;
 
+	t->wrote |= write;
 	if (ad->reg == GROUP_NONE)
 		check_one(t, ad, size, write);
 	else if (group_covers(t, ad->reg, ad->disp, size, write))
@@ -275,8 +276,9 @@ void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
 	check(t, m, &ad, size, access);
 }
 
-size_t tr_tags(const struct tr *t, enum tr_access access)
+size_t tr_tags(struct tr *t, enum tr_access access)
 {
+	t->wrote |= access == TR_WRITE;
 	return tag_array(t, access == TR_WRITE);
 }
 

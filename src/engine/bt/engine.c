@@ -79,6 +79,10 @@ static struct unit *find_unit(struct vcpu *v, struct bt *bt, u32 key)
 	if (!guest)
 		return NULL;
 	u = bt_cache_find(bt, guest, key);
+	if (u && u->checked && !bt_unit_holds(u)) {
+		bt_cache_stale(bt, u);
+		u = NULL;
+	}
 	if (!u)
 		u = bt_translate(bt, v, guest, v->cpu.rip, key);
 	if (u && !(key & KEY_CS_WIDE) && v->cpu.rip + u->bytes - 1 > v->cpu.seg[CS].limit)
@@ -180,7 +184,8 @@ static uintptr_t forced_code(struct vcpu *v)
 	if (!u)
 		return 0;
 	e->vrip = (v->cpu.rip - ((uintptr_t)u->guest & 0xfff)) & rip_mask(u);
-	e->left -= u->count;
+	if (e->bt->counted)
+		e->left -= u->count;
 	return (uintptr_t)(u->code + e->bt->exec) + u->body;
 }
 
@@ -216,11 +221,18 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	const struct x86_insn *i = bt_insn(e->bt, n, &room);
 	const struct unit_insn *last = &u->insn[u->count - 1];
 	bool fp = fp_leave(v);
-	u64 next = insn_rip(e, u, i->off + i->len);
 	u64 drops = v->near_drops;
 	bool grouped = true;
+	u64 next;
 
-	v->cpu.rip = insn_rip(e, u, i->off);
+	v->cpu.rip = insn_rip(e, u, n->off);
+	if (unlikely(!i)) {
+		if (e->bt->counted)
+			e->left += u->count - n->k;
+		e->step = true;
+		return 0;
+	}
+	next = insn_rip(e, u, i->off + i->len);
 	/* Who spins on another CPU lets it run. */
 	if (i->mnemonic == ZYDIS_MNEMONIC_PAUSE && v->vm->nvcpus > 1 && !e->bt->counted)
 		vcpu_attend(v, ATT_YIELD);
@@ -232,7 +244,7 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 		v->cpu.rip = next;
 	/* Behind it the registers that it uses are taken to be live. */
 	if (v->cpu.rip == next && !(i->flags & INSN_END) && (n < last || u->falls) && !u->dead &&
-	    !e->moved && (fp || n->gate == GATE_NONE) &&
+	    !u->checked && !e->moved && (fp || n->gate == GATE_NONE) &&
 	    v->near_drops == drops && !atomic_load_explicit(&v->attention, memory_order_relaxed) &&
 	    (grouped = open_group(v, n))) {
 		e->at = NULL;
@@ -320,9 +332,7 @@ static u64 fault_in_jump(struct vcpu *v, struct unit_insn *n)
 	struct x86_insn room;
 	const struct x86_insn *i = bt_insn(bt_cpu(v)->bt, n, &room);
 
-	if (i->mnemonic == ZYDIS_MNEMONIC_CALL)
-		v->cpu.gpr[RSP] += 8;
-	else if (i->mnemonic == ZYDIS_MNEMONIC_RET)
+	if (i && i->mnemonic == ZYDIS_MNEMONIC_RET)
 		v->cpu.gpr[RSP] -= 8 + (i->nops ? (u16)i->imm : 0u);
 	return run_insn(v, n);
 }
@@ -429,7 +439,19 @@ static enum stop bt_loop(struct vcpu *v)
 			if (e->left <= 0)
 				return STOP_BUDGET;
 			hold_irq(v, v->interrupts != interrupts);
-			if (atomic_load_explicit(&v->attention, memory_order_relaxed)) {
+			u32 att = atomic_load_explicit(&v->attention, memory_order_relaxed);
+
+			if (att == ATT_SLOW &&
+			    debugger_is_elsewhere(v, x86_code_linear(&v->cpu))) {
+				uintptr_t target = forced_code(v);
+
+				if (target) {
+					enter(v, target);
+					settle(v);
+					continue;
+				}
+			}
+			if (att) {
 				if (!step(v, &stop))
 					return stop;
 				continue;
@@ -587,13 +609,14 @@ static void bt_stats(const struct vm *vm, void *file)
 		fprintf(file, "bt: %u-bit: %llu units, %llu instructions\n", 16u << n,
 			(unsigned long long)s->units[n], (unsigned long long)s->insns[n]);
 	fprintf(file,
-		"bt: %llu KiB of code, %llu KiB of metadata made\nbt: %llu exits linked of %llu, %llu jump cache misses, %llu instructions in C, %llu alone, %llu host faults, %llu attentions, %llu killed by writes, %llu evicted\n",
+		"bt: %llu KiB of code, %llu KiB of metadata made\nbt: %llu exits linked of %llu, %llu jump cache misses, %llu instructions in C, %llu alone, %llu host faults, %llu attentions, %llu killed by writes, %llu evicted\nbt: %llu units check themselves, %llu of them found a change\n",
 		(unsigned long long)s->code_bytes / 1024, (unsigned long long)s->meta_bytes / 1024,
 		(unsigned long long)s->linked, (unsigned long long)s->exits,
 		(unsigned long long)s->missed, (unsigned long long)s->fallbacks,
 		(unsigned long long)s->steps, (unsigned long long)s->faults,
 		(unsigned long long)s->attends, (unsigned long long)s->killed,
-		(unsigned long long)s->evicted);
+		(unsigned long long)s->evicted, (unsigned long long)s->checked,
+		(unsigned long long)s->stale);
 }
 
 static void bt_dump(struct vm *vm, void *file)

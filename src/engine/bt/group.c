@@ -201,7 +201,8 @@ bool group_open(struct tr *t, unsigned reg, i32 disp, unsigned size, bool write)
 {
 	struct outlook l = { .reg = reg, .low = disp, .high = disp + (i64)size, .write = write };
 
-	if (!t->bt->groups || (t->key & KEY_SINGLE) || !(t->key & KEY_CS_LINK) ||
+	/* A unit that checks the guest's bytes leaves out the immediates. */
+	if (!t->bt->groups || t->u->checked || (t->key & KEY_SINGLE) || !(t->key & KEY_CS_LINK) ||
 	    t->opened != GROUP_NONE || size > MOST_BYTES)
 		return false;
 	for (unsigned k = t->k; k < t->u->count; k++)

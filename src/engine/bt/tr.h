@@ -47,8 +47,12 @@ struct tr {
 	unsigned opened; /* register whose group it has opened, or GROUP_NONE */
 	struct tr_group group[16]; /* by register */
 	u32 fp_ready;  /* gates that have been found open in this unit; TR_X87_VRIP */
-	struct x86_insn insn[UNIT_MAX_INSNS];
+	bool wrote;    /* the present instruction may write to memory */
+	unsigned limit; /* instructions at most */
 	unsigned slows, nexits, nkept;
+	/* From here on nothing is set at first. */
+	struct x86_insn insn[UNIT_MAX_INSNS];
+	u8 live[UNIT_MAX_INSNS]; /* bytes of the immediate if it is to be taken from the guest's code (tr_live_imm), or 0 */
 	u8 kept[UNIT_MAX_INSNS]; /* instructions that C runs always */
 	struct tr_slow slow[UNIT_MAX_INSNS * TR_SLOWS];
 	struct bt_exit exit[2 * UNIT_MAX_INSNS + 2];
@@ -118,7 +122,7 @@ void tr_mem_pin(struct tr *t, struct tr_mem *m);
 /* The effective address, cut to the smaller of operand and address size but to no less than 32 bits, into reg; false as above. */
 bool tr_ea(struct tr *t, unsigned reg);
 
-/* The effective address whole, without the segment's base, into RAX; false as above. Uses RCX. */
+/* The operand's offset in its segment into RAX; false as above, never where tr_mem took the operand. Uses RCX. */
 bool tr_offset(struct tr *t);
 /* size bytes at the offset in RAX of the operand's segment; false if that needs checks beyond the TLB's. */
 bool tr_mem_at_rax(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access);
@@ -128,7 +132,7 @@ bool tr_plain(const struct tr *t, unsigned seg);
 void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
 		  enum tr_access access);
 /* Offsets in struct vcpu of the TLB's tags and addends in force (see struct tlb). */
-size_t tr_tags(const struct tr *t, enum tr_access access);
+size_t tr_tags(struct tr *t, enum tr_access access);
 size_t tr_addends(const struct tr *t);
 
 /* --- Groups of accesses (group.c) ----------------------------------------------------------------- */
@@ -157,6 +161,10 @@ void tr_exit_single(struct tr *t, unsigned k);
 void tr_jump_rax(struct tr *t);
 /* rip of the page + off into reg. */
 void tr_rip(struct tr *t, unsigned reg, i64 off);
+
+/* Whether the present instruction's immediate must be taken from the guest's code: its address is then in RDX, and it has 4 bytes, or
+ * all 8 of the operand. */
+bool tr_live_imm(struct tr *t);
 
 /* The guest's LOCK prefix. */
 static inline void tr_lock(struct tr *t)
@@ -187,9 +195,10 @@ void emit_atomic_init(struct bt *bt);
 void emit_flag_init(struct bt *bt);
 void emit_string_init(struct bt *bt);
 
-/* MOVSD and CMPSD, which bt->emit has as SSE2 instructions. */
-bool emit_string_d(struct tr *t);
 /* Last: takes what no other family has. */
 void emit_fp_init(struct bt *bt);
+
+/* MOVSD and CMPSD, which bt->emit has as SSE2 instructions. */
+bool emit_string_d(struct tr *t);
 
 #endif
