@@ -56,6 +56,7 @@ static void near_clear(struct vcpu *v)
 	for (unsigned m = 0; m < TLB_MODES; m++)
 		for (unsigned n = 0; n < ARRAY_LEN(v->near[m]); n++)
 			v->near[m][n] = none;
+	v->near_drops++;
 }
 
 static void mapping_dropped(struct vcpu *v, enum tlb_drop what, gva_t a)

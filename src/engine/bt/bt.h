@@ -32,6 +32,7 @@
 #define KEY_SS_B    (1u << 4) /* 32-bit stack */
 #define KEY_CS_LINK (1u << 5) /* no jump within the offsets that code of this size can name leaves the segment in mid-page */
 #define KEY_CS_WIDE (1u << 6) /* no 32-bit offset is beyond the limit of CS */
+#define KEY_SINGLE  (1u << 7) /* each access is checked alone (group.c) */
 #define KEY_PLAIN(seg) (1u << (8 + (seg)))  /* ES SS DS FS GS: writable, 4 GiB, expand-up */
 #define KEY_ZERO(seg)  (1u << (16 + (seg))) /* and its base is 0 */
 
@@ -50,6 +51,7 @@ struct bt_exit {
 	uintptr_t stub;         /* host address */
 	i64 target;             /* rip relative to the page of `from` */
 	u32 give_back;          /* counted: instructions of the unit that were not executed */
+	bool single;            /* goes to a unit of KEY_SINGLE; the others never do */
 };
 
 /* One instruction of a unit. C decodes it again from the guest's bytes when it runs it, unless it is one that C always runs: that
@@ -60,9 +62,15 @@ struct unit_insn {
 	u8 k;          /* its number in the unit */
 	u8 gate;       /* enum fpu_gate: of code that uses the FP registers */
 	u8 kept;       /* its number among those kept, or NOT_KEPT */
+	/* It opens a group of accesses (group.c): where that lies from the register as the instruction leaves it. */
+	u8 group;      /* register and GROUP_WRITE, or NO_GROUP */
+	u8 span;
+	i16 low;
 };
 
-#define NOT_KEPT 0xffu
+#define NOT_KEPT    0xffu
+#define GROUP_WRITE 0x80u
+#define NO_GROUP    0xffu
 
 /* Eight bytes of a self-checking unit's code: those under mask, which is made of whole bytes, must be value. */
 struct unit_word {
@@ -141,6 +149,7 @@ struct bt_cpu {
 	struct unit *last; /* entered last by C */
 	u32 sys_id;         /* the SYSCALL or SYSRET that a stub is at */
 	uintptr_t fault_at; /* host address of a faulting instruction */
+	u64 group[16]; /* addends of the running unit's groups, by register */
 	/* Of a piece of a repeated string instruction: bytes, then elements; and the addends of both sides. */
 	u64 rep_room, rep_from, rep_to;
 	bool fp_live;     /* x87, SSE and AVX registers are in the host's */
@@ -207,6 +216,7 @@ struct bt_stats {
 
 struct bt {
 	struct vm *vm;
+	bool groups;  /* accesses are checked in groups: not in lockstep, where a unit must not fail to get on */
 	bool counted; /* the guest's clock counts instructions: units do too */
 	/* The CPUs run on several host threads. If not, nothing comes between the read and the write of one instruction, and no
 	 * other thread looks at memory that guests share by locking: LOCK then buys nothing, and costs some 20 cycles. */

@@ -16,7 +16,7 @@
 #define CODE_ROOM (UNIT_MAX_INSNS * 2 * ASM_MOST + UNIT_MAX_WORDS * 64)
 #define META_ROOM \
 	(sizeof(struct unit) +                                              \
-	 UNIT_MAX_INSNS * (sizeof(struct unit_insn) + sizeof(struct bt_exit) + \
+	 UNIT_MAX_INSNS * (sizeof(struct unit_insn) + 2 * sizeof(struct bt_exit) + \
 			   sizeof(struct x86_insn)) +                        \
 	 UNIT_MAX_WORDS * sizeof(struct unit_word) + 256)
 

@@ -145,6 +145,16 @@ static void store_operands(struct tr *t, const struct thunk_plan *p)
 			as_store(&t->a, 8, tr_rm(p->gpr[k].guest), p->gpr[k].host);
 }
 
+static u32 written(const struct thunk_plan *p)
+{
+	u32 set = 0;
+
+	for (unsigned k = 0; k < p->gprs; k++)
+		if (p->gpr[k].store)
+			set |= (u32)BIT(p->gpr[k].guest & 15);
+	return set;
+}
+
 /* --- x87 ------------------------------------------------------------------------------------------ */
 
 /* FOP, FIP, FCS, FDP, FDS: noted after the instruction, for an exception of an earlier one that it reports is about that one. */
@@ -208,6 +218,7 @@ static bool emit_planned(struct tr *t, struct thunk_plan *p, const struct x86_zy
 	memcpy(t->a.p, p->bytes, p->size);
 	t->a.p += p->size;
 	store_operands(t, p);
+	t->writes = written(p);
 	if (p->t.flags & THUNK_POINTERS)
 		note_pointers(t, p);
 	return true;

@@ -9,6 +9,7 @@ struct address {
 	unsigned base; /* host register: a home, or RAX */
 	i32 disp;
 	unsigned slot; /* near slot, or 16 for none */
+	unsigned reg;  /* guest register that is the base, or GROUP_NONE */
 };
 
 #define NO_SLOT  16u
@@ -79,11 +80,12 @@ static bool form_address(struct tr *t, struct address *ad)
 
 	if (!seg_fits(t, i->seg) || (i->flags & INSN_VSIB) || i->addrsize == 2 || !disp_fits(t))
 		return false;
-	*ad = (struct address){ .base = H_RAX, .slot = base_slot(i) };
+	*ad = (struct address){ .base = H_RAX, .slot = base_slot(i), .reg = GROUP_NONE };
 	if (!with_base && i->addrsize * 8u == t->mode && i->index == ZERO_IDX && i->base < 16 &&
 	    disp_is_small(i->disp)) {
 		ad->base = tr_use(t, i->base, H_RAX);
 		ad->disp = (i32)i->disp;
+		ad->reg = i->base;
 		return true;
 	}
 	sum_into(t, H_RAX, address_size(t));
@@ -185,14 +187,48 @@ static void check_near(struct tr *t, const struct address *ad, unsigned size, bo
 	s->back = a->p;
 }
 
+static void check_one(struct tr *t, const struct address *ad, unsigned size, bool write)
+{
+	if (ad->slot == NO_SLOT)
+		check_hashed(t, ad, size, write);
+	else
+		check_near(t, ad, size, write);
+}
+
+static size_t group_addend(unsigned reg) { return CTX_BT(group) + reg * sizeof(u64); }
+
+/* Checks the whole group that begins with this access. */
+static void check_group(struct tr *t, const struct address *ad, unsigned size, bool write)
+{
+	const struct tr_group *g = &t->group[ad->reg];
+	struct address whole = *ad;
+	struct tr_slow *s = &t->slow[t->slows];
+
+	whole.disp = g->low;
+	check_one(t, &whole, (unsigned)(g->high - g->low), g->write);
+	assert(s == &t->slow[t->slows - 1]);
+	s->grouped = true;
+	s->a = (u8)ad->base;
+	s->own_write = write;
+	s->own_size = (u8)size;
+	s->own_disp = ad->disp;
+	as_store(&t->a, 8, rm_ctx(group_addend(ad->reg)), H_RDX);
+}
+
 static void check(struct tr *t, struct tr_mem *m, const struct address *ad, unsigned size,
 		  enum tr_access access)
 {
-	t->wrote |= access == TR_WRITE;
-	if (ad->slot == NO_SLOT)
-		check_hashed(t, ad, size, access == TR_WRITE);
+	bool write = access == TR_WRITE;
+
+	t->wrote |= write;
+	if (ad->reg == GROUP_NONE)
+		check_one(t, ad, size, write);
+	else if (group_covers(t, ad->reg, ad->disp, size, write))
+		as_load(&t->a, 8, H_RDX, rm_ctx(group_addend(ad->reg)));
+	else if (group_open(t, ad->reg, ad->disp, size, write))
+		check_group(t, ad, size, write);
 	else
-		check_near(t, ad, size, access == TR_WRITE);
+		check_one(t, ad, size, write);
 	m->rm = rm_index(ad->base, H_RDX, 0, ad->disp);
 }
 
@@ -216,7 +252,7 @@ bool tr_offset(struct tr *t)
 
 bool tr_mem_at_rax(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access)
 {
-	struct address ad = { .base = H_RAX, .slot = NO_SLOT };
+	struct address ad = { .base = H_RAX, .slot = NO_SLOT, .reg = GROUP_NONE };
 
 	if (t->tlb == TLB_CHECKED || !seg_fits(t, t->i->seg))
 		return false;
@@ -235,7 +271,7 @@ bool tr_plain(const struct tr *t, unsigned seg)
 void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
 		  enum tr_access access)
 {
-	struct address ad = { .base = bt_home[reg], .slot = NO_SLOT };
+	struct address ad = { .base = bt_home[reg], .slot = NO_SLOT, .reg = GROUP_NONE };
 
 	check(t, m, &ad, size, access);
 }
@@ -251,7 +287,7 @@ size_t tr_addends(const struct tr *t) { return addend_array(t); }
 bool tr_stack(struct tr *t, struct tr_mem *m, unsigned base, i32 disp, unsigned size,
 	      enum tr_access access)
 {
-	struct address ad = { .base = bt_home[base], .disp = disp, .slot = base };
+	struct address ad = { .base = bt_home[base], .disp = disp, .slot = base, .reg = base };
 
 	if (t->tlb == TLB_CHECKED ||
 	    (t->mode != 64 && !((t->key & KEY_SS_B) && (t->key & KEY_ZERO(SS)))) || t->mode == 16)
@@ -275,6 +311,26 @@ bool tr_ea(struct tr *t, unsigned reg)
 }
 
 /* --- Out of line ------------------------------------------------------------------------------------ */
+
+/* A group's check has failed. If the access alone has no need of C, the unit goes on without groups. */
+static void group_miss(struct tr *t, const struct tr_slow *s)
+{
+	struct as *a = &t->a;
+
+	as_lea(a, 8, H_RDX, rm_mem(s->a, s->own_disp));
+	as_rorx(a, true, H_RCX, H_RDX, 12);
+	as_loadz(a, 2, H_RCX, rm_reg(H_RCX));
+	as_load(a, 8, H_RCX, rm_ctx_array(tag_array(t, s->own_write), H_RCX));
+	as_lea(a, 8, H_RCX, rm_index(H_RCX, H_RDX, 0, s->own_size - 1));
+	as_shrx(a, H_RCX, H_RCX, H_RSP);
+
+	u8 *hit = as_jrcxz(a);
+	u8 *to_c = as_jmp(a);
+
+	as_short_here(a, hit);
+	tr_exit_single(t, s->k);
+	as_patch_here(a, to_c);
+}
 
 /* The near slot missed: takes the page from the table if it is there, else C does the instruction. */
 static void near_miss(struct tr *t, const struct tr_slow *s, u8 **to_c)
@@ -312,6 +368,8 @@ void tr_emit_slow(struct tr *t)
 			near_miss(t, s, &to_c);
 			as_patch_here(a, to_c);
 		}
+		if (s->grouped)
+			group_miss(t, s);
 		as_mov_imm(a, H_RCX, bt_id(t->bt, &t->u->insn[s->k]));
 		as_jmp_to(a, t->bt->stub.insn);
 	}

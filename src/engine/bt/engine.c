@@ -177,8 +177,8 @@ static uintptr_t known_code(const struct vcpu *v, const struct bt_cpu *e, u32 ke
 }
 
 /* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, or no budget. Runs what runs alone. quick:
- * bt_cpu.last need not be set. */
-static uintptr_t next_code(struct vcpu *v, bool quick)
+ * bt_cpu.last need not be set. single: 0 or KEY_SINGLE. */
+static uintptr_t next_code(struct vcpu *v, bool quick, u32 single)
 {
 	struct bt_cpu *e = bt_cpu(v);
 	struct unit *u;
@@ -192,8 +192,8 @@ static uintptr_t next_code(struct vcpu *v, bool quick)
 		if (atomic_load_explicit(&v->attention, memory_order_relaxed) || e->left <= 0 ||
 		    v->cpu.halted)
 			return 0;
-		key = present_key(v);
-		if (quick && (key & KEY_CS_WIDE) && key_tlb(key) != TLB_CHECKED &&
+		key = present_key(v) | single;
+		if (quick && !single && (key & KEY_CS_WIDE) && key_tlb(key) != TLB_CHECKED &&
 		    !e->bt->counted && (entry = known_code(v, e, key))) {
 			e->moved = false;
 			return entry;
@@ -206,7 +206,7 @@ static uintptr_t next_code(struct vcpu *v, bool quick)
 			return 0;
 	}
 	entry = (uintptr_t)(u->code + e->bt->exec);
-	if (key & KEY_CS_LINK) {
+	if ((key & KEY_CS_LINK) && !single) {
 		struct jump_cache *c = &e->jump[key_tlb(key)];
 
 		if (c->key != key) {
@@ -239,6 +239,22 @@ static u64 insn_rip(const struct bt_cpu *e, const struct unit *u, unsigned off)
 	return (e->vrip + ((uintptr_t)u->guest & 0xfff) + off) & rip_mask(u);
 }
 
+/* After instruction n, which may open a group, was run in C: opens it. False if the rest of the unit cannot rely on it. */
+static bool open_group(struct vcpu *v, const struct unit_insn *n)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	unsigned reg = n->group & 15;
+	const struct tlb *t = &v->tlbs[key_tlb(unit_of(n)->key)];
+	gva_t a = v->cpu.gpr[reg] + (u64)(i64)n->low;
+
+	if (n->group == NO_GROUP)
+		return true;
+	if (!tlb_covers((n->group & GROUP_WRITE ? t->write : t->read)[tlb_slot(a)], a, n->span))
+		return false;
+	e->group[reg] = t->addend[tlb_slot(a)];
+	return true;
+}
+
 /* Runs instruction n of its unit. The host address to go on at, or 0. */
 static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 {
@@ -248,6 +264,8 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	const struct x86_insn *i = bt_insn(e->bt, n, &room);
 	const struct unit_insn *last = &u->insn[u->count - 1];
 	bool fp = fp_leave(v);
+	u64 drops = v->near_drops;
+	bool grouped = true;
 	u64 next;
 
 	v->cpu.rip = insn_rip(e, u, n->off);
@@ -270,7 +288,8 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	/* Behind it the registers that it uses are taken to be live. */
 	if (v->cpu.rip == next && !(i->flags & INSN_END) && (n < last || u->falls) && !u->dead &&
 	    !u->checked && !e->moved && (fp || n->gate == GATE_NONE) &&
-	    !atomic_load_explicit(&v->attention, memory_order_relaxed)) {
+	    v->near_drops == drops && !atomic_load_explicit(&v->attention, memory_order_relaxed) &&
+	    (grouped = open_group(v, n))) {
 		e->at = NULL;
 		if (fp)
 			fp_enter(v);
@@ -279,7 +298,7 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	/* What the unit was paid for and has not done. */
 	if (e->bt->counted)
 		e->left += u->count - 1 - n->k;
-	return next_code(v, true);
+	return next_code(v, true, grouped ? 0 : KEY_SINGLE);
 }
 
 u64 bt_do_insn(struct vcpu *v, u32 id)
@@ -330,10 +349,11 @@ u64 bt_do_exit(struct vcpu *v, u32 id)
 	fp_leave(v);
 	bt->stats.exits++;
 	v->cpu.rip = (e->vrip + (u64)x->target) & rip_mask(from);
-	target = next_code(v, false);
+	target = next_code(v, false, x->single ? KEY_SINGLE : 0);
 	/* Making the target may have emptied the segment that x lies in. */
 	if (target && evictions == bt->stats.evictions && !from->dead && !x->to &&
-	    e->last->key == from->key && e->last->guest == from->guest + (x->target - page_off))
+	    e->last->key == ((from->key & ~KEY_SINGLE) | (x->single ? KEY_SINGLE : 0)) &&
+	    e->last->guest == from->guest + (x->target - page_off))
 		bt_link(bt, x, e->last);
 	return target;
 }
@@ -347,7 +367,7 @@ u64 bt_do_entry(struct vcpu *v, u32 id)
 	e->bt->stats.attends++;
 	v->cpu.rip = insn_rip(e, u, 0);
 	/* A dead unit comes here too: the jump cache may still lead to it. */
-	return next_code(v, false);
+	return next_code(v, false, u->key & KEY_SINGLE);
 }
 
 /* An indirect jump has gone to an address that no code can have: takes back what it did to the stack pointer, and lets C fault. */
@@ -369,7 +389,7 @@ u64 bt_do_miss(struct vcpu *v, u32 id)
 	if (unlikely(!x86_canonical(v->cpu.rip)) && id)
 		return fault_in_jump(v, bt_of_id(bt, id));
 	fp_leave(v);
-	return next_code(v, true);
+	return next_code(v, true, 0);
 }
 
 /* --- Mappings ------------------------------------------------------------------------------------- */
@@ -471,7 +491,7 @@ static enum stop bt_loop(struct vcpu *v)
 		} else if (e->left <= 0) {
 			return STOP_BUDGET;
 		}
-		uintptr_t target = next_code(v, true);
+		uintptr_t target = next_code(v, true, 0);
 
 		if (target) {
 			enter(v, target);
@@ -573,6 +593,7 @@ static int bt_vm_init(struct vm *vm)
 		return err;
 	bt->vm = vm;
 	bt->counted = vm->clock->kind == CLOCK_KIND_INSNS || vm->pace != PACE_FREE;
+	bt->groups = vm->pace == PACE_FREE;
 	vm->engine_vm = bt;
 	vm->code_written = bt_code_written;
 	bt->emit = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->emit));

@@ -17,6 +17,17 @@ struct tr_slow {
 	bool write;
 	i32 disp;
 	u8 *back;
+	/* The check was that of a group: the access itself. */
+	bool grouped, own_write;
+	u8 own_size;
+	i32 own_disp;
+};
+
+/* Bytes around a guest register that have been checked together: from register + low to register + high. */
+struct tr_group {
+	bool open, write;
+	bool moved; /* the register has changed since the check */
+	i32 low, high;
 };
 
 struct tr {
@@ -32,6 +43,9 @@ struct tr {
 	u64 rip_page;  /* rip of the page's first byte as it is now: others may use the unit elsewhere */
 	u32 page_off;  /* of the unit's first byte in its page */
 	bool ends;     /* nothing is executed after this instruction */
+	u32 writes;    /* guest registers that the present instruction may write, where its emitter says so */
+	unsigned opened; /* register whose group it has opened, or GROUP_NONE */
+	struct tr_group group[16]; /* by register */
 	u32 fp_ready;  /* gates that have been found open in this unit; TR_X87_VRIP */
 	bool wrote;    /* the present instruction may write to memory */
 	unsigned limit; /* instructions at most */
@@ -41,7 +55,7 @@ struct tr {
 	u8 live[UNIT_MAX_INSNS]; /* bytes of the immediate if it is to be taken from the guest's code (tr_live_imm), or 0 */
 	u8 kept[UNIT_MAX_INSNS]; /* instructions that C runs always */
 	struct tr_slow slow[UNIT_MAX_INSNS * TR_SLOWS];
-	struct bt_exit exit[UNIT_MAX_INSNS + 2];
+	struct bt_exit exit[2 * UNIT_MAX_INSNS + 2];
 };
 
 /* Offset of the present instruction, and of the one after it, in the page. */
@@ -121,6 +135,18 @@ void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
 size_t tr_tags(struct tr *t, enum tr_access access);
 size_t tr_addends(const struct tr *t);
 
+/* --- Groups of accesses (group.c) ----------------------------------------------------------------- */
+
+#define GROUP_NONE 16u
+#define TR_WRITES_ALL 0xffffu
+
+/* Whether size bytes at guest register reg + disp have been checked. */
+bool group_covers(const struct tr *t, unsigned reg, i32 disp, unsigned size, bool write);
+/* Opens a group for an access that the present instruction makes; false if it is better checked alone. */
+bool group_open(struct tr *t, unsigned reg, i32 disp, unsigned size, bool write);
+/* After the present instruction was written; by_c: C runs it. */
+void group_next(struct tr *t, bool by_c);
+
 /* --- Leaving the unit ----------------------------------------------------------------------------- */
 
 /* Jumps to where C runs the present instruction. */
@@ -129,6 +155,8 @@ void tr_slow_jmp(struct tr *t);
 void tr_emit_slow(struct tr *t);
 /* Goes to rip = page + target (target is relative to the page). cond: 0..15, or -1 for always. */
 void tr_exit(struct tr *t, int cond, i64 target);
+/* Jumps to the unit of KEY_SINGLE that begins with instruction k. */
+void tr_exit_single(struct tr *t, unsigned k);
 /* Goes to the rip in RAX, by the jump cache. */
 void tr_jump_rax(struct tr *t);
 /* rip of the page + off into reg. */

@@ -85,6 +85,15 @@ void tr_exit(struct tr *t, int cond, i64 target)
 	x->at = cond < 0 ? as_jmp(&t->a) : as_jcc(&t->a, (unsigned)cond);
 }
 
+void tr_exit_single(struct tr *t, unsigned k)
+{
+	struct bt_exit *x = &t->exit[t->nexits];
+
+	tr_exit(t, -1, (i64)t->page_off + t->insn[k].off);
+	x->single = true;
+	x->give_back = k - 1; /* instructions behind this one are left out: k is */
+}
+
 /* Counted: a side exit gives back what was paid for instructions that it leaves out. */
 static void give_back(struct tr *t, u32 insns)
 {
@@ -181,17 +190,23 @@ static bt_emit_fn *emit_fn(const struct tr *t)
 	return t->bt->emit[m];
 }
 
-static void emit_insn(struct tr *t)
+/* False if C runs it. */
+static bool emit_insn(struct tr *t)
 {
 	bt_emit_fn *emit = emit_fn(t);
 	u8 *start = t->a.p;
 	unsigned slows = t->slows, nexits = t->nexits;
+	struct tr_group group[16];
 
+	memcpy(group, t->group, sizeof(group));
 	t->ends = ends_unit(t->i);
+	t->writes = TR_WRITES_ALL;
+	t->opened = GROUP_NONE;
 	if (emit && emit(t))
-		return;
+		return true;
 	/* What it may have written before it gave up does not count. */
 	t->a.p = start;
+	memcpy(t->group, group, sizeof(group));
 	t->slows = slows;
 	t->nexits = nexits;
 	/* C may do anything. */
@@ -199,7 +214,9 @@ static void emit_insn(struct tr *t)
 	t->u->insn[t->k].gate = GATE_NONE;
 	/* C may close gates. */
 	t->fp_ready = 0;
+	t->opened = GROUP_NONE;
 	emit_fallback(t);
+	return false;
 }
 
 /* --- The unit ------------------------------------------------------------------------------------- */
@@ -260,7 +277,7 @@ static void decode(struct tr *t, const u8 *guest)
 		i->off = (u8)u->bytes;
 		t->live[u->count] = u->checked ? (u8)live_bytes(i) : 0;
 		u->insn[u->count] =
-			(struct unit_insn){ .off = i->off, .k = u->count, .kept = NOT_KEPT };
+			(struct unit_insn){ .off = i->off, .k = u->count, .kept = NOT_KEPT, .group = NO_GROUP };
 		u->bytes = (u16)(u->bytes + i->len);
 		u->count++;
 		if (ends_unit(i)) {
@@ -404,7 +421,7 @@ static bool emit_unit(struct tr *t)
 
 		t->i = &t->insn[t->k];
 		n->host = (u16)(t->a.p - u->code);
-		emit_insn(t);
+		group_next(t, !emit_insn(t));
 		n->end = (u16)(t->a.p - u->code);
 		if (u->checked && t->wrote && t->k + 1 < u->count) {
 			t->limit = t->k + 1;
@@ -416,8 +433,8 @@ static bool emit_unit(struct tr *t)
 	if (u->falls)
 		tr_exit(t, -1, (i64)t->page_off + u->bytes);
 	t->i = NULL;
-	emit_exits(t);
 	tr_emit_slow(t);
+	emit_exits(t);
 	emit_out(t, out);
 	u->total = (u32)(t->a.p - u->code);
 	return true;
