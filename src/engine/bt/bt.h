@@ -13,6 +13,7 @@
 #define ENGINE_BT_BT_H
 
 #include "engine/bt/asm.h"
+#include "engine/bt/stats.h"
 #include "x86/decode_cache.h"
 #include "x86/fpu.h"
 #include "x86/vcpu.h"
@@ -151,7 +152,7 @@ static inline struct bt_cpu *bt_cpu(struct vcpu *v)
 #define BT_SEGMENTS   8u
 #define UNIT_HASH     65536u
 #define PAGE_HASH     4096u
-#define BT_CACHE_SIZE (32 * MIB)
+#define BT_CACHE_SIZE (32 * MIB) /* if the machine does not say */
 
 /* Units are made in segments, one after the other; when all are full the oldest is emptied. */
 struct bt_segment {
@@ -169,14 +170,6 @@ struct code_page {
 
 struct tr;
 typedef bool bt_emit_fn(struct tr *t);
-
-struct bt_stats {
-	u64 units[3], insns[3]; /* by code size */
-	u64 code_bytes, meta_bytes; /* of all that were made */
-	u64 retranslated, killed, evicted, evictions;
-	u64 linked, lookups, missed;
-	u64 exits, fallbacks, faults, steps, attends;
-};
 
 struct bt {
 	struct vm *vm;
@@ -197,7 +190,8 @@ struct bt {
 	bool *goes_on;     /* by mnemonic: a jump behind which the unit goes on */
 	struct unit *hash[UNIT_HASH];
 	struct code_page *pages[PAGE_HASH];
-	void *dump;
+	void *dump; /* FILE of --dump=tu, or NULL */
+	void *perf; /* FILE of --perf-map, or NULL */
 	struct bt_stats stats;
 };
 
@@ -236,7 +230,14 @@ struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 ri
 /* The instruction, decoded: in room, or where it is kept. Its unit is not dead. */
 const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n,
 			       struct x86_insn *room);
+/* dump.c */
 void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file);
+
+/* perf_map.c: open before the first unit; the others only while bt.perf is set. */
+int bt_perf_open(struct bt *bt) must_check;
+void bt_perf_close(struct bt *bt);
+void bt_perf_stubs(struct bt *bt);
+void bt_perf_unit(struct bt *bt, const struct unit *u, u64 rip);
 
 /* Metadata is named in code by its offset. */
 static inline u32 bt_id(const struct bt *bt, const void *meta)

@@ -190,8 +190,8 @@ static u64 insn_rip(const struct bt_cpu *e, const struct unit *u, unsigned off)
 	return (e->vrip + ((uintptr_t)u->guest & 0xfff) + off) & rip_mask(u);
 }
 
-/* Runs instruction n of its unit. The host address to go on at, or 0. */
-static u64 run_insn(struct vcpu *v, struct unit_insn *n)
+/* Runs instruction n of its unit, for the sake of why. The host address to go on at, or 0. */
+static u64 run_insn(struct vcpu *v, struct unit_insn *n, enum bt_reason why)
 {
 	struct bt_cpu *e = bt_cpu(v);
 	struct unit *u = unit_of(n);
@@ -202,6 +202,7 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 	u64 next = insn_rip(e, u, i->off + i->len);
 
 	v->cpu.rip = insn_rip(e, u, i->off);
+	bt_count(&e->bt->stats, why, v->cpu.rip, i->mnemonic);
 	/* Who spins on another CPU lets it run. */
 	if (i->mnemonic == ZYDIS_MNEMONIC_PAUSE && v->vm->nvcpus > 1 && !e->bt->counted)
 		vcpu_attend(v, ATT_YIELD);
@@ -228,10 +229,9 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 
 u64 bt_do_insn(struct vcpu *v, u32 id)
 {
-	struct bt_cpu *e = bt_cpu(v);
+	struct unit_insn *n = bt_of_id(bt_cpu(v)->bt, id);
 
-	e->bt->stats.fallbacks++;
-	return run_insn(v, bt_of_id(e->bt, id));
+	return run_insn(v, n, n->kept == NOT_KEPT ? BT_SLOW : BT_BY_DESIGN);
 }
 
 u64 bt_do_fp(struct vcpu *v, u32 id)
@@ -241,7 +241,8 @@ u64 bt_do_fp(struct vcpu *v, u32 id)
 
 	fp_leave(v);
 	if (!fp_gate_open(v, n->gate))
-		return run_insn(v, n);
+		return run_insn(v, n, BT_FP);
+	e->bt->stats.reasons[BT_FP]++;
 	fp_enter(v);
 	return (uintptr_t)(unit_of(n)->code + e->bt->exec) + n->host;
 }
@@ -258,8 +259,7 @@ u64 bt_do_fault(struct vcpu *v, u32 vector)
 	off = (u32)(e->fault_at - (uintptr_t)(u->code + e->bt->exec));
 	while (n + 1 < u->count && u->insn[n + 1].host <= off)
 		n++;
-	e->bt->stats.faults++;
-	return run_insn(v, &u->insn[n]);
+	return run_insn(v, &u->insn[n], BT_FAULT);
 }
 
 u64 bt_do_exit(struct vcpu *v, u32 id)
@@ -272,8 +272,8 @@ u64 bt_do_exit(struct vcpu *v, u32 id)
 	i64 page_off = (i64)((uintptr_t)from->guest & 0xfff);
 
 	fp_leave(v);
-	bt->stats.exits++;
 	v->cpu.rip = (e->vrip + (u64)x->target) & rip_mask(from);
+	bt_count(&bt->stats, BT_EXIT, v->cpu.rip, 0);
 	target = next_code(v);
 	/* Making the target may have emptied the segment that x lies in. */
 	if (target && evictions == bt->stats.evictions && !from->dead && !x->to &&
@@ -288,7 +288,8 @@ u64 bt_do_entry(struct vcpu *v, u32 id)
 	struct unit *u = bt_of_id(e->bt, id);
 
 	fp_leave(v);
-	e->bt->stats.attends++;
+	e->bt->stats.reasons[u->dead ? BT_DEAD :
+			     e->bt->counted && e->left < u->count ? BT_BUDGET : BT_ATTENTION]++;
 	v->cpu.rip = insn_rip(e, u, 0);
 	return next_code(v);
 }
@@ -303,16 +304,16 @@ static u64 fault_in_jump(struct vcpu *v, struct unit_insn *n)
 		v->cpu.gpr[RSP] += 8;
 	else if (i->mnemonic == ZYDIS_MNEMONIC_RET)
 		v->cpu.gpr[RSP] -= 8 + (i->nops ? (u16)i->imm : 0u);
-	return run_insn(v, n);
+	return run_insn(v, n, BT_FAULT);
 }
 
 u64 bt_do_miss(struct vcpu *v, u32 id)
 {
 	struct bt *bt = bt_cpu(v)->bt;
 
-	bt->stats.missed++;
 	if (unlikely(!x86_canonical(v->cpu.rip)) && id)
 		return fault_in_jump(v, bt_of_id(bt, id));
+	bt_count(&bt->stats, BT_MISS, v->cpu.rip, 0);
 	fp_leave(v);
 	return next_code(v);
 }
@@ -374,13 +375,13 @@ static u64 enter(struct vcpu *v, uintptr_t target)
 	return fn(v, target);
 }
 
-/* Runs the instruction at rip alone. False with *stop for a debugger. */
-static bool step(struct vcpu *v, enum stop *stop)
+/* Runs the instruction at rip alone, for the sake of why. False with *stop for a debugger. */
+static bool step(struct vcpu *v, enum bt_reason why, enum stop *stop)
 {
 	struct bt_cpu *e = bt_cpu(v);
 
 	e->step = false;
-	e->bt->stats.steps++;
+	bt_count(&e->bt->stats, why, v->cpu.rip, 0);
 	if (!engine_step(v, stop))
 		return false;
 	e->left--;
@@ -409,7 +410,7 @@ static enum stop bt_loop(struct vcpu *v)
 				return STOP_BUDGET;
 			hold_irq(v, v->interrupts != interrupts);
 			if (atomic_load_explicit(&v->attention, memory_order_relaxed)) {
-				if (!step(v, &stop))
+				if (!step(v, BT_ALONE_EVENT, &stop))
 					return stop;
 				continue;
 			}
@@ -422,7 +423,7 @@ static enum stop bt_loop(struct vcpu *v)
 			enter(v, target);
 			settle(v);
 		}
-		if (e->step && !step(v, &stop))
+		if (e->step && !step(v, BT_ALONE, &stop))
 			return stop;
 	}
 }
@@ -443,7 +444,8 @@ static enum stop paced_loop(struct vcpu *v, u64 budget_insns)
 		if (target) {
 			enter(v, target);
 			settle(v);
-		} else if ((alone || e->step) && !step(v, &stop)) {
+		} else if ((alone || e->step) &&
+			   !step(v, alone ? BT_ALONE_EVENT : BT_ALONE, &stop)) {
 			return stop;
 		}
 	} while (e->left > 0 && !v->cpu.halted &&
@@ -502,6 +504,7 @@ static void bt_vm_fini(struct vm *vm)
 	struct bt *bt = vm->engine_vm;
 
 	bt_cache_fini(bt);
+	bt_perf_close(bt);
 	free(bt->emit);
 	free(bt->goes_on);
 	free(bt);
@@ -523,11 +526,15 @@ static int bt_vm_init(struct vm *vm)
 	bt->emit = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->emit));
 	bt->goes_on = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->goes_on));
 	if (bt->emit && bt->goes_on)
-		err = bt_cache_init(bt, BT_CACHE_SIZE);
+		err = bt_cache_init(bt, vm->cache_size ? vm->cache_size : BT_CACHE_SIZE);
+	if (!err && vm->perf_map)
+		err = bt_perf_open(bt);
 	if (err) {
 		bt_vm_fini(vm);
 		return err;
 	}
+	if (bt->perf)
+		bt_perf_stubs(bt);
 	emit_alu_init(bt);
 	emit_mov_init(bt);
 	emit_branch_init(bt);
@@ -556,24 +563,6 @@ static int bt_vcpu_init(struct vcpu *v)
 
 static void bt_vcpu_fini(struct vcpu *v) { v->mapping_dropped = NULL; }
 
-static void bt_stats(const struct vm *vm, void *file)
-{
-	const struct bt *bt = vm->engine_vm;
-	const struct bt_stats *s = &bt->stats;
-
-	for (unsigned n = 0; n < 3; n++)
-		fprintf(file, "bt: %u-bit: %llu units, %llu instructions\n", 16u << n,
-			(unsigned long long)s->units[n], (unsigned long long)s->insns[n]);
-	fprintf(file,
-		"bt: %llu KiB of code, %llu KiB of metadata made\nbt: %llu exits linked of %llu, %llu jump cache misses, %llu instructions in C, %llu alone, %llu host faults, %llu attentions, %llu killed by writes, %llu evicted\n",
-		(unsigned long long)s->code_bytes / 1024, (unsigned long long)s->meta_bytes / 1024,
-		(unsigned long long)s->linked, (unsigned long long)s->exits,
-		(unsigned long long)s->missed, (unsigned long long)s->fallbacks,
-		(unsigned long long)s->steps, (unsigned long long)s->faults,
-		(unsigned long long)s->attends, (unsigned long long)s->killed,
-		(unsigned long long)s->evicted);
-}
-
 static void bt_dump(struct vm *vm, void *file)
 {
 	struct bt *bt = vm->engine_vm;
@@ -595,6 +584,7 @@ static const char *bt_unfit(void)
 const struct engine_ops engine_bt = {
 	.name = "bt",
 	.timed = true,
+	.makes_code = true,
 	.help = "binary translator; needs a host CPU with BMI2 (Haswell, Zen, or later)",
 	.unfit = bt_unfit,
 	.vm_init = bt_vm_init,
@@ -603,7 +593,8 @@ const struct engine_ops engine_bt = {
 	.vcpu_fini = bt_vcpu_fini,
 	.run = bt_run,
 	.icount = bt_icount,
-	.stats = bt_stats,
-	.dump_block = bt_dump,
+	.stats = bt_stats_print,
+	.dump_name = "tu",
+	.dump = bt_dump,
 	.describe = bt_describe,
 };
