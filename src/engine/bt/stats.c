@@ -17,7 +17,12 @@ static const char *const reason_names[BT_REASONS] = {
 
 /* --- Counting ------------------------------------------------------------------------------------- */
 
-static unsigned mix(u64 n) { return (unsigned)(n * 0x9e3779b97f4a7c15 >> 32); }
+/* Spreads what differs in a few bits over the upper half. */
+static u64 mix(u64 n)
+{
+	n = (n ^ n >> 32) * 0x9e3779b97f4a7c15;
+	return (n ^ n >> 29) * 0xbf58476d1ce4e5b9;
+}
 
 void bt_count(struct bt_stats *s, enum bt_reason reason, u64 rip, u16 mnemonic)
 {
