@@ -77,6 +77,13 @@ static const struct opt run_opts[] = {
 	  .value = "N",
 	  .help = "compare page N of guest RAM (address / 4096) each time too",
 	  .max = UINT32_MAX },
+	{ .key = "cache",
+	  .kind = OPT_SIZE,
+	  .offset = MACHINE(cache),
+	  .value = "SIZE",
+	  .help = "engine bt: room for translated code, 4M to 1G (default 32M)",
+	  .min = 4 * MIB,
+	  .max = GIB },
 	{ .key = "cpu",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(cpu),
@@ -126,7 +133,11 @@ static const struct opt run_opts[] = {
 	  .kind = OPT_STRING,
 	  .offset = offsetof(struct run_config, dump),
 	  .value = "WHAT",
-	  .help = "config, memmap, bus, cpuid: print and exit; state: at the end; block: each decoded block to stderr" },
+	  .help = "config, memmap, bus, cpuid: print and exit; state: at the end; block (interp) or tu (bt): each block or unit to stderr" },
+	{ .key = "perf-map",
+	  .kind = OPT_FLAG,
+	  .offset = MACHINE(perf_map),
+	  .help = "engine bt: name translated code for perf, in /tmp/perf-PID.map" },
 	{ .key = "gdb",
 	  .kind = OPT_STRING,
 	  .offset = offsetof(struct run_config, gdb),
@@ -214,6 +225,17 @@ static int check_lockstep(struct run_config *cfg)
 	return check_engine("check", cfg->machine.check);
 }
 
+/* Options that only mean something to an engine that makes host code. */
+static int check_code_options(const struct run_config *cfg)
+{
+	const char *option = cfg->machine.cache ? "cache" : cfg->machine.perf_map ? "perf-map" : NULL;
+
+	if (!option || engine_find(cfg->machine.engine)->makes_code)
+		return 0;
+	log_error("--%s: engine %s makes no host code; --engine bt does", option, cfg->machine.engine);
+	return EXIT_USAGE;
+}
+
 /* Checks what needs no machine. Returns 0 or an exit code. */
 static int check_config(struct run_config *cfg)
 {
@@ -221,6 +243,8 @@ static int check_config(struct run_config *cfg)
 
 	if (!code && cfg->machine.check)
 		code = check_lockstep(cfg);
+	if (!code)
+		code = check_code_options(cfg);
 	if (code)
 		return code;
 	if (!cpuid_model_find(cfg->machine.cpu)) {
@@ -281,18 +305,19 @@ static int run_machine(struct run_config *cfg)
 		log_error("%s", err);
 		return EXIT_ERROR;
 	}
+	const struct engine_ops *engine = machine_vm(m)->engine;
 	bool at_end = cfg->dump && !strcmp(cfg->dump, "state"),
-	     block = cfg->dump && !strcmp(cfg->dump, "block");
+	     code_made = cfg->dump && !strcmp(cfg->dump, engine->dump_name);
 
-	if (cfg->dump && !at_end && !block) {
+	if (cfg->dump && !at_end && !code_made) {
 		code = machine_dump(m, cfg->dump, stdout) ? EXIT_OK : EXIT_USAGE;
 		if (code)
-			log_error("--dump %s: choose config, memmap, bus, cpuid, state or block",
-				  cfg->dump);
+			log_error("--dump %s: choose config, memmap, bus, cpuid, state or, with engine %s, %s",
+				  cfg->dump, engine->name, engine->dump_name);
 		goto out;
 	}
-	if (block)
-		machine_vm(m)->engine->dump_block(machine_vm(m), stderr);
+	if (code_made)
+		engine->dump(machine_vm(m), stderr);
 	if (cfg->gdb && !(gdb = gdb_new(m, cfg->gdb, err, sizeof(err)))) {
 		log_error("%s", err);
 		goto out;

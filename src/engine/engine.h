@@ -8,6 +8,7 @@ struct engine_ops {
 	const char *name, *help;
 	/* run() does not count instructions unless the guest's clock does: it returns STOP_BUDGET when ATT_YIELD is set. */
 	bool timed;
+	bool makes_code; /* vm.cache_size and vm.perf_map mean something */
 	const char *(*unfit)(
 		void); /* NULL, or why this host cannot run it: by trying, not by looking */
 	int (*vm_init)(struct vm *vm) must_check;
@@ -27,8 +28,9 @@ struct engine_ops {
 	enum stop (*run)(struct vcpu *v, u64 budget_insns);
 	u64 (*icount)(const struct vcpu *v); /* exact, also inside an exit; becomes vm.icount */
 	void (*stats)(const struct vm *vm, void *file); /* lines for --stats */
-	void (*dump_block)(struct vm *vm,
-			   void *file); /* --dump=block: every block as it is decoded */
+	/* --dump=dump_name: prints each block or unit as it is made, from now on. */
+	const char *dump_name;
+	void (*dump)(struct vm *vm, void *file);
 	/* Outside run: makes v->cpu complete, floating-point state included. Returns whether that part may have changed since
 	 * the last call. NULL: v->cpu is always complete, and nobody knows. */
 	bool (*pull)(struct vcpu *v);

@@ -129,6 +129,8 @@ static int machine_build(struct machine **out, const struct machine_config *cfg,
 		.tsc_hz = m->clock.kind == CLOCK_KIND_REAL ? TSC_HZ_REAL : TSC_HZ_INSNS,
 		.a20_mask = ~0ull,
 		.pace = cfg->pace,
+		.cache_size = cfg->cache,
+		.perf_map = cfg->perf_map,
 	};
 	m->vm.icount = m->vm.engine->icount;
 	m->vm.tsc_changed = machine_tsc_changed;
@@ -168,6 +170,7 @@ int machine_new(struct machine **m, const struct machine_config *cfg,
 		return code;
 	c.pace = PACE_EXACT;
 	c.engine = cfg->check;
+	c.perf_map = false; /* one file for a process */
 	code = machine_build(&follower, &c, &nowhere, err, errlen);
 	if (!code) {
 		code = check_new(*m, follower);

@@ -16,6 +16,8 @@ struct machine_config {
 	u32 timeout_s;  /* 0: none */
 	u32 debug_exit; /* port, 0: none */
 	bool no_reboot;
+	u64 cache;     /* bytes for an engine's host code; 0: its default */
+	bool perf_map; /* name it for perf, in /tmp/perf-PID.map */
 	/* Lockstep: a second machine follows on this engine, instruction by instruction, and the first difference ends the run.
 	 * With the counted clock alone. Disk images are only read then. NULL: none. */
 	const char *check;

@@ -163,6 +163,8 @@ struct vm {
 	const struct engine_ops *engine;
 	void *engine_vm;   /* the engine's own, shared by the vCPUs */
 	enum vm_pace pace; /* set before the engine's vm_init, and for good */
+	size_t cache_size; /* for host code and what belongs to it; 0: the engine's default */
+	bool perf_map;     /* host code is to be named for perf */
 	const struct cpuid_model *model;
 	struct thunk_cache *thunks;  /* host code for FP and SIMD instructions (thunk.h) */
 	struct decode_cache *decode; /* shapes of instructions (decode_cache.h); may be NULL */

@@ -13,6 +13,7 @@
 #define ENGINE_BT_BT_H
 
 #include "engine/bt/asm.h"
+#include "engine/bt/stats.h"
 #include "x86/decode_cache.h"
 #include "x86/fpu.h"
 #include "x86/vcpu.h"
@@ -184,7 +185,7 @@ static inline struct bt_cpu *bt_cpu(struct vcpu *v)
 #define BT_SEGMENTS   8u
 #define UNIT_HASH     65536u
 #define PAGE_HASH     4096u
-#define BT_CACHE_SIZE (32 * MIB)
+#define BT_CACHE_SIZE (32 * MIB) /* if the machine does not say */
 #define HOT_HASH      65536u
 
 /* Units are made in segments, one after the other; when all are full the oldest is emptied. */
@@ -204,15 +205,6 @@ struct code_page {
 
 struct tr;
 typedef bool bt_emit_fn(struct tr *t);
-
-struct bt_stats {
-	u64 units[3], insns[3]; /* by code size */
-	u64 code_bytes, meta_bytes; /* of all that were made */
-	u64 checked, stale;
-	u64 retranslated, killed, evicted, evictions;
-	u64 linked, lookups, missed;
-	u64 exits, fallbacks, faults, steps, attends;
-};
 
 struct bt {
 	struct vm *vm;
@@ -238,7 +230,8 @@ struct bt {
 	 * Pages that share an entry are hot together, which costs speed alone. Forgotten after HOT_MEMORY of these events. */
 	u8 births[HOT_HASH];
 	u32 born;
-	void *dump;
+	void *dump; /* FILE of --dump=tu, or NULL */
+	void *perf; /* FILE of --perf-map, or NULL */
 	struct bt_stats stats;
 };
 
@@ -286,7 +279,14 @@ const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n,
 			       struct x86_insn *room);
 /* Whether the guest's bytes are still those that the self-checking unit was made of. */
 bool bt_unit_holds(const struct unit *u);
+/* dump.c */
 void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file);
+
+/* perf_map.c: open before the first unit; the others only while bt.perf is set. */
+int bt_perf_open(struct bt *bt) must_check;
+void bt_perf_close(struct bt *bt);
+void bt_perf_stubs(struct bt *bt);
+void bt_perf_unit(struct bt *bt, const struct unit *u, u64 rip);
 
 /* Metadata is named in code by its offset. */
 static inline u32 bt_id(const struct bt *bt, const void *meta)

@@ -153,13 +153,13 @@ static void note_jump(struct vcpu *v, struct jump_cache *c, uintptr_t entry)
 	jump_fill(c, v->cpu.rip, a, x86_tlb_scope(v, a), entry);
 }
 
-/* Runs the instruction at rip alone. False with *stop for a debugger. */
-static bool step(struct vcpu *v, enum stop *stop)
+/* Runs the instruction at rip alone, for the sake of why. False with *stop for a debugger. */
+static bool step(struct vcpu *v, enum bt_reason why, enum stop *stop)
 {
 	struct bt_cpu *e = bt_cpu(v);
 
 	e->step = false;
-	e->bt->stats.steps++;
+	bt_count(&e->bt->stats, why, v->cpu.rip, 0);
 	if (!engine_step(v, stop))
 		return false;
 	e->left--;
@@ -202,7 +202,7 @@ static uintptr_t next_code(struct vcpu *v, bool quick, u32 single)
 		if (u)
 			break;
 		/* Without attention no debugger stops it. */
-		if (!e->step || !step(v, &stop))
+		if (!e->step || !step(v, BT_ALONE, &stop))
 			return 0;
 	}
 	entry = (uintptr_t)(u->code + e->bt->exec);
@@ -255,8 +255,8 @@ static bool open_group(struct vcpu *v, const struct unit_insn *n)
 	return true;
 }
 
-/* Runs instruction n of its unit. The host address to go on at, or 0. */
-static u64 run_insn(struct vcpu *v, struct unit_insn *n)
+/* Runs instruction n of its unit, for the sake of why. The host address to go on at, or 0. */
+static u64 run_insn(struct vcpu *v, struct unit_insn *n, enum bt_reason why)
 {
 	struct bt_cpu *e = bt_cpu(v);
 	struct unit *u = unit_of(n);
@@ -276,6 +276,7 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 		return 0;
 	}
 	next = insn_rip(e, u, i->off + i->len);
+	bt_count(&e->bt->stats, why, v->cpu.rip, i->mnemonic);
 	/* Who spins on another CPU lets it run. */
 	if (i->mnemonic == ZYDIS_MNEMONIC_PAUSE && v->vm->nvcpus > 1 && !e->bt->counted)
 		vcpu_attend(v, ATT_YIELD);
@@ -303,10 +304,9 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n)
 
 u64 bt_do_insn(struct vcpu *v, u32 id)
 {
-	struct bt_cpu *e = bt_cpu(v);
+	struct unit_insn *n = bt_of_id(bt_cpu(v)->bt, id);
 
-	e->bt->stats.fallbacks++;
-	return run_insn(v, bt_of_id(e->bt, id));
+	return run_insn(v, n, n->kept == NOT_KEPT ? BT_SLOW : BT_BY_DESIGN);
 }
 
 u64 bt_do_fp(struct vcpu *v, u32 id)
@@ -316,7 +316,8 @@ u64 bt_do_fp(struct vcpu *v, u32 id)
 
 	fp_leave(v);
 	if (!fp_gate_open(v, n->gate))
-		return run_insn(v, n);
+		return run_insn(v, n, BT_FP);
+	e->bt->stats.reasons[BT_FP]++;
 	fp_enter(v);
 	return (uintptr_t)(unit_of(n)->code + e->bt->exec) + n->host;
 }
@@ -333,8 +334,7 @@ u64 bt_do_fault(struct vcpu *v, u32 vector)
 	off = (u32)(e->fault_at - (uintptr_t)(u->code + e->bt->exec));
 	while (n + 1 < u->count && u->insn[n + 1].host <= off)
 		n++;
-	e->bt->stats.faults++;
-	return run_insn(v, &u->insn[n]);
+	return run_insn(v, &u->insn[n], BT_FAULT);
 }
 
 u64 bt_do_exit(struct vcpu *v, u32 id)
@@ -347,8 +347,8 @@ u64 bt_do_exit(struct vcpu *v, u32 id)
 	i64 page_off = (i64)((uintptr_t)from->guest & 0xfff);
 
 	fp_leave(v);
-	bt->stats.exits++;
 	v->cpu.rip = (e->vrip + (u64)x->target) & rip_mask(from);
+	bt_count(&bt->stats, BT_EXIT, v->cpu.rip, 0);
 	target = next_code(v, false, x->single ? KEY_SINGLE : 0);
 	/* Making the target may have emptied the segment that x lies in. */
 	if (target && evictions == bt->stats.evictions && !from->dead && !x->to &&
@@ -364,7 +364,8 @@ u64 bt_do_entry(struct vcpu *v, u32 id)
 	struct unit *u = bt_of_id(e->bt, id);
 
 	fp_leave(v);
-	e->bt->stats.attends++;
+	e->bt->stats.reasons[u->dead ? BT_DEAD :
+			     e->bt->counted && e->left < u->count ? BT_BUDGET : BT_ATTENTION]++;
 	v->cpu.rip = insn_rip(e, u, 0);
 	/* A dead unit comes here too: the jump cache may still lead to it. */
 	return next_code(v, false, u->key & KEY_SINGLE);
@@ -378,16 +379,16 @@ static u64 fault_in_jump(struct vcpu *v, struct unit_insn *n)
 
 	if (i && i->mnemonic == ZYDIS_MNEMONIC_RET)
 		v->cpu.gpr[RSP] -= 8 + (i->nops ? (u16)i->imm : 0u);
-	return run_insn(v, n);
+	return run_insn(v, n, BT_FAULT);
 }
 
 u64 bt_do_miss(struct vcpu *v, u32 id)
 {
 	struct bt *bt = bt_cpu(v)->bt;
 
-	bt->stats.missed++;
 	if (unlikely(!x86_canonical(v->cpu.rip)) && id)
 		return fault_in_jump(v, bt_of_id(bt, id));
+	bt_count(&bt->stats, BT_MISS, v->cpu.rip, 0);
 	fp_leave(v);
 	return next_code(v, true, 0);
 }
@@ -484,7 +485,7 @@ static enum stop bt_loop(struct vcpu *v)
 				}
 			}
 			if (att) {
-				if (!step(v, &stop))
+				if (!step(v, BT_ALONE_EVENT, &stop))
 					return stop;
 				continue;
 			}
@@ -497,7 +498,7 @@ static enum stop bt_loop(struct vcpu *v)
 			enter(v, target);
 			settle(v);
 		}
-		if (e->step && !step(v, &stop))
+		if (e->step && !step(v, BT_ALONE, &stop))
 			return stop;
 	}
 }
@@ -518,7 +519,8 @@ static enum stop paced_loop(struct vcpu *v, u64 budget_insns)
 		if (target) {
 			enter(v, target);
 			settle(v);
-		} else if ((alone || e->step) && !step(v, &stop)) {
+		} else if ((alone || e->step) &&
+			   !step(v, alone ? BT_ALONE_EVENT : BT_ALONE, &stop)) {
 			return stop;
 		}
 	} while (e->left > 0 && !v->cpu.halted &&
@@ -577,6 +579,7 @@ static void bt_vm_fini(struct vm *vm)
 	struct bt *bt = vm->engine_vm;
 
 	bt_cache_fini(bt);
+	bt_perf_close(bt);
 	free(bt->emit);
 	free(bt->goes_on);
 	free(bt);
@@ -599,11 +602,15 @@ static int bt_vm_init(struct vm *vm)
 	bt->emit = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->emit));
 	bt->goes_on = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->goes_on));
 	if (bt->emit && bt->goes_on)
-		err = bt_cache_init(bt, BT_CACHE_SIZE);
+		err = bt_cache_init(bt, vm->cache_size ? vm->cache_size : BT_CACHE_SIZE);
+	if (!err && vm->perf_map)
+		err = bt_perf_open(bt);
 	if (err) {
 		bt_vm_fini(vm);
 		return err;
 	}
+	if (bt->perf)
+		bt_perf_stubs(bt);
 	emit_alu_init(bt);
 	emit_mov_init(bt);
 	emit_branch_init(bt);
@@ -633,25 +640,6 @@ static int bt_vcpu_init(struct vcpu *v)
 
 static void bt_vcpu_fini(struct vcpu *v) { v->mapping_dropped = NULL; }
 
-static void bt_stats(const struct vm *vm, void *file)
-{
-	const struct bt *bt = vm->engine_vm;
-	const struct bt_stats *s = &bt->stats;
-
-	for (unsigned n = 0; n < 3; n++)
-		fprintf(file, "bt: %u-bit: %llu units, %llu instructions\n", 16u << n,
-			(unsigned long long)s->units[n], (unsigned long long)s->insns[n]);
-	fprintf(file,
-		"bt: %llu KiB of code, %llu KiB of metadata made\nbt: %llu exits linked of %llu, %llu jump cache misses, %llu instructions in C, %llu alone, %llu host faults, %llu attentions, %llu killed by writes, %llu evicted\nbt: %llu units check themselves, %llu of them found a change\n",
-		(unsigned long long)s->code_bytes / 1024, (unsigned long long)s->meta_bytes / 1024,
-		(unsigned long long)s->linked, (unsigned long long)s->exits,
-		(unsigned long long)s->missed, (unsigned long long)s->fallbacks,
-		(unsigned long long)s->steps, (unsigned long long)s->faults,
-		(unsigned long long)s->attends, (unsigned long long)s->killed,
-		(unsigned long long)s->evicted, (unsigned long long)s->checked,
-		(unsigned long long)s->stale);
-}
-
 static void bt_dump(struct vm *vm, void *file)
 {
 	struct bt *bt = vm->engine_vm;
@@ -673,6 +661,7 @@ static const char *bt_unfit(void)
 const struct engine_ops engine_bt = {
 	.name = "bt",
 	.timed = true,
+	.makes_code = true,
 	.help = "binary translator; needs a host CPU with BMI2 (Haswell, Zen, or later)",
 	.unfit = bt_unfit,
 	.vm_init = bt_vm_init,
@@ -681,7 +670,8 @@ const struct engine_ops engine_bt = {
 	.vcpu_fini = bt_vcpu_fini,
 	.run = bt_run,
 	.icount = bt_icount,
-	.stats = bt_stats,
-	.dump_block = bt_dump,
+	.stats = bt_stats_print,
+	.dump_name = "tu",
+	.dump = bt_dump,
 	.describe = bt_describe,
 };

@@ -504,14 +504,18 @@ struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 ri
 	meta = (u64)((u8 *)&u->kept[t.nkept] - (u8 *)u);
 	s->code_used += (u32)align_up(u->total, 16);
 	s->meta_used += (u32)align_up(meta, 16);
+	bt->stats.guest_bytes += u->bytes;
 	bt->stats.code_bytes += u->total;
 	bt->stats.meta_bytes += meta;
 	bt_cache_publish(bt, u);
+	bt_count_made(&bt->stats, guest, key);
 	bt->stats.units[key & KEY_SIZE]++;
 	bt->stats.insns[key & KEY_SIZE] += u->count;
 	trace(CODE, "unit %#llx: %u instructions, %u-bit", (unsigned long long)rip, u->count,
 	      t.mode);
 	if (unlikely(bt->dump))
 		bt_dump_unit(bt, u, rip, bt->dump);
+	if (unlikely(bt->perf))
+		bt_perf_unit(bt, u, rip);
 	return u;
 }

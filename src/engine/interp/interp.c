@@ -276,5 +276,6 @@ const struct engine_ops engine_interp = {
 	.run = interp_run,
 	.icount = interp_icount,
 	.stats = interp_stats,
-	.dump_block = interp_dump_block,
+	.dump_name = "block",
+	.dump = interp_dump_block,
 };
