@@ -66,7 +66,7 @@ struct unit_insn {
 	/* It opens a group of accesses (group.c): where that lies from the register as the instruction leaves it. */
 	u8 group;      /* register and GROUP_WRITE, or NO_GROUP */
 	u8 span;
-	i16 low;
+	i32 low;
 };
 
 #define NOT_KEPT    0xffu

@@ -4,6 +4,8 @@
  * down by RSP (whose low bits are 12) and tested with JRCXZ. A miss goes to C, which runs the whole instruction. */
 #include "engine/bt/tr.h"
 
+#include <Zydis/Zydis.h>
+
 /* How the address of an operand is had. */
 struct address {
 	unsigned base; /* host register: a home, or RAX */
@@ -12,8 +14,10 @@ struct address {
 	unsigned reg;  /* guest register that is the base, or GROUP_NONE */
 };
 
-#define NO_SLOT  16u
-#define RIP_SLOT 15u /* R15 as a base has no slot of its own */
+#define NO_SLOT    16u
+/* R14 and R15 as bases have no slots of their own. */
+#define TABLE_SLOT 14u
+#define RIP_SLOT   15u
 
 static bool seg_needs_base(const struct tr *t, unsigned seg)
 {
@@ -53,17 +57,48 @@ static unsigned address_size(const struct tr *t) { return t->i->addrsize == 8 ? 
 /* A displacement of 32 bits, in 32-bit code of any sign. */
 static bool disp_fits(const struct tr *t) { return t->mode != 64 || t->i->disp == (i32)t->i->disp; }
 
-static unsigned base_slot(const struct x86_insn *i)
+/* Whether the unit changes the register; loaded: only if it takes it from memory. By explicit operands: this decides no more than
+ * which check is used. */
+static bool is_changed(const struct tr *t, unsigned reg, bool loaded)
 {
-	if (i->index != ZERO_IDX)
-		return NO_SLOT;
-	if (i->base == RIP_IDX || i->base == ZERO_IDX)
-		return RIP_SLOT;
-	return i->base == RSP || i->base == RBP ? i->base : NO_SLOT;
+	for (unsigned k = 0; k < t->u->count; k++) {
+		const struct x86_insn *i = &t->insn[k];
+
+		if (i->nops && i->op[0].kind == OPK_GPR && i->op[0].reg == reg &&
+		    (!loaded || (i->nops > 1 && i->op[1].kind == OPK_MEM &&
+				 i->mnemonic != ZYDIS_MNEMONIC_LEA)))
+			return true;
+	}
+	return false;
 }
 
 /* Displacements that the check can add itself: in 32-bit code a sum beyond 4 GiB matches no entry and takes the slow path. */
-static bool disp_is_small(i64 disp) { return disp >= -0x8000 && disp < 0x8000; }
+static bool disp_is_near(i64 disp) { return disp >= -0x8000 && disp < 0x8000; }
+
+static bool disp_is_small(const struct tr *t)
+{
+	i64 disp = t->i->disp;
+
+	return disp_is_near(disp) || (t->mode == 64 && disp > -GROUP_MOST_OFF && disp < GROUP_MOST_OFF);
+}
+
+/* Near slots are for frames, for tables at fixed addresses, and for pointers that are likely to stay in a page. Waiting for the data is
+ * what a load costs, so one may also go through a pointer that moves along; what a store costs is its instructions, of which the
+ * hashed lookup has fewer. An index, or an array's address as displacement, may go anywhere. */
+static unsigned base_slot(const struct tr *t, bool write)
+{
+	const struct x86_insn *i = t->i;
+
+	if (i->base == RSP || i->base == RBP)
+		return i->base;
+	if (i->index != ZERO_IDX)
+		return i->base == ZERO_IDX ? TABLE_SLOT : NO_SLOT;
+	if (i->base == RIP_IDX || i->base == ZERO_IDX)
+		return RIP_SLOT;
+	if (i->base >= TABLE_SLOT || !disp_is_near(i->disp) || is_changed(t, i->base, !write))
+		return NO_SLOT;
+	return i->base;
+}
 
 /* To the offset in RAX. */
 static void add_segment_base(struct tr *t, unsigned seg)
@@ -73,16 +108,16 @@ static void add_segment_base(struct tr *t, unsigned seg)
 	as_lea(&t->a, t->mode == 64 ? 8 : 4, H_RAX, rm_index(H_RAX, H_RCX, 0, 0));
 }
 
-static bool form_address(struct tr *t, struct address *ad)
+static bool form_address(struct tr *t, struct address *ad, enum tr_access access)
 {
 	const struct x86_insn *i = t->i;
 	bool with_base = seg_needs_base(t, i->seg);
 
 	if (!seg_fits(t, i->seg) || (i->flags & INSN_VSIB) || i->addrsize == 2 || !disp_fits(t))
 		return false;
-	*ad = (struct address){ .base = H_RAX, .slot = base_slot(i), .reg = GROUP_NONE };
+	*ad = (struct address){ .base = H_RAX, .slot = base_slot(t, access == TR_WRITE), .reg = GROUP_NONE };
 	if (!with_base && i->addrsize * 8u == t->mode && i->index == ZERO_IDX && i->base < 16 &&
-	    disp_is_small(i->disp)) {
+	    disp_is_small(t)) {
 		ad->base = tr_use(t, i->base, H_RAX);
 		ad->disp = (i32)i->disp;
 		ad->reg = i->base;
@@ -236,7 +271,7 @@ bool tr_mem(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access
 {
 	struct address ad;
 
-	if (t->tlb == TLB_CHECKED || !form_address(t, &ad))
+	if (t->tlb == TLB_CHECKED || !form_address(t, &ad, access))
 		return false;
 	check(t, m, &ad, size, access);
 	return true;

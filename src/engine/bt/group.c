@@ -10,7 +10,8 @@
 
 /* The more is checked at once, the more often it crosses a page. */
 #define MOST_BYTES 128
-#define MOST_OFF   0x4000
+#define MOST_MOVE  0x4000
+#define MOST_OFF   (GROUP_MOST_OFF + 0x100000)
 
 /* --- What an instruction does to registers ------------------------------------------------------- */
 
@@ -177,7 +178,7 @@ static bool foresee_effect(const struct tr *t, struct outlook *l, const struct x
 	if (find_effect(t, i, &f)) {
 		if (f.reg == l->reg)
 			l->moved += f.by;
-		return !(f.writes & BIT(l->reg)) && l->moved > -MOST_OFF && l->moved < MOST_OFF;
+		return !(f.writes & BIT(l->reg)) && l->moved > -MOST_MOVE && l->moved < MOST_MOVE;
 	}
 	for (unsigned n = 0; n < i->nops; n++)
 		if (i->op[n].kind == OPK_GPR || i->op[n].kind == OPK_OTHER)
@@ -219,7 +220,7 @@ bool group_open(struct tr *t, unsigned reg, i32 disp, unsigned size, bool write)
 
 static void move(struct tr_group *g, i64 by)
 {
-	if (by <= -MOST_OFF || by >= MOST_OFF) {
+	if (by <= -MOST_MOVE || by >= MOST_MOVE) {
 		g->open = false;
 		return;
 	}
@@ -237,7 +238,8 @@ void group_next(struct tr *t, bool by_c)
 
 	/* What C runs always is too slow for a few checks to matter. */
 	if (by_c || !find_effect(t, t->i, &f))
-		f = (struct effect){ .writes = by_c ? TR_WRITES_ALL : t->writes, .reg = GROUP_NONE };
+		f = (struct effect){ .writes = by_c ? TR_WRITES_ALL : t->writes,
+				     .reg = GROUP_NONE };
 	for (unsigned reg = 0; reg < 16; reg++)
 		if (f.writes & BIT(reg))
 			t->group[reg].open = false;
@@ -249,6 +251,6 @@ void group_next(struct tr *t, bool by_c)
 	const struct tr_group *g = &t->group[t->opened];
 
 	n->group = (u8)(t->opened | (g->write ? GROUP_WRITE : 0));
-	n->low = (i16)g->low;
+	n->low = g->low;
 	n->span = (u8)(g->high - g->low);
 }

@@ -137,7 +137,8 @@ size_t tr_addends(const struct tr *t);
 
 /* --- Groups of accesses (group.c) ----------------------------------------------------------------- */
 
-#define GROUP_NONE 16u
+#define GROUP_NONE     16u
+#define GROUP_MOST_OFF 0x70000000 /* from its register: of any access */
 #define TR_WRITES_ALL 0xffffu
 
 /* Whether size bytes at guest register reg + disp have been checked. */
