@@ -8,6 +8,8 @@ K := cloud-amd64
 CPUS := 2
 # For `make test`: groups, or GROUP/PART-OF-A-NAME; see tests/run --help.
 T := all
+# For `make test-jit`: about ten minutes.
+JIT_GENERATIONS := 10000
 # For `make compare`: options of bench/compare.
 A :=
 
@@ -27,7 +29,7 @@ ifeq ($(B),)
 $(error MODE=$(MODE) is none of release, asan, ubsan)
 endif
 
-.PHONY: build run test check bench compare install clean distclean help setup-build setup-run setup-test setup-check setup-bench \
+.PHONY: build run test test-jit check bench compare install clean distclean help setup-build setup-run setup-test setup-check setup-bench \
 	guests build-test
 .SILENT:
 
@@ -57,13 +59,19 @@ run: guests build
 build-test: setup-test
 	$(if $(filter check,$(T)),tools/setup check)
 	tools/build $(B) $(O_$(MODE))
-	$(if $(call wants,guest lockstep)$(sanitize),tests/guest/build.sh build/guest)
+	$(if $(call wants,cli guest lockstep)$(sanitize),tests/guest/build.sh build/guest)
 	$(if $(call wants,boot lockstep),tools/guests $(GUESTS))
 	$(if $(sanitize),tools/build $(B_asan) $(O_asan))
 	$(if $(sanitize),tools/build $(B_ubsan) $(O_ubsan))
 
 test: build-test
 	tests/run --build $(B) --engine $(E) $(T)
+
+# Ten minutes of a guest that writes code and runs it: the process must not grow.
+test-jit: setup-test
+	tools/build $(B) $(O_$(MODE))
+	tests/guest/build.sh build/guest
+	ENGINE=bt GENERATIONS=$(JIT_GENERATIONS) tests/cli/translator $(B)/pogo
 
 check: setup-check
 	tools/check
@@ -89,6 +97,7 @@ help:
 	echo "make            build Pogo: $(B)/pogo"
 	echo "make run        boot Debian's kernel to a shell in this terminal  (K=cloud-amd64|amd64|686|686-pae  CPUS=2  E=bt)"
 	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=bt)"
+	echo "make test-jit   ten minutes of a guest that goes on making code: the monitor must not grow"
 	echo "make check      layout, layers, headers, static analysis, second compiler"
 	echo "make bench      measure"
 	echo "make compare    native execution, qemu's TCG and Pogo on the same items  (A=\"OPTIONS\", see bench/compare --help)"
