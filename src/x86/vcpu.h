@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 
 #define VM_MAX_VCPUS     64
-#define VCPU_ENGINE_AREA (4u << 20)
+#define VCPU_ENGINE_AREA (18u << 20)
 
 enum exit_kind {
 	EXIT_PORT_IN,

@@ -121,7 +121,7 @@ static inline struct unit *unit_of(const struct unit_insn *n)
 /* --- Per CPU -------------------------------------------------------------------------------------- */
 
 #define JUMP_SLOTS 65536u
-#define JUMP_MODES 3u /* TLB_SUPER, TLB_USER, TLB_SUPER_AC */
+#define JUMP_CACHES 16u /* one a key, as far as they go: the last is for all other keys, and 16-bit code */
 #define JUMP_LOG   8192u
 #define JUMP_PAGES 32768u
 
@@ -166,7 +166,7 @@ struct bt_cpu {
 	u32 x87_op, x87_mem;
 	u64 x87_vrip; /* vrip of its unit */
 	u64 x87_fop, x87_fip, x87_fdp; /* x87_fdp: also what units note */
-	struct jump_cache jump[JUMP_MODES];
+	struct jump_cache jump[JUMP_CACHES];
 };
 
 _Static_assert(sizeof(struct bt_cpu) <= VCPU_ENGINE_AREA, "it lies there");
@@ -224,6 +224,8 @@ struct bt {
 	} stub;
 	bt_emit_fn **emit; /* by mnemonic */
 	bool *goes_on;     /* by mnemonic: a jump behind which the unit goes on */
+	u32 jump_key[JUMP_CACHES - 1]; /* the keys that have a jump cache of their own */
+	unsigned jump_keys;
 	struct unit *hash[UNIT_HASH];
 	struct code_page *pages[PAGE_HASH];
 	/* How often pages got their first unit after all that they had were killed: from HOT on units of the page check themselves.
@@ -255,6 +257,8 @@ struct unit *bt_cache_unit_at(struct bt *bt, uintptr_t host);
 
 /* jump.c */
 void jump_init(struct bt_cpu *e);
+/* The number of the jump cache that code of this key uses. */
+unsigned jump_index(struct bt *bt, u32 key);
 void jump_clear(struct jump_cache *c);
 void jump_clear_local(struct jump_cache *c);
 /* linear: the linear address of rip. */

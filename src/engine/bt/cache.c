@@ -327,7 +327,7 @@ static void jumps_clear(struct bt *bt)
 {
 	for (unsigned n = 0; n < bt->vm->nvcpus; n++)
 		if (bt->vm->vcpus[n])
-			for (unsigned m = 0; m < JUMP_MODES; m++)
+			for (unsigned m = 0; m < JUMP_CACHES; m++)
 				jump_clear(&bt_cpu(bt->vm->vcpus[n])->jump[m]);
 }
 

@@ -129,7 +129,8 @@ static bool emit_sti(struct tr *t)
 	struct as *a = &t->a;
 	u32 bit = FL_IF >> 8;
 
-	if (t->k + 1 >= t->u->count)
+	/* In lockstep both engines are to see the same shadow. */
+	if (t->k + 1 >= t->u->count || t->bt->vm->pace != PACE_FREE)
 		return false;
 	/* An interrupt that was put aside is for C. */
 	as_loadz(a, 1, H_RCX, rm_ctx(CTX(cpu.cpl)));
@@ -162,9 +163,9 @@ static u32 key_of_mode(u32 key, enum tlb_mode mode)
 }
 
 /* Goes to the rip in RAX with the jump cache of key, which need not be what the cache holds. */
-static void jump_to_key(struct as *a, const struct bt *bt, u32 key)
+static void jump_to_key(struct as *a, struct bt *bt, u32 key)
 {
-	size_t jump = CTX_BT(jump) + key_tlb(key) * sizeof(struct jump_cache);
+	size_t jump = CTX_BT(jump) + jump_index(bt, key) * sizeof(struct jump_cache);
 	u8 *hit, *other;
 
 	as_load(a, 4, H_RCX, rm_ctx(jump + offsetof(struct jump_cache, key)));
@@ -222,7 +223,7 @@ static bool emit_ac(struct tr *t)
 #define AR_DATA_FLAT (AR_P | AR_S | AR_WR | AR_A | AR_G | AR_DB)
 
 /* Stubs: 0 in RCX goes on, anything else lets C run the instruction that bt_cpu.sys_id names. */
-static void stub_check(struct as *a, const struct bt *bt)
+static void stub_check(struct as *a, struct bt *bt)
 {
 	u8 *zero = as_jrcxz(a);
 
@@ -265,7 +266,7 @@ static void load_rflags(struct as *a)
 }
 
 /* RAX: rip of the next instruction. */
-static uintptr_t make_syscall(struct as *a, const struct bt *bt)
+static uintptr_t make_syscall(struct as *a, struct bt *bt)
 {
 	uintptr_t at = as_here(a);
 
@@ -319,7 +320,7 @@ static uintptr_t make_syscall(struct as *a, const struct bt *bt)
 }
 
 /* With REX.W. Where IF may come to be set while an interrupt is put aside, or TF or AC is, C does it. */
-static uintptr_t make_sysret(struct as *a, const struct bt *bt)
+static uintptr_t make_sysret(struct as *a, struct bt *bt)
 {
 	uintptr_t at = as_here(a);
 	bool amd = cpuid_is_amd(bt->vm);

@@ -170,7 +170,7 @@ static bool step(struct vcpu *v, enum bt_reason why, enum stop *stop)
 /* Where the code at rip is by the jump cache of key; 0 if it does not know. */
 static uintptr_t known_code(const struct vcpu *v, const struct bt_cpu *e, u32 key)
 {
-	const struct jump_cache *c = &e->jump[key_tlb(key)];
+	const struct jump_cache *c = &e->jump[jump_index(e->bt, key)];
 	unsigned slot = v->cpu.rip & (JUMP_SLOTS - 1);
 
 	return c->key == key && c->tag[slot] + v->cpu.rip == 0 ? c->entry[slot] : 0;
@@ -207,7 +207,7 @@ static uintptr_t next_code(struct vcpu *v, bool quick, u32 single)
 	}
 	entry = (uintptr_t)(u->code + e->bt->exec);
 	if ((key & KEY_CS_LINK) && !single) {
-		struct jump_cache *c = &e->jump[key_tlb(key)];
+		struct jump_cache *c = &e->jump[jump_index(e->bt, key)];
 
 		if (c->key != key) {
 			jump_clear(c);
@@ -400,7 +400,7 @@ static void mapping_dropped(struct vcpu *v, enum tlb_drop what, gva_t a)
 	struct bt_cpu *e = bt_cpu(v);
 
 	e->moved = true;
-	for (unsigned m = 0; m < JUMP_MODES; m++) {
+	for (unsigned m = 0; m < JUMP_CACHES; m++) {
 		if (what == TLB_DROP_PAGE)
 			jump_drop_page(&e->jump[m], a & ~0xfffull);
 		else if (what == TLB_DROP_NONGLOBAL)

@@ -8,8 +8,20 @@ static void clear_slot(struct jump_cache *c, unsigned slot) { c->tag[slot] = slo
 
 void jump_init(struct bt_cpu *e)
 {
-	for (unsigned m = 0; m < JUMP_MODES; m++)
-		clear_slot(&e->jump[m], 0);
+	for (unsigned n = 0; n < JUMP_CACHES; n++)
+		clear_slot(&e->jump[n], 0);
+}
+
+unsigned jump_index(struct bt *bt, u32 key)
+{
+	for (unsigned n = 0; n < bt->jump_keys; n++)
+		if (bt->jump_key[n] == key)
+			return n;
+	if (bt->jump_keys < ARRAY_LEN(bt->jump_key) && (key & KEY_SIZE) != KEY_16)
+		bt->jump_key[bt->jump_keys++] = key;
+	else
+		return JUMP_CACHES - 1;
+	return bt->jump_keys - 1;
 }
 
 static void clear_scope(struct jump_cache *c, enum tlb_scope scope)

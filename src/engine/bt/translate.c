@@ -60,7 +60,7 @@ void tr_rip(struct tr *t, unsigned reg, i64 off)
 void tr_jump_rax(struct tr *t)
 {
 	struct as *a = &t->a;
-	size_t jump = CTX_BT(jump) + t->tlb * sizeof(struct jump_cache);
+	size_t jump = CTX_BT(jump) + jump_index(t->bt, t->key) * sizeof(struct jump_cache);
 
 	as_loadz(a, 2, H_RCX, rm_reg(H_RAX));
 	as_load(a, 8, H_RDX, rm_ctx_array(jump + offsetof(struct jump_cache, entry), H_RCX));
