@@ -33,6 +33,14 @@ static void structure(u64 a)
 	fill(a);
 	first = *word(a);
 	second = *word(a + 8);
+	/* Also as code of the guest's own, which lies in a page that is not written. */
+	__asm__ volatile("mov (%0), %%rax; mov 8(%0), %%rcx; add $16, %0; mov %%rcx, (%0); mov %%rax, 8(%0)"
+			 : "+b"(a)
+			 :
+			 : "rax", "rcx", "memory");
+	a -= 16;
+	check(&t, *word(a + 16) == second && *word(a + 24) == first,
+	      "SDM 1 3.7.5 straight code through one register goes each to its page");
 	t.rbx = a;
 	try_run(&t, CODE("mov rax, [rbx]; mov rcx, [rbx + 8]; add rbx, 16; mov [rbx], rax; mov [rbx + 8], rcx"));
 	check(&t, t.out.vector == DONE && t.out.rax == first && t.out.rcx == second &&
