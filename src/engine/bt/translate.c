@@ -466,6 +466,7 @@ static bool make_unit(struct tr *t, const u8 *guest, bool checked)
 		*u = (struct unit){ .guest = guest, .code = code, .key = t->key, .checked = checked };
 		t->a.p = code;
 		t->slows = t->nexits = t->nkept = t->fp_ready = 0;
+		memset(t->group, 0, sizeof(t->group));
 		t->wrote = false;
 		decode(t, guest);
 		if (!u->count)
