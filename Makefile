@@ -3,7 +3,7 @@
 # Which build: release, asan or ubsan. Each has a directory of its own.
 MODE := release
 # For `make run` and `make test`: the engine; for `make run`: the kernel, and how many CPUs.
-E := interp
+E := bt
 K := cloud-amd64
 CPUS := 2
 # For `make test`: groups, or GROUP/PART-OF-A-NAME; see tests/run --help.
@@ -95,8 +95,8 @@ distclean:
 
 help:
 	echo "make            build Pogo: $(B)/pogo"
-	echo "make run        boot Debian's kernel to a shell in this terminal  (K=cloud-amd64|amd64|686|686-pae  CPUS=2  E=interp)"
-	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=interp)"
+	echo "make run        boot Debian's kernel to a shell in this terminal  (K=cloud-amd64|amd64|686|686-pae  CPUS=2  E=bt)"
+	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=bt)"
 	echo "make test-jit   ten minutes of a guest that goes on making code: the monitor must not grow"
 	echo "make check      layout, layers, headers, static analysis, second compiler"
 	echo "make bench      measure"

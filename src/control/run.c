@@ -58,7 +58,7 @@ static const struct opt run_opts[] = {
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(engine),
 	  .value = "NAME",
-	  .help = "how to run guest code (default interp; `pogo doctor` lists them)" },
+	  .help = "how to run guest code (default: the best that this host can run; `pogo doctor` lists them, the best first)" },
 	{ .key = "check",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(check),
@@ -346,7 +346,7 @@ int command_run(int argc, char **argv)
 {
 	struct run_config cfg = { .machine = { .memory = 512 * MIB,
 					       .cpus = 1,
-					       .engine = "interp",
+					       .engine = engine_default()->name,
 					       .cpu = "max",
 					       .clock = "",
 					       .check_step = 1,

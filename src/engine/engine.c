@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-const struct engine_ops *const engines[] = { &engine_interp, &engine_bt, NULL };
+const struct engine_ops *const engines[] = { &engine_bt, &engine_interp, NULL };
 
 const struct engine_ops *engine_find(const char *name)
 {
@@ -10,4 +10,13 @@ const struct engine_ops *engine_find(const char *name)
 		if (!strcmp((*e)->name, name))
 			return *e;
 	return NULL;
+}
+
+const struct engine_ops *engine_default(void)
+{
+	const struct engine_ops *const *e = engines;
+
+	while (e[1] && (*e)->unfit())
+		e++;
+	return *e;
 }

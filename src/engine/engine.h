@@ -40,8 +40,10 @@ struct engine_ops {
 
 extern const struct engine_ops engine_bt, engine_interp;
 
-/* All engines, the default first; NULL-terminated. */
+/* All engines, the best first; NULL-terminated. */
 extern const struct engine_ops *const engines[];
 const struct engine_ops *engine_find(const char *name);
+/* The best one that can run on this host. */
+const struct engine_ops *engine_default(void);
 
 #endif

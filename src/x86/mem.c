@@ -144,14 +144,42 @@ void x86_write_slow(struct vcpu *v, gva_t a, u64 value, unsigned size)
 	write_mode(v, a, value, size, current_mode(v));
 }
 
+/* tlb_hit with the rights of mode. */
+static u8 *hit_in(struct vcpu *v, gva_t a, unsigned size, bool write, enum tlb_mode mode)
+{
+	const struct tlb *t = &v->tlbs[mode];
+	unsigned slot = tlb_slot(a);
+
+	return tlb_covers(write ? t->write[slot] : t->read[slot], a, size)
+		       ? (u8 *)(uintptr_t)(a + t->addend[slot])
+		       : NULL;
+}
+
+static u64 read_with(struct vcpu *v, gva_t a, unsigned size, enum tlb_mode mode)
+{
+	const u8 *p = hit_in(v, a, size, false, mode);
+
+	return likely(p) ? le_load(p, size) : read_mode(v, a, size, ACC_READ, mode);
+}
+
+static void write_with(struct vcpu *v, gva_t a, u64 value, unsigned size, enum tlb_mode mode)
+{
+	u8 *p = hit_in(v, a, size, true, mode);
+
+	if (likely(p))
+		le_store(p, value, size);
+	else
+		write_mode(v, a, value, size, mode);
+}
+
 u64 x86_read_sys(struct vcpu *v, gva_t a, unsigned size)
 {
-	return read_mode(v, a, size, ACC_READ, TLB_SUPER);
+	return read_with(v, a, size, TLB_SUPER);
 }
 
 void x86_write_sys(struct vcpu *v, gva_t a, u64 value, unsigned size)
 {
-	write_mode(v, a, value, size, TLB_SUPER);
+	write_with(v, a, value, size, TLB_SUPER);
 }
 
 static enum tlb_mode mode_of_cpl(const struct vcpu *v, unsigned cpl)
@@ -163,12 +191,12 @@ static enum tlb_mode mode_of_cpl(const struct vcpu *v, unsigned cpl)
 
 u64 x86_read_as(struct vcpu *v, gva_t a, unsigned size, unsigned cpl)
 {
-	return read_mode(v, a, size, ACC_READ, mode_of_cpl(v, cpl));
+	return read_with(v, a, size, mode_of_cpl(v, cpl));
 }
 
 void x86_write_as(struct vcpu *v, gva_t a, u64 value, unsigned size, unsigned cpl)
 {
-	write_mode(v, a, value, size, mode_of_cpl(v, cpl));
+	write_with(v, a, value, size, mode_of_cpl(v, cpl));
 }
 
 void x86_probe(struct vcpu *v, gva_t a, unsigned size, enum x86_access acc)

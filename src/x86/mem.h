@@ -86,6 +86,8 @@ u8 *x86_fetch_host(struct vcpu *v, gva_t a);
  * if it is global, and all pieces of a large page there (SDM 3A 4.10.4.1). */
 void x86_tlb_flush(struct vcpu *v, bool keep_global);
 void x86_tlb_flush_page(struct vcpu *v, gva_t a);
+/* Scope of the page at a, which the TLB of the present mode holds. */
+enum tlb_scope x86_tlb_scope(const struct vcpu *v, gva_t a);
 /* An engine caches code of this guest-physical page from now on: the page is marked and no vCPU's TLB lets writes pass it by. */
 void x86_protect_code(struct vm *vm, gpa_t page);
 /* No code of the page is cached any more. */

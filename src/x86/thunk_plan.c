@@ -387,7 +387,8 @@ static u8 mask_lanes(const ZydisDecodedInstruction *z, const ZydisDecodedOperand
 
 static u8 plan_gate(const struct thunk_plan *p, const ZydisDecodedInstruction *z)
 {
-	bool vectors = false, vex = z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+	/* CVTSS2SI from memory and the like have no vector register. */
+	bool vectors = p->mxcsr, vex = z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY;
 
 	if (p->t.flags & THUNK_X87)
 		return GATE_X87;

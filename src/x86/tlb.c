@@ -56,6 +56,7 @@ static void near_clear(struct vcpu *v)
 	for (unsigned m = 0; m < TLB_MODES; m++)
 		for (unsigned n = 0; n < ARRAY_LEN(v->near[m]); n++)
 			v->near[m][n] = none;
+	v->near_drops++;
 }
 
 static void mapping_dropped(struct vcpu *v, enum tlb_drop what, gva_t a)
@@ -85,6 +86,12 @@ void x86_tlb_flush(struct vcpu *v, bool keep_global)
 		drop_scope(v, TLB_GLOBAL);
 	near_clear(v);
 	mapping_dropped(v, keep_global ? TLB_DROP_NONGLOBAL : TLB_DROP_ALL, 0);
+}
+
+enum tlb_scope x86_tlb_scope(const struct vcpu *v, gva_t a)
+{
+	return set_has(&v->filled[v->tlb - v->tlbs][TLB_GLOBAL], tlb_slot(a)) ? TLB_GLOBAL
+									      : TLB_LOCAL;
 }
 
 /* --- Large pages ------------------------------------------------------------------------------ */

@@ -135,6 +135,7 @@ struct vcpu {
 	} last_exc[8]; /* the last exceptions, for crash reports; newest at last_exc_count - 1 modulo 8 */
 	u64 last_exc_count;
 	struct tlb_near near[TLB_MODES][16]; /* by base register */
+	u64 near_drops; /* times that they were emptied: what else was taken from the TLB is void too */
 	/* The slots that are filled, each in one scope; and hashes of the places where large pages were. */
 	struct tlb_set filled[TLB_MODES][TLB_SCOPES], large[TLB_SCOPES];
 	_Alignas(4096) struct tlb tlbs[TLB_MODES];

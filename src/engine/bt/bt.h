@@ -33,6 +33,7 @@
 #define KEY_SS_B    (1u << 4) /* 32-bit stack */
 #define KEY_CS_LINK (1u << 5) /* no jump within the offsets that code of this size can name leaves the segment in mid-page */
 #define KEY_CS_WIDE (1u << 6) /* no 32-bit offset is beyond the limit of CS */
+#define KEY_SINGLE  (1u << 7) /* each access is checked alone (group.c) */
 #define KEY_PLAIN(seg) (1u << (8 + (seg)))  /* ES SS DS FS GS: writable, 4 GiB, expand-up */
 #define KEY_ZERO(seg)  (1u << (16 + (seg))) /* and its base is 0 */
 
@@ -51,6 +52,7 @@ struct bt_exit {
 	uintptr_t stub;         /* host address */
 	i64 target;             /* rip relative to the page of `from` */
 	u32 give_back;          /* counted: instructions of the unit that were not executed */
+	bool single;            /* goes to a unit of KEY_SINGLE; the others never do */
 };
 
 /* One instruction of a unit. C decodes it again from the guest's bytes when it runs it, unless it is one that C always runs: that
@@ -61,11 +63,30 @@ struct unit_insn {
 	u8 k;          /* its number in the unit */
 	u8 gate;       /* enum fpu_gate: of code that uses the FP registers */
 	u8 kept;       /* its number among those kept, or NOT_KEPT */
+	/* It opens a group of accesses (group.c): where that lies from the register as the instruction leaves it. */
+	u8 group;      /* register and GROUP_WRITE, or NO_GROUP */
+	u8 span;
+	i32 low;
 };
 
-#define NOT_KEPT 0xffu
+#define NOT_KEPT    0xffu
+#define GROUP_WRITE 0x80u
+#define NO_GROUP    0xffu
 
-/* One translation: a straight run of guest instructions within a page, with side exits where a conditional jump is taken. */
+/* Eight bytes of a self-checking unit's code: those under mask, which is made of whole bytes, must be value. */
+struct unit_word {
+	u64 mask, value;
+	i32 off; /* from the first byte of the unit; all eight lie in its page */
+};
+
+#define UNIT_MAX_WORDS 33u
+
+/* One translation: a straight run of guest instructions within a page, with side exits where a conditional jump is taken.
+ *
+ * Most pages with units are protected: a write to them goes through C, which kills the units that it touches. A page that is written
+ * again and again is left writable, and its units check the guest's bytes themselves each time they are entered. Nothing behind an
+ * instruction that may have written to memory belongs to such a unit. Immediates that it loads from the guest's code when it needs
+ * them are not checked. */
 struct unit {
 	const u8 *guest; /* host address of its first byte in RAM */
 	struct unit *hash_next, *page_next, *older; /* older: made before it in the same segment */
@@ -78,6 +99,9 @@ struct unit {
 	u8 count, exits;
 	bool dead;
 	bool falls; /* there is code behind the last instruction */
+	bool checked; /* it is self-checking: the page does not know of it */
+	u8 words;
+	struct unit_word *word;
 	struct bt_exit *exit;
 	struct x86_insn *kept;
 	struct unit_insn insn[];
@@ -99,14 +123,19 @@ static inline struct unit *unit_of(const struct unit_insn *n)
 #define JUMP_SLOTS 65536u
 #define JUMP_MODES 3u /* TLB_SUPER, TLB_USER, TLB_SUPER_AC */
 #define JUMP_LOG   8192u
+#define JUMP_PAGES 32768u
 
 /* Where code at a rip is, by the low 16 bits of the rip. Empty: 0, but 1 in slot 0 (no rip that belongs to the slot matches). */
 struct jump_cache {
 	u64 tag[JUMP_SLOTS]; /* minus the rip */
 	u64 entry[JUMP_SLOTS];
 	u32 key;  /* of all units in it */
-	u32 used; /* entries of the log; more than fit: clear all */
-	u16 log[JUMP_LOG];
+	/* Slots that were filled, by scope of the page: those of global pages outlive a CR3 load. */
+	struct {
+		u32 used; /* more than fit: clear all */
+		u16 slot[JUMP_LOG];
+	} log[TLB_SCOPES];
+	u64 pages[JUMP_PAGES / 64]; /* hashes of the linear pages of all entries, and of more */
 };
 
 /* Lies in vcpu.engine_area, which is zero at first. */
@@ -119,8 +148,11 @@ struct bt_cpu {
 	i64 granted;      /* what left was when v->icount was exact */
 	const struct unit_insn *at; /* being executed by C, or NULL: v->icount and left agree then */
 	struct unit *last; /* entered last by C */
+	u32 sys_id;         /* the SYSCALL or SYSRET that a stub is at */
 	uintptr_t fault_at; /* host address of a faulting instruction */
-	u64 rep_count, rep_addend; /* of a piece of a repeated string instruction */
+	u64 group[16]; /* addends of the running unit's groups, by register */
+	/* Of a piece of a repeated string instruction: bytes, then elements; and the addends of both sides. */
+	u64 rep_room, rep_from, rep_to;
 	bool fp_live;     /* x87, SSE and AVX registers are in the host's */
 	bool moved;       /* a mapping was dropped: where code lies must be looked up again */
 	bool overdrawn;   /* counted: the budget has been exceeded for the sake of a whole unit */
@@ -129,6 +161,7 @@ struct bt_cpu {
 	u8 fp_closed[GATE_COUNT]; /* by gate: 0 if fp_live and instructions of the gate may run */
 	u32 fp_mxcsr;             /* the host's own */
 	u64 fp_inuse;             /* components in use when the registers were loaded */
+	u8 fp_zeroed;             /* VZEROUPPER or VZEROALL has run since */
 	/* The last x87 instruction noted by units, and the last one of those with a memory operand. */
 	u32 x87_op, x87_mem;
 	u64 x87_vrip; /* vrip of its unit */
@@ -153,6 +186,7 @@ static inline struct bt_cpu *bt_cpu(struct vcpu *v)
 #define UNIT_HASH     65536u
 #define PAGE_HASH     4096u
 #define BT_CACHE_SIZE (32 * MIB) /* if the machine does not say */
+#define HOT_HASH      65536u
 
 /* Units are made in segments, one after the other; when all are full the oldest is emptied. */
 struct bt_segment {
@@ -166,6 +200,7 @@ struct code_page {
 	struct code_page *next;
 	struct unit *units;
 	u64 granules; /* bit per 64 bytes that any live unit touches */
+	u32 heat; /* of writes */
 };
 
 struct tr;
@@ -173,6 +208,7 @@ typedef bool bt_emit_fn(struct tr *t);
 
 struct bt {
 	struct vm *vm;
+	bool groups;  /* accesses are checked in groups: not in lockstep, where a unit must not fail to get on */
 	bool counted; /* the guest's clock counts instructions: units do too */
 	/* The CPUs run on several host threads. If not, nothing comes between the read and the write of one instruction, and no
 	 * other thread looks at memory that guests share by locking: LOCK then buys nothing, and costs some 20 cycles. */
@@ -184,12 +220,16 @@ struct bt {
 	struct bt_segment segment[BT_SEGMENTS];
 	u8 *fixed; /* stubs, before the segments */
 	struct {
-		uintptr_t enter, insn, exit, entry, miss, fault, fp, end;
+		uintptr_t enter, insn, exit, entry, miss, fault, fp, syscall, sysret, end;
 	} stub;
 	bt_emit_fn **emit; /* by mnemonic */
 	bool *goes_on;     /* by mnemonic: a jump behind which the unit goes on */
 	struct unit *hash[UNIT_HASH];
 	struct code_page *pages[PAGE_HASH];
+	/* How often pages got their first unit after all that they had were killed: from HOT on units of the page check themselves.
+	 * Pages that share an entry are hot together, which costs speed alone. Forgotten after HOT_MEMORY of these events. */
+	u8 births[HOT_HASH];
+	u32 born;
 	void *dump; /* FILE of --dump=tu, or NULL */
 	void *perf; /* FILE of --perf-map, or NULL */
 	struct bt_stats stats;
@@ -202,6 +242,10 @@ void bt_cache_fini(struct bt *bt);
 struct bt_segment *bt_cache_room(struct bt *bt);
 struct unit *bt_cache_find(struct bt *bt, const u8 *guest, u32 key);
 void bt_cache_publish(struct bt *bt, struct unit *u);
+/* Whether units of the page of the guest code at `guest` are to check themselves. */
+bool bt_cache_hot(const struct bt *bt, const u8 *guest);
+/* Forgets a self-checking unit, whose bytes have changed. */
+void bt_cache_stale(struct bt *bt, struct unit *u);
 /* Bytes [gpa, gpa + size) are about to change. */
 void bt_cache_written(struct bt *bt, gpa_t gpa, u64 size);
 void bt_cache_flush(struct bt *bt);
@@ -212,7 +256,9 @@ struct unit *bt_cache_unit_at(struct bt *bt, uintptr_t host);
 /* jump.c */
 void jump_init(struct bt_cpu *e);
 void jump_clear(struct jump_cache *c);
-void jump_fill(struct jump_cache *c, u64 rip, uintptr_t entry);
+void jump_clear_local(struct jump_cache *c);
+/* linear: the linear address of rip. */
+void jump_fill(struct jump_cache *c, u64 rip, u64 linear, enum tlb_scope scope, uintptr_t entry);
 void jump_drop_page(struct jump_cache *c, u64 page);
 
 /* stubs.c: the fixed code between C and units. Each calls the C function below it and goes where that says; 0 leaves to the
@@ -227,9 +273,12 @@ u64 bt_do_fault(struct vcpu *v, u32 vector); /* the host faulted at bt_cpu.fault
 
 /* translate.c: makes the unit at guest, whose rip is `rip` now; NULL if its first instruction goes beyond the page. */
 struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key);
-/* The instruction, decoded: in room, or where it is kept. Its unit is not dead. */
+/* The instruction, decoded: in room, or where it is kept. Its unit is not dead. NULL if it has changed, in a self-checking unit, to one
+ * that is longer than the unit. */
 const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n,
 			       struct x86_insn *room);
+/* Whether the guest's bytes are still those that the self-checking unit was made of. */
+bool bt_unit_holds(const struct unit *u);
 /* dump.c */
 void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file);
 

@@ -11,14 +11,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define FIXED_SIZE 4096u
+#define FIXED_SIZE 8192u
 /* The most that one unit takes. */
-#define CODE_ROOM (UNIT_MAX_INSNS * 2 * ASM_MOST)
+#define CODE_ROOM (UNIT_MAX_INSNS * 2 * ASM_MOST + UNIT_MAX_WORDS * 64)
 #define META_ROOM \
 	(sizeof(struct unit) +                                              \
-	 UNIT_MAX_INSNS * (sizeof(struct unit_insn) + sizeof(struct bt_exit) + \
+	 UNIT_MAX_INSNS * (sizeof(struct unit_insn) + 2 * sizeof(struct bt_exit) + \
 			   sizeof(struct x86_insn)) +                        \
-	 256)
+	 UNIT_MAX_WORDS * sizeof(struct unit_word) + 256)
 
 static int map_code(struct bt *bt, size_t size)
 {
@@ -126,6 +126,35 @@ static gpa_t page_gpa(const struct mem *mem, const u8 *host)
 	return ~0ull;
 }
 
+/* --- Pages that are written as often as they are executed ------------------------------------------- */
+
+/* A page with code is filled anew now and then, where memory is given to something else. Code that is patched or generated is written
+ * over and over. */
+#define HOT           6u    /* births */
+#define HOT_MEMORY    4096u /* births of all pages */
+#define HEAT_KILL     16u   /* of a write that kills a unit; other writes to the page count 1 */
+#define HEAT_OF_WRITES 1024u /* more than clearing a page of code makes */
+
+static u8 *page_births(struct bt *bt, const u8 *page)
+{
+	return &bt->births[(uintptr_t)page >> 12 & (HOT_HASH - 1)];
+}
+
+bool bt_cache_hot(const struct bt *bt, const u8 *guest)
+{
+	return bt->births[(uintptr_t)guest >> 12 & (HOT_HASH - 1)] >= HOT;
+}
+
+static void page_born(struct bt *bt, const u8 *page)
+{
+	u8 *births = page_births(bt, page);
+
+	if (++bt->born % HOT_MEMORY == 0)
+		memset(bt->births, 0, sizeof(bt->births));
+	if (*births < HOT)
+		++*births;
+}
+
 static void page_drop(struct bt *bt, struct code_page *p)
 {
 	struct code_page **link = &bt->pages[page_hash(p->host)];
@@ -213,13 +242,43 @@ static void unit_kill(struct bt *bt, struct unit *u)
 	bt->stats.killed++;
 }
 
+void bt_cache_stale(struct bt *bt, struct unit *u)
+{
+	unit_kill(bt, u);
+	bt->stats.killed--;
+	bt->stats.stale++;
+}
+
+/* Leaves the page to units that check themselves. */
+static void page_heated(struct bt *bt, struct code_page *p)
+{
+	*page_births(bt, p->host) = HOT;
+	while (p->units) {
+		struct unit *u = p->units;
+
+		p->units = u->page_next;
+		unit_kill(bt, u);
+	}
+	page_drop(bt, p);
+}
+
+static bool page_heat(struct bt *bt, struct code_page *p, unsigned heat)
+{
+	p->heat += heat;
+	if (p->heat < HEAT_OF_WRITES)
+		return false;
+	page_heated(bt, p);
+	return true;
+}
+
 static void page_written(struct bt *bt, const u8 *host, unsigned size)
 {
 	struct code_page *p = page_find(bt, page_of(host));
 
-	if (!p || !(p->granules & granules(host, size)))
+	if (!p || page_heat(bt, p, 1) || !(p->granules & granules(host, size)))
 		return;
 	struct unit **link = &p->units;
+	u64 killed = bt->stats.killed;
 
 	p->granules = 0;
 	while (*link) {
@@ -235,6 +294,8 @@ static void page_written(struct bt *bt, const u8 *host, unsigned size)
 	}
 	if (!p->units)
 		page_drop(bt, p);
+	else if (bt->stats.killed != killed)
+		page_heat(bt, p, HEAT_KILL);
 }
 
 void bt_cache_written(struct bt *bt, gpa_t gpa, u64 size)
@@ -277,7 +338,8 @@ static void segment_empty(struct bt *bt, struct bt_segment *s)
 	for (struct unit *u = s->units; u; u = u->older) {
 		if (u->dead)
 			continue;
-		page_remove(bt, u);
+		if (!u->checked)
+			page_remove(bt, u);
 		unit_kill(bt, u);
 		bt->stats.killed--;
 		bt->stats.evicted++;
@@ -317,12 +379,10 @@ static u32 *unit_index(const struct bt *bt, const struct bt_segment *s, unsigned
 	return (u32 *)(void *)(s->meta + bt->meta_size) - 1 - n;
 }
 
-void bt_cache_publish(struct bt *bt, struct unit *u)
+static void page_add(struct bt *bt, struct unit *u)
 {
-	struct bt_segment *s = &bt->segment[bt->current];
 	const u8 *page = page_of(u->guest);
 	struct code_page *p = page_find(bt, page);
-	unsigned h = unit_hash(u->guest, u->key);
 
 	if (!p) {
 		p = calloc(1, sizeof(*p));
@@ -330,13 +390,25 @@ void bt_cache_publish(struct bt *bt, struct unit *u)
 		p->host = page;
 		p->next = bt->pages[page_hash(page)];
 		bt->pages[page_hash(page)] = p;
+		page_born(bt, page);
+		x86_protect_code(bt->vm, page_gpa(bt->vm->mem, page));
 	}
-	u->hash_next = bt->hash[h];
-	bt->hash[h] = u;
 	u->page_next = p->units;
 	p->units = u;
 	p->granules |= granules(u->guest, u->bytes);
-	x86_protect_code(bt->vm, page_gpa(bt->vm->mem, page));
+}
+
+void bt_cache_publish(struct bt *bt, struct unit *u)
+{
+	struct bt_segment *s = &bt->segment[bt->current];
+	unsigned h = unit_hash(u->guest, u->key);
+
+	if (u->checked)
+		bt->stats.checked++;
+	else
+		page_add(bt, u);
+	u->hash_next = bt->hash[h];
+	bt->hash[h] = u;
 	u->older = s->units;
 	s->units = u;
 	*unit_index(bt, s, s->count++) = bt_id(bt, u);

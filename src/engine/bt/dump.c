@@ -37,6 +37,10 @@ void bt_dump_unit(const struct bt *bt, const struct unit *u, u64 rip, void *file
 		struct x86_insn room;
 		const struct x86_insn *i = bt_insn(bt, &u->insn[n], &room);
 
+		if (!i) {
+			fprintf(f, "  changed\n");
+			break;
+		}
 		x86_disasm(i, rip + i->off, text, sizeof(text));
 		fprintf(f, "  %8llx  ", (unsigned long long)(rip + i->off));
 		for (unsigned k = 0; k < 15; k++)

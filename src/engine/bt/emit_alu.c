@@ -54,6 +54,18 @@ static bool alu_mem_dest(struct tr *t, unsigned digit)
 	return true;
 }
 
+/* op reg, immediate of 32 bits at RDX. */
+static void live_imm(struct tr *t, unsigned digit, unsigned size, unsigned reg)
+{
+	struct as_rm imm = rm_mem(H_RDX, 0);
+
+	if (size == 8) {
+		as_op(&t->a, 0, 0x63, 8, H_RDX, imm);
+		imm = rm_reg(H_RDX);
+	}
+	as_op(&t->a, 0, digit << 3 | 3, size, reg, imm);
+}
+
 static bool emit_alu(struct tr *t)
 {
 	const struct x86_operand *d = &t->i->op[0], *s = &t->i->op[1];
@@ -69,7 +81,9 @@ static bool emit_alu(struct tr *t)
 		as_op(&t->a, 0, digit << 3 | 2 | (d->size > 1), d->size, to, m.rm);
 	} else {
 		to = tr_use_op(t, d, H_RCX);
-		if (s->kind == OPK_IMM) {
+		if (s->kind == OPK_IMM && tr_live_imm(t)) {
+			live_imm(t, digit, d->size, to);
+		} else if (s->kind == OPK_IMM) {
 			op_imm(t, digit, d->size, rm_reg(to), t->i->imm);
 		} else {
 			from = tr_use_op(t, s, H_RDX);

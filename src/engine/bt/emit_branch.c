@@ -69,6 +69,22 @@ static bool emit_jmp(struct tr *t)
 	return true;
 }
 
+/* An indirect call to an address that no code can have faults before it pushes: bits 63..48 of RAX must be copies of bit 47. */
+static void check_canonical(struct tr *t)
+{
+	struct as *a = &t->a;
+
+	as_rorx(a, true, H_RCX, H_RAX, 32);
+	as_op(a, 0, MAP_0F | 0xbf, 4, H_RDX, rm_reg(H_RCX)); /* movsx edx, cx */
+	as_op(a, 0, 0xf7, 4, 2, rm_reg(H_RDX));              /* not edx */
+	as_lea(a, 4, H_RCX, rm_index(H_RCX, H_RDX, 0, 1));
+
+	u8 *good = as_jecxz(a);
+
+	tr_slow_jmp(t);
+	as_short_here(a, good);
+}
+
 static bool emit_call(struct tr *t)
 {
 	const struct x86_operand *o = &t->i->op[0];
@@ -85,6 +101,8 @@ static bool emit_call(struct tr *t)
 	} else if (!rel) {
 		as_load(&t->a, size, H_RAX, tr_rm(o->reg));
 	}
+	if (!rel && t->mode == 64)
+		check_canonical(t);
 	if (!tr_stack(t, &m, RSP, -(i32)size, size, TR_WRITE))
 		return false;
 	tr_rip(t, H_RCX, tr_next(t));

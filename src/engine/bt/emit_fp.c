@@ -40,9 +40,10 @@ static void pass_gate(struct tr *t, unsigned gate)
 
 /* The registers of one instruction. */
 struct regs {
-	u32 loaded, stored; /* of RAX, RCX, RDX: fixed operands that the instruction reads; and those that it writes only */
-	u32 address;        /* those of the memory operand */
-	u32 given;          /* those that stand for other registers */
+	u32 loaded,
+		stored; /* of RAX, RCX, RDX: fixed operands that the instruction reads; and those that it writes only */
+	u32 address; /* those of the memory operand */
+	u32 given;   /* those that stand for other registers */
 };
 
 static bool has_home(const struct thunk_plan *p, unsigned k)
@@ -144,6 +145,16 @@ static void store_operands(struct tr *t, const struct thunk_plan *p)
 			as_store(&t->a, 8, tr_rm(p->gpr[k].guest), p->gpr[k].host);
 }
 
+static u32 written(const struct thunk_plan *p)
+{
+	u32 set = 0;
+
+	for (unsigned k = 0; k < p->gprs; k++)
+		if (p->gpr[k].store)
+			set |= (u32)BIT(p->gpr[k].guest & 15);
+	return set;
+}
+
 /* --- x87 ------------------------------------------------------------------------------------------ */
 
 /* FOP, FIP, FCS, FDP, FDS: noted after the instruction, for an exception of an earlier one that it reports is about that one. */
@@ -207,6 +218,7 @@ static bool emit_planned(struct tr *t, struct thunk_plan *p, const struct x86_zy
 	memcpy(t->a.p, p->bytes, p->size);
 	t->a.p += p->size;
 	store_operands(t, p);
+	t->writes = written(p);
 	if (p->t.flags & THUNK_POINTERS)
 		note_pointers(t, p);
 	return true;
@@ -247,6 +259,7 @@ static bool emit_vzero(struct tr *t)
 		as_byte(a, 0xc5);
 		as_byte(a, all ? 0xfc : 0xf8);
 		as_byte(a, 0x77);
+		as_store_imm(a, 1, rm_ctx(CTX_BT(fp_zeroed)), 1);
 		return true;
 	}
 	for (unsigned n = 0; n < 8; n++) {

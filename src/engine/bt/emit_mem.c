@@ -4,15 +4,20 @@
  * down by RSP (whose low bits are 12) and tested with JRCXZ. A miss goes to C, which runs the whole instruction. */
 #include "engine/bt/tr.h"
 
+#include <Zydis/Zydis.h>
+
 /* How the address of an operand is had. */
 struct address {
 	unsigned base; /* host register: a home, or RAX */
 	i32 disp;
 	unsigned slot; /* near slot, or 16 for none */
+	unsigned reg;  /* guest register that is the base, or GROUP_NONE */
 };
 
-#define NO_SLOT  16u
-#define RIP_SLOT 15u /* R15 as a base has no slot of its own */
+#define NO_SLOT    16u
+/* R14 and R15 as bases have no slots of their own. */
+#define TABLE_SLOT 14u
+#define RIP_SLOT   15u
 
 static bool seg_needs_base(const struct tr *t, unsigned seg)
 {
@@ -52,17 +57,48 @@ static unsigned address_size(const struct tr *t) { return t->i->addrsize == 8 ? 
 /* A displacement of 32 bits, in 32-bit code of any sign. */
 static bool disp_fits(const struct tr *t) { return t->mode != 64 || t->i->disp == (i32)t->i->disp; }
 
-static unsigned base_slot(const struct x86_insn *i)
+/* Whether the unit changes the register; loaded: only if it takes it from memory. By explicit operands: this decides no more than
+ * which check is used. */
+static bool is_changed(const struct tr *t, unsigned reg, bool loaded)
 {
-	if (i->index != ZERO_IDX)
-		return NO_SLOT;
-	if (i->base == RIP_IDX || i->base == ZERO_IDX)
-		return RIP_SLOT;
-	return i->base == RSP || i->base == RBP ? i->base : NO_SLOT;
+	for (unsigned k = 0; k < t->u->count; k++) {
+		const struct x86_insn *i = &t->insn[k];
+
+		if (i->nops && i->op[0].kind == OPK_GPR && i->op[0].reg == reg &&
+		    (!loaded || (i->nops > 1 && i->op[1].kind == OPK_MEM &&
+				 i->mnemonic != ZYDIS_MNEMONIC_LEA)))
+			return true;
+	}
+	return false;
 }
 
 /* Displacements that the check can add itself: in 32-bit code a sum beyond 4 GiB matches no entry and takes the slow path. */
-static bool disp_is_small(i64 disp) { return disp >= -0x8000 && disp < 0x8000; }
+static bool disp_is_near(i64 disp) { return disp >= -0x8000 && disp < 0x8000; }
+
+static bool disp_is_small(const struct tr *t)
+{
+	i64 disp = t->i->disp;
+
+	return disp_is_near(disp) || (t->mode == 64 && disp > -GROUP_MOST_OFF && disp < GROUP_MOST_OFF);
+}
+
+/* Near slots are for frames, for tables at fixed addresses, and for pointers that are likely to stay in a page. Waiting for the data is
+ * what a load costs, so one may also go through a pointer that moves along; what a store costs is its instructions, of which the
+ * hashed lookup has fewer. An index, or an array's address as displacement, may go anywhere. */
+static unsigned base_slot(const struct tr *t, bool write)
+{
+	const struct x86_insn *i = t->i;
+
+	if (i->base == RSP || i->base == RBP)
+		return i->base;
+	if (i->index != ZERO_IDX)
+		return i->base == ZERO_IDX ? TABLE_SLOT : NO_SLOT;
+	if (i->base == RIP_IDX || i->base == ZERO_IDX)
+		return RIP_SLOT;
+	if (i->base >= TABLE_SLOT || !disp_is_near(i->disp) || is_changed(t, i->base, !write))
+		return NO_SLOT;
+	return i->base;
+}
 
 /* To the offset in RAX. */
 static void add_segment_base(struct tr *t, unsigned seg)
@@ -72,18 +108,19 @@ static void add_segment_base(struct tr *t, unsigned seg)
 	as_lea(&t->a, t->mode == 64 ? 8 : 4, H_RAX, rm_index(H_RAX, H_RCX, 0, 0));
 }
 
-static bool form_address(struct tr *t, struct address *ad)
+static bool form_address(struct tr *t, struct address *ad, enum tr_access access)
 {
 	const struct x86_insn *i = t->i;
 	bool with_base = seg_needs_base(t, i->seg);
 
 	if (!seg_fits(t, i->seg) || (i->flags & INSN_VSIB) || i->addrsize == 2 || !disp_fits(t))
 		return false;
-	*ad = (struct address){ .base = H_RAX, .slot = base_slot(i) };
+	*ad = (struct address){ .base = H_RAX, .slot = base_slot(t, access == TR_WRITE), .reg = GROUP_NONE };
 	if (!with_base && i->addrsize * 8u == t->mode && i->index == ZERO_IDX && i->base < 16 &&
-	    disp_is_small(i->disp)) {
+	    disp_is_small(t)) {
 		ad->base = tr_use(t, i->base, H_RAX);
 		ad->disp = (i32)i->disp;
+		ad->reg = i->base;
 		return true;
 	}
 	sum_into(t, H_RAX, address_size(t));
@@ -185,13 +222,48 @@ static void check_near(struct tr *t, const struct address *ad, unsigned size, bo
 	s->back = a->p;
 }
 
+static void check_one(struct tr *t, const struct address *ad, unsigned size, bool write)
+{
+	if (ad->slot == NO_SLOT)
+		check_hashed(t, ad, size, write);
+	else
+		check_near(t, ad, size, write);
+}
+
+static size_t group_addend(unsigned reg) { return CTX_BT(group) + reg * sizeof(u64); }
+
+/* Checks the whole group that begins with this access. */
+static void check_group(struct tr *t, const struct address *ad, unsigned size, bool write)
+{
+	const struct tr_group *g = &t->group[ad->reg];
+	struct address whole = *ad;
+	struct tr_slow *s = &t->slow[t->slows];
+
+	whole.disp = g->low;
+	check_one(t, &whole, (unsigned)(g->high - g->low), g->write);
+	assert(s == &t->slow[t->slows - 1]);
+	s->grouped = true;
+	s->a = (u8)ad->base;
+	s->own_write = write;
+	s->own_size = (u8)size;
+	s->own_disp = ad->disp;
+	as_store(&t->a, 8, rm_ctx(group_addend(ad->reg)), H_RDX);
+}
+
 static void check(struct tr *t, struct tr_mem *m, const struct address *ad, unsigned size,
 		  enum tr_access access)
 {
-	if (ad->slot == NO_SLOT)
-		check_hashed(t, ad, size, access == TR_WRITE);
+	bool write = access == TR_WRITE;
+
+	t->wrote |= write;
+	if (ad->reg == GROUP_NONE)
+		check_one(t, ad, size, write);
+	else if (group_covers(t, ad->reg, ad->disp, size, write))
+		as_load(&t->a, 8, H_RDX, rm_ctx(group_addend(ad->reg)));
+	else if (group_open(t, ad->reg, ad->disp, size, write))
+		check_group(t, ad, size, write);
 	else
-		check_near(t, ad, size, access == TR_WRITE);
+		check_one(t, ad, size, write);
 	m->rm = rm_index(ad->base, H_RDX, 0, ad->disp);
 }
 
@@ -199,7 +271,7 @@ bool tr_mem(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access
 {
 	struct address ad;
 
-	if (t->tlb == TLB_CHECKED || !form_address(t, &ad))
+	if (t->tlb == TLB_CHECKED || !form_address(t, &ad, access))
 		return false;
 	check(t, m, &ad, size, access);
 	return true;
@@ -215,7 +287,7 @@ bool tr_offset(struct tr *t)
 
 bool tr_mem_at_rax(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access)
 {
-	struct address ad = { .base = H_RAX, .slot = NO_SLOT };
+	struct address ad = { .base = H_RAX, .slot = NO_SLOT, .reg = GROUP_NONE };
 
 	if (t->tlb == TLB_CHECKED || !seg_fits(t, t->i->seg))
 		return false;
@@ -234,13 +306,14 @@ bool tr_plain(const struct tr *t, unsigned seg)
 void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
 		  enum tr_access access)
 {
-	struct address ad = { .base = bt_home[reg], .slot = NO_SLOT };
+	struct address ad = { .base = bt_home[reg], .slot = NO_SLOT, .reg = GROUP_NONE };
 
 	check(t, m, &ad, size, access);
 }
 
-size_t tr_tags(const struct tr *t, enum tr_access access)
+size_t tr_tags(struct tr *t, enum tr_access access)
 {
+	t->wrote |= access == TR_WRITE;
 	return tag_array(t, access == TR_WRITE);
 }
 
@@ -249,7 +322,7 @@ size_t tr_addends(const struct tr *t) { return addend_array(t); }
 bool tr_stack(struct tr *t, struct tr_mem *m, unsigned base, i32 disp, unsigned size,
 	      enum tr_access access)
 {
-	struct address ad = { .base = bt_home[base], .disp = disp, .slot = base };
+	struct address ad = { .base = bt_home[base], .disp = disp, .slot = base, .reg = base };
 
 	if (t->tlb == TLB_CHECKED ||
 	    (t->mode != 64 && !((t->key & KEY_SS_B) && (t->key & KEY_ZERO(SS)))) || t->mode == 16)
@@ -273,6 +346,26 @@ bool tr_ea(struct tr *t, unsigned reg)
 }
 
 /* --- Out of line ------------------------------------------------------------------------------------ */
+
+/* A group's check has failed. If the access alone has no need of C, the unit goes on without groups. */
+static void group_miss(struct tr *t, const struct tr_slow *s)
+{
+	struct as *a = &t->a;
+
+	as_lea(a, 8, H_RDX, rm_mem(s->a, s->own_disp));
+	as_rorx(a, true, H_RCX, H_RDX, 12);
+	as_loadz(a, 2, H_RCX, rm_reg(H_RCX));
+	as_load(a, 8, H_RCX, rm_ctx_array(tag_array(t, s->own_write), H_RCX));
+	as_lea(a, 8, H_RCX, rm_index(H_RCX, H_RDX, 0, s->own_size - 1));
+	as_shrx(a, H_RCX, H_RCX, H_RSP);
+
+	u8 *hit = as_jrcxz(a);
+	u8 *to_c = as_jmp(a);
+
+	as_short_here(a, hit);
+	tr_exit_single(t, s->k);
+	as_patch_here(a, to_c);
+}
 
 /* The near slot missed: takes the page from the table if it is there, else C does the instruction. */
 static void near_miss(struct tr *t, const struct tr_slow *s, u8 **to_c)
@@ -310,6 +403,8 @@ void tr_emit_slow(struct tr *t)
 			near_miss(t, s, &to_c);
 			as_patch_here(a, to_c);
 		}
+		if (s->grouped)
+			group_miss(t, s);
 		as_mov_imm(a, H_RCX, bt_id(t->bt, &t->u->insn[s->k]));
 		as_jmp_to(a, t->bt->stub.insn);
 	}

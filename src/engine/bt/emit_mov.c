@@ -58,7 +58,12 @@ static bool emit_mov(struct tr *t)
 	if (s->kind == OPK_IMM) {
 		if (size >= 4) {
 			to = tr_def(d->reg, H_RCX);
-			as_mov_imm(&t->a, to, size == 4 ? (u32)t->i->imm : t->i->imm);
+			if (!tr_live_imm(t))
+				as_mov_imm(&t->a, to, size == 4 ? (u32)t->i->imm : t->i->imm);
+			else if (size == 8 && t->live[t->k] == 4)
+				as_op(&t->a, 0, 0x63, 8, to, rm_mem(H_RDX, 0)); /* movsxd */
+			else
+				as_load(&t->a, size, to, rm_mem(H_RDX, 0));
 			tr_done(t, d->reg, to);
 			return true;
 		}

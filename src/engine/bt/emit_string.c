@@ -2,7 +2,7 @@
  * All else is C's.
  *
  * A repeated instruction saves the status flags, which it does not change, in x86_cpu.cc, and has the host's flags to itself. It goes
- * in pieces that lie on one page on either side, each done by the host's repeated instruction. The homes always stand after the last
+ * in pieces that are one stretch of host memory on either side, each done by the host's repeated instruction. The homes always stand after the last
  * finished piece, so that it can be left at any: what is not RAM for the TLB, and attention, go to C, which goes on from there. */
 #include "engine/bt/tr.h"
 
@@ -117,49 +117,66 @@ static void page_left(struct as *a, unsigned to, unsigned from)
 	op_i8(a, DIGIT_ADD, 4, rm_reg(to), 1);
 }
 
-static void shift_right(struct as *a, unsigned size, unsigned reg, unsigned count)
-{
-	as_op(a, 0, 0xc1, size, 5, rm_reg(reg));
-	as_byte(a, count);
-}
-
 static void cmov_above(struct as *a, unsigned size, unsigned to, unsigned from)
 {
 	op_reg(a, OP_CMP, size, to, rm_reg(from));
 	as_op(a, 0, MAP_0F | 0x40 | COND_A, size, to, rm_reg(from));
 }
 
-/* Elements of the next piece into RCX: at least one. Uses RDX. */
-static void piece_size(struct tr *t, struct rep *r, enum string_op op, unsigned size)
+#define PIECE_MOST 65536u
+
+/* The bytes that are asked for, PIECE_MOST at most, into rep_room. */
+static void piece_asked(struct tr *t, unsigned log)
 {
 	struct as *a = &t->a;
-	unsigned w = t->i->addrsize;
 
-	page_left(a, H_RCX, bt_home[RDI]);
-	if (op == STRING_MOVS) {
-		page_left(a, H_RDX, bt_home[RSI]);
-		cmov_above(a, 4, H_RCX, H_RDX);
+	as_mov_imm(a, H_RCX, PIECE_MOST >> log);
+	cmov_above(a, t->i->addrsize, H_RCX, bt_home[RCX]);
+	if (log) {
+		as_op(a, 0, 0xc1, 4, 4, rm_reg(H_RCX)); /* shl */
+		as_byte(a, log);
 	}
-	if (size > 1) {
-		shift_right(a, 4, H_RCX, size == 2 ? 1 : size == 4 ? 2 : 3);
-		leave_if(t, r, COND_E);
-	}
-	cmov_above(a, w, H_RCX, bt_home[RCX]);
+	as_store(a, 8, rm_ctx(CTX_BT(rep_room)), H_RCX);
 }
 
-/* The addend of the page of guest register reg into `to`. Uses RAX, `to` included, and RDX. */
-static void page_addend(struct tr *t, struct rep *r, unsigned reg, enum tr_access access,
-			unsigned to)
+/* Cuts rep_room to what is one stretch of host memory from guest register reg on, which also goes into RCX, and stores its addend.
+ * Uses RAX and RDX. */
+static void piece_side(struct tr *t, struct rep *r, unsigned reg, enum tr_access access,
+		       struct as_rm addend)
 {
 	struct as *a = &t->a;
+	struct as_rm room = rm_ctx(CTX_BT(rep_room));
+	unsigned home = bt_home[reg];
+	u8 *more, *enough, *other_page, *elsewhere;
 
-	as_rorx(a, true, H_RAX, bt_home[reg], 12);
+	as_rorx(a, true, H_RAX, home, 12);
 	as_loadz(a, 2, H_RAX, rm_reg(H_RAX));
 	as_load(a, 8, H_RDX, rm_ctx_array(tr_tags(t, access), H_RAX));
-	op_reg(a, OP_ADD, 8, H_RDX, rm_reg(bt_home[reg]));
+	op_reg(a, OP_ADD, 8, H_RDX, rm_reg(home));
 	op_i32(a, DIGIT_CMP, 8, H_RDX, 0xfff);
 	leave_if(t, r, COND_A);
-	as_load(a, 8, to, rm_ctx_array(tr_addends(t), H_RAX));
+	as_load(a, 8, H_RDX, rm_ctx_array(tr_addends(t), H_RAX));
+	as_store(a, 8, addend, H_RDX);
+	page_left(a, H_RCX, home);
+	more = a->p;
+	op_reg(a, OP_CMP, 4, H_RCX, room);
+	enough = as_jcc(a, COND_AE);
+	/* The next page: its tag and its address add up to 0 if it may be accessed. */
+	as_lea(a, 8, H_RDX, rm_index(home, H_RCX, 0, 0));
+	as_rorx(a, true, H_RAX, H_RDX, 12);
+	as_loadz(a, 2, H_RAX, rm_reg(H_RAX));
+	op_reg(a, OP_ADD, 8, H_RDX, rm_ctx_array(tr_tags(t, access), H_RAX));
+	other_page = as_jcc(a, COND_NE);
+	as_load(a, 8, H_RDX, rm_ctx_array(tr_addends(t), H_RAX));
+	op_reg(a, OP_CMP, 8, H_RDX, addend);
+	elsewhere = as_jcc(a, COND_NE);
+	op_i32(a, DIGIT_ADD, 4, H_RCX, 4096);
+	as_jmp_to(a, (uintptr_t)(more + a->exec));
+	as_patch_here(a, enough);
+	as_load(a, 4, H_RCX, room);
+	as_patch_here(a, other_page);
+	as_patch_here(a, elsewhere);
+	as_store(a, 4, room, H_RCX);
 }
 
 /* Between a linear and a host address. In 32-bit code the address after the last is 0. */
@@ -190,18 +207,23 @@ static void host_rep(struct as *a, enum string_op op, unsigned size)
 static void emit_piece(struct tr *t, struct rep *r, enum string_op op, unsigned size)
 {
 	struct as *a = &t->a;
-	struct as_rm count = rm_ctx(CTX_BT(rep_count)), addend = rm_ctx(CTX_BT(rep_addend));
+	struct as_rm from = rm_ctx(CTX_BT(rep_from)), to = rm_ctx(CTX_BT(rep_to));
+	unsigned log = size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3;
 
-	piece_size(t, r, op, size);
-	if (op == STRING_MOVS) {
-		page_addend(t, r, RSI, TR_READ, H_RDX);
-		as_store(a, 8, addend, H_RDX);
+	piece_asked(t, log);
+	if (op == STRING_MOVS)
+		piece_side(t, r, RSI, TR_READ, from);
+	piece_side(t, r, RDI, TR_WRITE, to);
+	if (log) {
+		as_op(a, 0, 0xc1, 4, 5, rm_reg(H_RCX)); /* shr */
+		as_byte(a, log);
+		leave_if(t, r, COND_E);
+		as_store(a, 4, rm_ctx(CTX_BT(rep_room)), H_RCX);
 	}
-	page_addend(t, r, RDI, TR_WRITE, H_RDX);
-	as_store(a, 8, count, H_RCX);
+	as_load(a, 8, H_RDX, to);
 	to_host(a, RDI, H_RDX);
 	if (op == STRING_MOVS) {
-		as_load(a, 8, H_RAX, addend);
+		as_load(a, 8, H_RAX, from);
 		to_host(a, RSI, H_RAX);
 	} else {
 		as_mov(a, 8, H_RAX, bt_home[RAX]);
@@ -210,7 +232,7 @@ static void emit_piece(struct tr *t, struct rep *r, enum string_op op, unsigned 
 	from_host(t, RDI, H_RDX);
 	if (op == STRING_MOVS)
 		from_host(t, RSI, H_RAX);
-	op_reg(a, OP_SUB, t->i->addrsize, bt_home[RCX], count);
+	op_reg(a, OP_SUB, t->i->addrsize, bt_home[RCX], rm_ctx(CTX_BT(rep_room)));
 }
 
 static void restore_flags(struct as *a)

@@ -79,6 +79,10 @@ static struct unit *find_unit(struct vcpu *v, struct bt *bt, u32 key)
 	if (!guest)
 		return NULL;
 	u = bt_cache_find(bt, guest, key);
+	if (u && u->checked && !bt_unit_holds(u)) {
+		bt_cache_stale(bt, u);
+		u = NULL;
+	}
 	if (!u)
 		u = bt_translate(bt, v, guest, v->cpu.rip, key);
 	if (u && !(key & KEY_CS_WIDE) && v->cpu.rip + u->bytes - 1 > v->cpu.seg[CS].limit)
@@ -141,31 +145,75 @@ static struct unit *next_unit(struct vcpu *v, u32 key)
 	return u;
 }
 
-/* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, no budget, or code that runs alone. */
-static uintptr_t next_code(struct vcpu *v)
+/* The code at rip, which the TLB has just let through, to the jump cache. */
+static void note_jump(struct vcpu *v, struct jump_cache *c, uintptr_t entry)
+{
+	gva_t a = x86_code_linear(&v->cpu);
+
+	jump_fill(c, v->cpu.rip, a, x86_tlb_scope(v, a), entry);
+}
+
+/* Runs the instruction at rip alone, for the sake of why. False with *stop for a debugger. */
+static bool step(struct vcpu *v, enum bt_reason why, enum stop *stop)
 {
 	struct bt_cpu *e = bt_cpu(v);
-	u32 key = present_key(v);
+
+	e->step = false;
+	bt_count(&e->bt->stats, why, v->cpu.rip, 0);
+	if (!engine_step(v, stop))
+		return false;
+	e->left--;
+	e->granted--;
+	return true;
+}
+
+/* Where the code at rip is by the jump cache of key; 0 if it does not know. */
+static uintptr_t known_code(const struct vcpu *v, const struct bt_cpu *e, u32 key)
+{
+	const struct jump_cache *c = &e->jump[key_tlb(key)];
+	unsigned slot = v->cpu.rip & (JUMP_SLOTS - 1);
+
+	return c->key == key && c->tag[slot] + v->cpu.rip == 0 ? c->entry[slot] : 0;
+}
+
+/* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, or no budget. Runs what runs alone. quick:
+ * bt_cpu.last need not be set. single: 0 or KEY_SINGLE. */
+static uintptr_t next_code(struct vcpu *v, bool quick, u32 single)
+{
+	struct bt_cpu *e = bt_cpu(v);
 	struct unit *u;
 	uintptr_t entry;
+	enum stop stop;
+	u32 key;
 
 	e->at = NULL;
-	release_held(v);
-	if (atomic_load_explicit(&v->attention, memory_order_relaxed) || e->left <= 0 ||
-	    v->cpu.halted)
-		return 0;
-	u = next_unit(v, key);
-	if (!u)
-		return 0;
+	for (;;) {
+		release_held(v);
+		if (atomic_load_explicit(&v->attention, memory_order_relaxed) || e->left <= 0 ||
+		    v->cpu.halted)
+			return 0;
+		key = present_key(v) | single;
+		if (quick && !single && (key & KEY_CS_WIDE) && key_tlb(key) != TLB_CHECKED &&
+		    !e->bt->counted && (entry = known_code(v, e, key))) {
+			e->moved = false;
+			return entry;
+		}
+		u = next_unit(v, key);
+		if (u)
+			break;
+		/* Without attention no debugger stops it. */
+		if (!e->step || !step(v, BT_ALONE, &stop))
+			return 0;
+	}
 	entry = (uintptr_t)(u->code + e->bt->exec);
-	if (key & KEY_CS_LINK) {
+	if ((key & KEY_CS_LINK) && !single) {
 		struct jump_cache *c = &e->jump[key_tlb(key)];
 
 		if (c->key != key) {
 			jump_clear(c);
 			c->key = key;
 		}
-		jump_fill(c, v->cpu.rip, entry);
+		note_jump(v, c, entry);
 	}
 	return entry;
 }
@@ -179,7 +227,8 @@ static uintptr_t forced_code(struct vcpu *v)
 	if (!u)
 		return 0;
 	e->vrip = (v->cpu.rip - ((uintptr_t)u->guest & 0xfff)) & rip_mask(u);
-	e->left -= u->count;
+	if (e->bt->counted)
+		e->left -= u->count;
 	return (uintptr_t)(u->code + e->bt->exec) + u->body;
 }
 
@@ -188,6 +237,22 @@ static uintptr_t forced_code(struct vcpu *v)
 static u64 insn_rip(const struct bt_cpu *e, const struct unit *u, unsigned off)
 {
 	return (e->vrip + ((uintptr_t)u->guest & 0xfff) + off) & rip_mask(u);
+}
+
+/* After instruction n, which may open a group, was run in C: opens it. False if the rest of the unit cannot rely on it. */
+static bool open_group(struct vcpu *v, const struct unit_insn *n)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	unsigned reg = n->group & 15;
+	const struct tlb *t = &v->tlbs[key_tlb(unit_of(n)->key)];
+	gva_t a = v->cpu.gpr[reg] + (u64)(i64)n->low;
+
+	if (n->group == NO_GROUP)
+		return true;
+	if (!tlb_covers((n->group & GROUP_WRITE ? t->write : t->read)[tlb_slot(a)], a, n->span))
+		return false;
+	e->group[reg] = t->addend[tlb_slot(a)];
+	return true;
 }
 
 /* Runs instruction n of its unit, for the sake of why. The host address to go on at, or 0. */
@@ -199,9 +264,18 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n, enum bt_reason why)
 	const struct x86_insn *i = bt_insn(e->bt, n, &room);
 	const struct unit_insn *last = &u->insn[u->count - 1];
 	bool fp = fp_leave(v);
-	u64 next = insn_rip(e, u, i->off + i->len);
+	u64 drops = v->near_drops;
+	bool grouped = true;
+	u64 next;
 
-	v->cpu.rip = insn_rip(e, u, i->off);
+	v->cpu.rip = insn_rip(e, u, n->off);
+	if (unlikely(!i)) {
+		if (e->bt->counted)
+			e->left += u->count - n->k;
+		e->step = true;
+		return 0;
+	}
+	next = insn_rip(e, u, i->off + i->len);
 	bt_count(&e->bt->stats, why, v->cpu.rip, i->mnemonic);
 	/* Who spins on another CPU lets it run. */
 	if (i->mnemonic == ZYDIS_MNEMONIC_PAUSE && v->vm->nvcpus > 1 && !e->bt->counted)
@@ -214,8 +288,9 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n, enum bt_reason why)
 		v->cpu.rip = next;
 	/* Behind it the registers that it uses are taken to be live. */
 	if (v->cpu.rip == next && !(i->flags & INSN_END) && (n < last || u->falls) && !u->dead &&
-	    !e->moved && (fp || n->gate == GATE_NONE) &&
-	    !atomic_load_explicit(&v->attention, memory_order_relaxed)) {
+	    !u->checked && !e->moved && (fp || n->gate == GATE_NONE) &&
+	    v->near_drops == drops && !atomic_load_explicit(&v->attention, memory_order_relaxed) &&
+	    (grouped = open_group(v, n))) {
 		e->at = NULL;
 		if (fp)
 			fp_enter(v);
@@ -224,7 +299,7 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n, enum bt_reason why)
 	/* What the unit was paid for and has not done. */
 	if (e->bt->counted)
 		e->left += u->count - 1 - n->k;
-	return next_code(v);
+	return next_code(v, true, grouped ? 0 : KEY_SINGLE);
 }
 
 u64 bt_do_insn(struct vcpu *v, u32 id)
@@ -274,10 +349,11 @@ u64 bt_do_exit(struct vcpu *v, u32 id)
 	fp_leave(v);
 	v->cpu.rip = (e->vrip + (u64)x->target) & rip_mask(from);
 	bt_count(&bt->stats, BT_EXIT, v->cpu.rip, 0);
-	target = next_code(v);
+	target = next_code(v, false, x->single ? KEY_SINGLE : 0);
 	/* Making the target may have emptied the segment that x lies in. */
 	if (target && evictions == bt->stats.evictions && !from->dead && !x->to &&
-	    e->last->key == from->key && e->last->guest == from->guest + (x->target - page_off))
+	    e->last->key == ((from->key & ~KEY_SINGLE) | (x->single ? KEY_SINGLE : 0)) &&
+	    e->last->guest == from->guest + (x->target - page_off))
 		bt_link(bt, x, e->last);
 	return target;
 }
@@ -291,7 +367,8 @@ u64 bt_do_entry(struct vcpu *v, u32 id)
 	e->bt->stats.reasons[u->dead ? BT_DEAD :
 			     e->bt->counted && e->left < u->count ? BT_BUDGET : BT_ATTENTION]++;
 	v->cpu.rip = insn_rip(e, u, 0);
-	return next_code(v);
+	/* A dead unit comes here too: the jump cache may still lead to it. */
+	return next_code(v, false, u->key & KEY_SINGLE);
 }
 
 /* An indirect jump has gone to an address that no code can have: takes back what it did to the stack pointer, and lets C fault. */
@@ -300,9 +377,7 @@ static u64 fault_in_jump(struct vcpu *v, struct unit_insn *n)
 	struct x86_insn room;
 	const struct x86_insn *i = bt_insn(bt_cpu(v)->bt, n, &room);
 
-	if (i->mnemonic == ZYDIS_MNEMONIC_CALL)
-		v->cpu.gpr[RSP] += 8;
-	else if (i->mnemonic == ZYDIS_MNEMONIC_RET)
+	if (i && i->mnemonic == ZYDIS_MNEMONIC_RET)
 		v->cpu.gpr[RSP] -= 8 + (i->nops ? (u16)i->imm : 0u);
 	return run_insn(v, n, BT_FAULT);
 }
@@ -315,7 +390,7 @@ u64 bt_do_miss(struct vcpu *v, u32 id)
 		return fault_in_jump(v, bt_of_id(bt, id));
 	bt_count(&bt->stats, BT_MISS, v->cpu.rip, 0);
 	fp_leave(v);
-	return next_code(v);
+	return next_code(v, true, 0);
 }
 
 /* --- Mappings ------------------------------------------------------------------------------------- */
@@ -326,8 +401,10 @@ static void mapping_dropped(struct vcpu *v, enum tlb_drop what, gva_t a)
 
 	e->moved = true;
 	for (unsigned m = 0; m < JUMP_MODES; m++) {
-		if (what == TLB_DROP_PAGE && (e->jump[m].key & KEY_SIZE) == KEY_64)
+		if (what == TLB_DROP_PAGE)
 			jump_drop_page(&e->jump[m], a & ~0xfffull);
+		else if (what == TLB_DROP_NONGLOBAL)
+			jump_clear_local(&e->jump[m]);
 		else
 			jump_clear(&e->jump[m]);
 	}
@@ -375,20 +452,6 @@ static u64 enter(struct vcpu *v, uintptr_t target)
 	return fn(v, target);
 }
 
-/* Runs the instruction at rip alone, for the sake of why. False with *stop for a debugger. */
-static bool step(struct vcpu *v, enum bt_reason why, enum stop *stop)
-{
-	struct bt_cpu *e = bt_cpu(v);
-
-	e->step = false;
-	bt_count(&e->bt->stats, why, v->cpu.rip, 0);
-	if (!engine_step(v, stop))
-		return false;
-	e->left--;
-	e->granted--;
-	return true;
-}
-
 static enum stop bt_loop(struct vcpu *v)
 {
 	struct bt_cpu *e = bt_cpu(v);
@@ -409,7 +472,19 @@ static enum stop bt_loop(struct vcpu *v)
 			if (e->left <= 0)
 				return STOP_BUDGET;
 			hold_irq(v, v->interrupts != interrupts);
-			if (atomic_load_explicit(&v->attention, memory_order_relaxed)) {
+			u32 att = atomic_load_explicit(&v->attention, memory_order_relaxed);
+
+			if (att == ATT_SLOW &&
+			    debugger_is_elsewhere(v, x86_code_linear(&v->cpu))) {
+				uintptr_t target = forced_code(v);
+
+				if (target) {
+					enter(v, target);
+					settle(v);
+					continue;
+				}
+			}
+			if (att) {
 				if (!step(v, BT_ALONE_EVENT, &stop))
 					return stop;
 				continue;
@@ -417,7 +492,7 @@ static enum stop bt_loop(struct vcpu *v)
 		} else if (e->left <= 0) {
 			return STOP_BUDGET;
 		}
-		uintptr_t target = next_code(v);
+		uintptr_t target = next_code(v, true, 0);
 
 		if (target) {
 			enter(v, target);
@@ -521,6 +596,7 @@ static int bt_vm_init(struct vm *vm)
 		return err;
 	bt->vm = vm;
 	bt->counted = vm->clock->kind == CLOCK_KIND_INSNS || vm->pace != PACE_FREE;
+	bt->groups = vm->pace == PACE_FREE;
 	vm->engine_vm = bt;
 	vm->code_written = bt_code_written;
 	bt->emit = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->emit));
@@ -545,6 +621,7 @@ static int bt_vm_init(struct vm *vm)
 	emit_atomic_init(bt);
 	emit_flag_init(bt);
 	emit_string_init(bt);
+	emit_sys_init(bt);
 	emit_fp_init(bt);
 	return 0;
 }

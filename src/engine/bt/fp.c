@@ -62,9 +62,8 @@ static void put_pointers(struct vcpu *v)
 		e->x87_fip = x86_64bit(cpu) ? rip : (u32)rip;
 		fpu_set16(cpu, FX_FCS, cpu->seg[CS].sel);
 	}
-	if (e->x87_mem & X87_NOTED) {
+	if (e->x87_mem & X87_NOTED)
 		fpu_set16(cpu, FX_FDS, cpu->seg[e->x87_mem & X87_SEG].sel);
-	}
 	fpu_set16(cpu, FX_FOP, e->x87_fop);
 	fpu_set64(cpu, FX_FIP, e->x87_fip);
 	fpu_set64(cpu, FX_FDP, e->x87_fdp);
@@ -86,15 +85,18 @@ void fp_leave_live(struct vcpu *v)
 {
 	struct bt_cpu *e = bt_cpu(v);
 	struct x86_cpu *cpu = &v->cpu;
-	u64 gone = e->fp_inuse & ~fpu_get64(cpu, XS_BV);
+	u64 inuse = fpu_get64(cpu, XS_BV), gone = e->fp_inuse & ~inuse;
 
 	e->fp_live = false;
+	/* Some processors look at the values, which leaves a component whose registers happen to be initial out of XINUSE. Here it
+	 * stays in use until an instruction initializes it, as in C. */
+	fpu_set64(cpu, XS_BV, inuse | (e->fp_inuse & ~(e->fp_zeroed ? XC_AVX | XC_ZMM_HI : 0ull)));
 	memset(e->fp_closed, 1, sizeof(e->fp_closed));
 	for (unsigned c = 0; gone; c++, gone >>= 1)
 		if (gone & 1)
 			clear_component(cpu, c);
 	put_pointers(v);
-	if (fpu_get64(cpu, XS_BV) & XC_X87)
+	if (inuse & XC_X87)
 		clean_x87(cpu);
 }
 
@@ -115,6 +117,7 @@ void fp_enter(struct vcpu *v)
 	e->x87_fdp = fpu_get64(cpu, FX_FDP);
 	e->x87_vrip = e->vrip;
 	e->x87_op = e->x87_mem = 0;
+	e->fp_zeroed = 0;
 	e->fp_live = true;
 	for (unsigned g = 0; g < GATE_COUNT; g++)
 		e->fp_closed[g] = !fp_gate_open(v, g);
@@ -151,7 +154,7 @@ void fp_emit_save(struct as *a, const struct vm *vm)
 	load_mask(a, vm);
 	as_op(a, 0, MAP_0F | 0xae, 4, 3, rm_ctx(CTX(cpu.xsave) + FX_MXCSR)); /* stmxcsr */
 	as_op(a, 0, MAP_0F | 0xae, 8, host_has_xsaveopt() ? 6 : 4, rm_ctx(CTX(cpu.xsave)));
-	as_op(a, 0, MAP_0F | 0xae, 4, 2, rm_ctx(CTX_BT(fp_mxcsr)));          /* ldmxcsr */
+	as_op(a, 0, MAP_0F | 0xae, 4, 2, rm_ctx(CTX_BT(fp_mxcsr))); /* ldmxcsr */
 	if (xsave_layout()->avx) {
 		as_byte(a, 0xc5); /* vzeroupper */
 		as_byte(a, 0xf8);

@@ -12,45 +12,83 @@ void jump_init(struct bt_cpu *e)
 		clear_slot(&e->jump[m], 0);
 }
 
-void jump_clear(struct jump_cache *c)
+static void clear_scope(struct jump_cache *c, enum tlb_scope scope)
 {
-	if (c->used <= JUMP_LOG)
-		for (unsigned n = 0; n < c->used; n++)
-			clear_slot(c, c->log[n]);
-	else {
-		memset(c->tag, 0, sizeof(c->tag));
-		clear_slot(c, 0);
-	}
-	c->used = 0;
+	for (unsigned n = 0; n < c->log[scope].used; n++)
+		clear_slot(c, c->log[scope].slot[n]);
+	c->log[scope].used = 0;
 }
 
-void jump_fill(struct jump_cache *c, u64 rip, uintptr_t entry)
+void jump_clear(struct jump_cache *c)
 {
-	unsigned slot = rip & (JUMP_SLOTS - 1);
+	if (c->log[TLB_LOCAL].used > JUMP_LOG || c->log[TLB_GLOBAL].used > JUMP_LOG) {
+		memset(c->tag, 0, sizeof(c->tag));
+		clear_slot(c, 0);
+		c->log[TLB_LOCAL].used = c->log[TLB_GLOBAL].used = 0;
+	} else if (c->log[TLB_LOCAL].used || c->log[TLB_GLOBAL].used) {
+		clear_scope(c, TLB_LOCAL);
+		clear_scope(c, TLB_GLOBAL);
+	} else {
+		return;
+	}
+	memset(c->pages, 0, sizeof(c->pages));
+}
 
-	if (c->used < JUMP_LOG)
-		c->log[c->used] = (u16)slot;
-	if (c->used <= JUMP_LOG)
-		c->used++;
+/* The hashes of pages stay if there are global ones. */
+void jump_clear_local(struct jump_cache *c)
+{
+	if (c->log[TLB_LOCAL].used > JUMP_LOG || !c->log[TLB_GLOBAL].used)
+		jump_clear(c);
+	else
+		clear_scope(c, TLB_LOCAL);
+}
+
+static unsigned page_hash(u64 linear)
+{
+	return (unsigned)(linear >> 12 ^ linear >> 27) & (JUMP_PAGES - 1);
+}
+
+void jump_fill(struct jump_cache *c, u64 rip, u64 linear, enum tlb_scope scope, uintptr_t entry)
+{
+	unsigned slot = rip & (JUMP_SLOTS - 1), page = page_hash(linear);
+	u32 used = c->log[scope].used;
+
+	if (used < JUMP_LOG)
+		c->log[scope].slot[used] = (u16)slot;
+	if (used <= JUMP_LOG)
+		c->log[scope].used++;
+	c->pages[page / 64] |= BIT(page % 64);
 	c->tag[slot] = 0 - rip;
 	c->entry[slot] = entry;
 }
 
-void jump_drop_page(struct jump_cache *c, u64 page)
+static void drop_from(struct jump_cache *c, enum tlb_scope scope, u64 page)
 {
 	unsigned kept = 0;
 
-	if (c->used > JUMP_LOG) {
-		jump_clear(c);
-		return;
-	}
-	for (unsigned n = 0; n < c->used; n++) {
-		unsigned slot = c->log[n];
+	for (unsigned n = 0; n < c->log[scope].used; n++) {
+		unsigned slot = c->log[scope].slot[n];
 
 		if (0 - c->tag[slot] - page < 4096)
 			clear_slot(c, slot);
 		else
-			c->log[kept++] = (u16)slot;
+			c->log[scope].slot[kept++] = (u16)slot;
 	}
-	c->used = kept;
+	c->log[scope].used = kept;
+}
+
+void jump_drop_page(struct jump_cache *c, u64 page)
+{
+	unsigned hash = page_hash(page);
+
+	if (!(c->pages[hash / 64] >> hash % 64 & 1))
+		return;
+	/* Entries of other code are not by linear address. */
+	if ((c->key & KEY_SIZE) != KEY_64 || c->log[TLB_LOCAL].used > JUMP_LOG ||
+	    c->log[TLB_GLOBAL].used > JUMP_LOG) {
+		jump_clear(c);
+		return;
+	}
+	drop_from(c, TLB_LOCAL, page);
+	drop_from(c, TLB_GLOBAL, page);
 }

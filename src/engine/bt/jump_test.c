@@ -42,15 +42,15 @@ static void found_until_cleared(void **state)
 {
 	struct jump_cache *c = &cpu->jump[0];
 
-	jump_fill(c, 0, 100);
-	jump_fill(c, 0xffffffff81000000, 200);
-	jump_fill(c, 0x401234, 300);
+	jump_fill(c, 0, 0, TLB_LOCAL, 100);
+	jump_fill(c, 0xffffffff81000000, 0xffffffff81000000, TLB_LOCAL, 200);
+	jump_fill(c, 0x401234, 0x401234, TLB_LOCAL, 300);
 	assert_int_equal(look(c, 0xffffffff81000000), 200);
 	assert_int_equal(look(c, 0x401234), 300);
 	assert_int_equal(look(c, 0xff401234), 0);
 	/* The same slot: the later one stays. */
 	assert_int_equal(look(c, 0), 0);
-	jump_fill(c, 0, 100);
+	jump_fill(c, 0, 0, TLB_LOCAL, 100);
 	assert_int_equal(look(c, 0), 100);
 	jump_clear(c);
 	assert_int_equal(look(c, 0), 0);
@@ -62,7 +62,7 @@ static void a_page_is_dropped(void **state)
 	struct jump_cache *c = &cpu->jump[1];
 
 	for (u64 rip = 0x1000; rip < 0x4000; rip += 16)
-		jump_fill(c, rip, rip + 1);
+		jump_fill(c, rip, rip, TLB_LOCAL, rip + 1);
 	jump_drop_page(c, 0x2000);
 	for (u64 rip = 0x1000; rip < 0x4000; rip += 16)
 		assert_int_equal(look(c, rip), rip >> 12 == 2 ? 0 : rip + 1);
@@ -77,7 +77,7 @@ static void a_full_log_clears_all(void **state)
 	struct jump_cache *c = &cpu->jump[2];
 
 	for (u64 rip = 0; rip < JUMP_LOG + 100; rip++)
-		jump_fill(c, rip * 3, rip + 1);
+		jump_fill(c, rip * 3, rip * 3, TLB_LOCAL, rip + 1);
 	jump_drop_page(c, 0x7000);
 	for (u64 rip = 0; rip < JUMP_LOG + 100; rip++)
 		assert_int_equal(look(c, rip * 3), 0);

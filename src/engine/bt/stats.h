@@ -42,6 +42,7 @@ struct bt_stats {
 	u64 guest_bytes, code_bytes, meta_bytes; /* of all that were made */
 	u64 retranslated, killed, evicted, evictions;
 	u64 linked;
+	u64 checked, stale; /* units that check themselves, and how many of them found a change */
 	u64 reasons[BT_REASONS];
 	struct bt_spot spot[BT_SPOT_SETS][BT_SPOT_WAYS];
 	u16 made[BT_MADE];

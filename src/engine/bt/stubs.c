@@ -137,5 +137,6 @@ void bt_make_stubs(struct bt *bt)
 	as_store(a, 8, rm_ctx(CTX_BT(fault_at)), H_RCX);
 	as_mov(a, 4, H_RCX, H_RAX);
 	make_stub(a, call, bt_do_fault);
+	emit_sys_stubs(bt, a);
 	bt->stub.end = as_here(a);
 }

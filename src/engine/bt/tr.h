@@ -17,6 +17,17 @@ struct tr_slow {
 	bool write;
 	i32 disp;
 	u8 *back;
+	/* The check was that of a group: the access itself. */
+	bool grouped, own_write;
+	u8 own_size;
+	i32 own_disp;
+};
+
+/* Bytes around a guest register that have been checked together: from register + low to register + high. */
+struct tr_group {
+	bool open, write;
+	bool moved; /* the register has changed since the check */
+	i32 low, high;
 };
 
 struct tr {
@@ -32,12 +43,19 @@ struct tr {
 	u64 rip_page;  /* rip of the page's first byte as it is now: others may use the unit elsewhere */
 	u32 page_off;  /* of the unit's first byte in its page */
 	bool ends;     /* nothing is executed after this instruction */
+	u32 writes;    /* guest registers that the present instruction may write, where its emitter says so */
+	unsigned opened; /* register whose group it has opened, or GROUP_NONE */
+	struct tr_group group[16]; /* by register */
 	u32 fp_ready;  /* gates that have been found open in this unit; TR_X87_VRIP */
-	struct x86_insn insn[UNIT_MAX_INSNS];
+	bool wrote;    /* the present instruction may write to memory */
+	unsigned limit; /* instructions at most */
 	unsigned slows, nexits, nkept;
+	/* From here on nothing is set at first. */
+	struct x86_insn insn[UNIT_MAX_INSNS];
+	u8 live[UNIT_MAX_INSNS]; /* bytes of the immediate if it is to be taken from the guest's code (tr_live_imm), or 0 */
 	u8 kept[UNIT_MAX_INSNS]; /* instructions that C runs always */
 	struct tr_slow slow[UNIT_MAX_INSNS * TR_SLOWS];
-	struct bt_exit exit[UNIT_MAX_INSNS + 2];
+	struct bt_exit exit[2 * UNIT_MAX_INSNS + 2];
 };
 
 /* Offset of the present instruction, and of the one after it, in the page. */
@@ -104,7 +122,7 @@ void tr_mem_pin(struct tr *t, struct tr_mem *m);
 /* The effective address, cut to the smaller of operand and address size but to no less than 32 bits, into reg; false as above. */
 bool tr_ea(struct tr *t, unsigned reg);
 
-/* The effective address whole, without the segment's base, into RAX; false as above. Uses RCX. */
+/* The operand's offset in its segment into RAX; false as above, never where tr_mem took the operand. Uses RCX. */
 bool tr_offset(struct tr *t);
 /* size bytes at the offset in RAX of the operand's segment; false if that needs checks beyond the TLB's. */
 bool tr_mem_at_rax(struct tr *t, struct tr_mem *m, unsigned size, enum tr_access access);
@@ -114,8 +132,21 @@ bool tr_plain(const struct tr *t, unsigned seg);
 void tr_mem_plain(struct tr *t, struct tr_mem *m, unsigned reg, unsigned size,
 		  enum tr_access access);
 /* Offsets in struct vcpu of the TLB's tags and addends in force (see struct tlb). */
-size_t tr_tags(const struct tr *t, enum tr_access access);
+size_t tr_tags(struct tr *t, enum tr_access access);
 size_t tr_addends(const struct tr *t);
+
+/* --- Groups of accesses (group.c) ----------------------------------------------------------------- */
+
+#define GROUP_NONE     16u
+#define GROUP_MOST_OFF 0x70000000 /* from its register: of any access */
+#define TR_WRITES_ALL 0xffffu
+
+/* Whether size bytes at guest register reg + disp have been checked. */
+bool group_covers(const struct tr *t, unsigned reg, i32 disp, unsigned size, bool write);
+/* Opens a group for an access that the present instruction makes; false if it is better checked alone. */
+bool group_open(struct tr *t, unsigned reg, i32 disp, unsigned size, bool write);
+/* After the present instruction was written; by_c: C runs it. */
+void group_next(struct tr *t, bool by_c);
 
 /* --- Leaving the unit ----------------------------------------------------------------------------- */
 
@@ -125,10 +156,16 @@ void tr_slow_jmp(struct tr *t);
 void tr_emit_slow(struct tr *t);
 /* Goes to rip = page + target (target is relative to the page). cond: 0..15, or -1 for always. */
 void tr_exit(struct tr *t, int cond, i64 target);
+/* Jumps to the unit of KEY_SINGLE that begins with instruction k. */
+void tr_exit_single(struct tr *t, unsigned k);
 /* Goes to the rip in RAX, by the jump cache. */
 void tr_jump_rax(struct tr *t);
 /* rip of the page + off into reg. */
 void tr_rip(struct tr *t, unsigned reg, i64 off);
+
+/* Whether the present instruction's immediate must be taken from the guest's code: its address is then in RDX, and it has 4 bytes, or
+ * all 8 of the operand. */
+bool tr_live_imm(struct tr *t);
 
 /* The guest's LOCK prefix. */
 static inline void tr_lock(struct tr *t)
@@ -158,10 +195,14 @@ void emit_muldiv_init(struct bt *bt);
 void emit_atomic_init(struct bt *bt);
 void emit_flag_init(struct bt *bt);
 void emit_string_init(struct bt *bt);
+void emit_sys_init(struct bt *bt);
+/* The stubs of SYSCALL and SYSRET. */
+void emit_sys_stubs(struct bt *bt, struct as *a);
+
+/* Last: takes what no other family has. */
+void emit_fp_init(struct bt *bt);
 
 /* MOVSD and CMPSD, which bt->emit has as SSE2 instructions. */
 bool emit_string_d(struct tr *t);
-/* Last: takes what no other family has. */
-void emit_fp_init(struct bt *bt);
 
 #endif

@@ -85,6 +85,15 @@ void tr_exit(struct tr *t, int cond, i64 target)
 	x->at = cond < 0 ? as_jmp(&t->a) : as_jcc(&t->a, (unsigned)cond);
 }
 
+void tr_exit_single(struct tr *t, unsigned k)
+{
+	struct bt_exit *x = &t->exit[t->nexits];
+
+	tr_exit(t, -1, (i64)t->page_off + t->insn[k].off);
+	x->single = true;
+	x->give_back = k - 1; /* instructions behind this one are left out: k is */
+}
+
 /* Counted: a side exit gives back what was paid for instructions that it leaves out. */
 static void give_back(struct tr *t, u32 insns)
 {
@@ -181,32 +190,80 @@ static bt_emit_fn *emit_fn(const struct tr *t)
 	return t->bt->emit[m];
 }
 
-static void emit_insn(struct tr *t)
+/* False if C runs it. */
+static bool emit_insn(struct tr *t)
 {
 	bt_emit_fn *emit = emit_fn(t);
-	struct tr before = *t;
+	u8 *start = t->a.p;
+	unsigned slows = t->slows, nexits = t->nexits;
+	struct tr_group group[16];
 
+	memcpy(group, t->group, sizeof(group));
 	t->ends = ends_unit(t->i);
+	t->writes = TR_WRITES_ALL;
+	t->opened = GROUP_NONE;
 	if (emit && emit(t))
-		return;
+		return true;
 	/* What it may have written before it gave up does not count. */
-	t->a = before.a;
-	t->slows = before.slows;
-	t->nexits = before.nexits;
+	t->a.p = start;
+	memcpy(t->group, group, sizeof(group));
+	t->slows = slows;
+	t->nexits = nexits;
+	/* C may do anything. */
+	t->wrote = true;
 	t->u->insn[t->k].gate = GATE_NONE;
 	/* C may close gates. */
 	t->fp_ready = 0;
+	t->opened = GROUP_NONE;
 	emit_fallback(t);
+	return false;
 }
 
 /* --- The unit ------------------------------------------------------------------------------------- */
+
+/* Bytes of an immediate that changes where code is patched, if the emitter can take it from the guest's code: of an operation on a whole
+ * register. There is no displacement, and no prefix looks like one of these opcodes. */
+static unsigned live_bytes(const struct x86_insn *i)
+{
+	const u8 *end = i->bytes + i->len;
+
+	if (i->nops < 2 || i->op[0].kind != OPK_GPR || i->op[0].size < 4 ||
+	    i->op[1].kind != OPK_IMM || i->len < 5)
+		return 0;
+	switch (i->mnemonic) {
+	case ZYDIS_MNEMONIC_MOV:
+		if (i->op[0].size == 8 && i->len >= 10 && (end[-9] & 0xf8) == 0xb8)
+			return 8;
+		return 4;
+	case ZYDIS_MNEMONIC_ADD:
+	case ZYDIS_MNEMONIC_OR:
+	case ZYDIS_MNEMONIC_ADC:
+	case ZYDIS_MNEMONIC_SBB:
+	case ZYDIS_MNEMONIC_AND:
+	case ZYDIS_MNEMONIC_SUB:
+	case ZYDIS_MNEMONIC_XOR:
+	case ZYDIS_MNEMONIC_CMP:
+		return (end[-5] & 0xc7) == 0x05 || (i->len >= 6 && end[-6] == 0x81) ? 4 : 0;
+	default: return 0;
+	}
+}
+
+bool tr_live_imm(struct tr *t)
+{
+	unsigned bytes = t->live[t->k];
+
+	if (bytes)
+		as_mov_imm(&t->a, H_RDX,
+			   (u64)(uintptr_t)(t->u->guest + t->i->off + t->i->len - bytes));
+	return bytes;
+}
 
 static void decode(struct tr *t, const u8 *guest)
 {
 	struct unit *u = t->u;
 	unsigned room = 4096 - t->page_off;
 
-	while (u->count < UNIT_MAX_INSNS && u->bytes < room) {
+	while (u->count < t->limit && u->bytes < room) {
 		struct x86_insn *i = &t->insn[u->count];
 		unsigned avail = MIN(room - u->bytes, 15u);
 
@@ -218,8 +275,9 @@ static void decode(struct tr *t, const u8 *guest)
 		if (got < 0) /* C raises #UD */
 			i->mnemonic = ZYDIS_MNEMONIC_INVALID;
 		i->off = (u8)u->bytes;
+		t->live[u->count] = u->checked ? (u8)live_bytes(i) : 0;
 		u->insn[u->count] =
-			(struct unit_insn){ .off = i->off, .k = u->count, .kept = NOT_KEPT };
+			(struct unit_insn){ .off = i->off, .k = u->count, .kept = NOT_KEPT, .group = NO_GROUP };
 		u->bytes = (u16)(u->bytes + i->len);
 		u->count++;
 		if (ends_unit(i)) {
@@ -227,6 +285,77 @@ static void decode(struct tr *t, const u8 *guest)
 			if (!t->bt->goes_on[i->mnemonic])
 				break;
 		}
+	}
+}
+
+/* --- Units that check themselves ------------------------------------------------------------------- */
+
+static void make_words(struct tr *t)
+{
+	struct unit *u = t->u;
+	u8 keep[256];
+
+	memset(keep, 0xff, u->bytes);
+	for (unsigned k = 0; k < u->count; k++)
+		memset(keep + t->insn[k].off + t->insn[k].len - t->live[k], 0, t->live[k]);
+	for (unsigned n = 0; n < u->bytes; n += 8) {
+		struct unit_word *w = &u->word[u->words];
+
+		/* At the end of the page the last word begins earlier, maybe in front of the unit. */
+		*w = (struct unit_word){ .off = (i32)MIN(n, 4088 - t->page_off) };
+		for (i32 b = 0; b < 8; b++)
+			if (w->off + b >= 0 && w->off + b < u->bytes)
+				w->mask |= (u64)keep[w->off + b] << 8 * b;
+		w->value = le_load(u->guest + w->off, 8) & w->mask;
+		if (w->mask)
+			u->words++;
+	}
+}
+
+bool bt_unit_holds(const struct unit *u)
+{
+	for (unsigned n = 0; n < u->words; n++)
+		if ((le_load(u->guest + u->word[n].off, 8) & u->word[n].mask) != u->word[n].value)
+			return false;
+	return true;
+}
+
+/* The bytes of value under mask, side by side, as PEXT has them. */
+static u64 extract(u64 value, u64 mask)
+{
+	u64 sum = 0;
+	unsigned at = 0;
+
+	for (unsigned b = 0; b < 64; b += 8)
+		if (mask >> b & 0xff) {
+			sum |= (value >> b & 0xff) << at;
+			at += 8;
+		}
+	return sum;
+}
+
+/* Jumps to where the unit gives up, if the guest's bytes are not those that it was made of. */
+static void emit_check(struct tr *t, u8 **out)
+{
+	struct as *a = &t->a;
+
+	as_mov_imm(a, H_RAX, (u64)(uintptr_t)t->u->guest);
+	for (unsigned n = 0; n < t->u->words; n++) {
+		const struct unit_word *w = &t->u->word[n];
+		u64 minus = -extract(w->value, w->mask);
+
+		as_load(a, 8, H_RCX, rm_mem(H_RAX, w->off));
+		if (~w->mask) {
+			as_mov_imm(a, H_RDX, w->mask);
+			as_pext(a, H_RCX, H_RCX, H_RDX);
+		}
+		as_mov_imm(a, H_RDX, minus);
+		as_lea(a, 8, H_RCX, rm_index(H_RCX, H_RDX, 0, 0));
+
+		u8 *same = as_jrcxz(a);
+
+		out[n] = as_jmp(a);
+		as_short_here(a, same);
 	}
 }
 
@@ -256,6 +385,8 @@ static void emit_entry(struct tr *t, u8 **out)
 	out[1] = as_jmp(a);
 	as_short_here(a, calm);
 	t->u->body = (u16)(a->p - t->u->code);
+	if (t->u->checked)
+		emit_check(t, out + 2);
 }
 
 static void emit_out(struct tr *t, u8 **out)
@@ -268,21 +399,21 @@ static void emit_out(struct tr *t, u8 **out)
 	as_store(a, 8, rm_ctx(CTX_BT(vrip)), H_RAX);
 	as_mov_imm(a, H_RCX, bt_id(t->bt, t->u));
 	as_jmp_to(a, t->bt->stub.entry);
-	if (out[0]) {
-		as_patch_here(a, out[0]);
-		as_patch_here(a, out[1]);
-		give_back(t, t->u->count);
-	} else {
-		as_patch_here(a, out[1]);
-	}
+	for (unsigned n = 0; n < t->u->words + 2u; n++)
+		if (out[n])
+			as_patch_here(a, out[n]);
+	give_back(t, t->u->count);
 	as_mov_imm(a, H_RCX, bt_id(t->bt, t->u));
 	as_jmp_to(a, t->bt->stub.entry);
 }
 
-static void emit_unit(struct tr *t)
+/* False if an instruction that may write must be the last one of the unit: limit says so then. */
+static bool emit_unit(struct tr *t)
 {
 	struct unit *u = t->u;
-	u8 *out[2] = { NULL, NULL };
+	u8 *out[2 + UNIT_MAX_WORDS];
+
+	out[0] = NULL;
 
 	emit_entry(t, out);
 	for (t->k = 0; t->k < u->count; t->k++) {
@@ -290,18 +421,23 @@ static void emit_unit(struct tr *t)
 
 		t->i = &t->insn[t->k];
 		n->host = (u16)(t->a.p - u->code);
-		emit_insn(t);
+		group_next(t, !emit_insn(t));
 		n->end = (u16)(t->a.p - u->code);
+		if (u->checked && t->wrote && t->k + 1 < u->count) {
+			t->limit = t->k + 1;
+			return false;
+		}
 	}
 	t->k = u->count - 1u;
 	u->falls = !t->ends;
 	if (u->falls)
 		tr_exit(t, -1, (i64)t->page_off + u->bytes);
 	t->i = NULL;
-	emit_exits(t);
 	tr_emit_slow(t);
+	emit_exits(t);
 	emit_out(t, out);
 	u->total = (u32)(t->a.p - u->code);
+	return true;
 }
 
 const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n, struct x86_insn *room)
@@ -311,43 +447,66 @@ const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n, s
 	if (n->kept != NOT_KEPT)
 		return &u->kept[n->kept];
 	if (x86_decode_cached(bt->vm->decode, room, u->guest + n->off, MIN((unsigned)u->bytes - n->off, 15u),
-			      key_bits(u->key)) == 0)
-		assert(false);
+			      key_bits(u->key)) == 0) {
+		assert(u->checked);
+		return NULL;
+	}
 	room->off = n->off;
 	return room;
+}
+
+/* Makes the unit in t->u. False if not even one instruction lies in the page. */
+static bool make_unit(struct tr *t, const u8 *guest, bool checked)
+{
+	struct unit *u = t->u;
+	u8 *code = t->a.p;
+
+	t->limit = UNIT_MAX_INSNS;
+	do {
+		*u = (struct unit){ .guest = guest, .code = code, .key = t->key, .checked = checked };
+		t->a.p = code;
+		t->slows = t->nexits = t->nkept = t->fp_ready = 0;
+		t->wrote = false;
+		decode(t, guest);
+		if (!u->count)
+			return false;
+		u->word = (struct unit_word *)(void *)&u->insn[u->count];
+		if (checked)
+			make_words(t);
+		u->exit = (struct bt_exit *)(void *)&u->word[u->words];
+	} while (!emit_unit(t));
+	u->exits = (u8)t->nexits;
+	u->kept = (struct x86_insn *)(void *)&u->exit[u->exits];
+	for (unsigned n = 0; n < t->nkept; n++)
+		u->kept[n] = t->insn[t->kept[n]];
+	return true;
 }
 
 struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key)
 {
 	struct bt_segment *s = bt_cache_room(bt);
 	struct unit *u = (struct unit *)(void *)(s->meta + s->meta_used);
-	struct tr t = {
-		.a = { .p = s->code + s->code_used, .exec = bt->exec },
-		.bt = bt,
-		.v = v,
-		.u = u,
-		.key = key,
-		.mode = key_bits(key),
-		.tlb = key_tlb(key),
-		.page_off = (u32)((uintptr_t)guest & 0xfff),
-		.rip_page = rip - ((uintptr_t)guest & 0xfff),
-	};
+	u64 meta;
+	struct tr t;
 
-	*u = (struct unit){ .guest = guest, .code = t.a.p, .key = key };
-	decode(&t, guest);
-	if (!u->count)
+	memset(&t, 0, offsetof(struct tr, insn));
+	t.a = (struct as){ .p = s->code + s->code_used, .exec = bt->exec };
+	t.bt = bt;
+	t.v = v;
+	t.u = u;
+	t.key = key;
+	t.mode = key_bits(key);
+	t.tlb = key_tlb(key);
+	t.page_off = (u32)((uintptr_t)guest & 0xfff);
+	t.rip_page = rip - t.page_off;
+	if (!make_unit(&t, guest, bt_cache_hot(bt, guest)))
 		return NULL;
-	u->exit = (struct bt_exit *)(void *)&u->insn[u->count];
-	emit_unit(&t);
-	u->exits = (u8)t.nexits;
-	u->kept = (struct x86_insn *)(void *)&u->exit[u->exits];
-	for (unsigned n = 0; n < t.nkept; n++)
-		u->kept[n] = t.insn[t.kept[n]];
+	meta = (u64)((u8 *)&u->kept[t.nkept] - (u8 *)u);
 	s->code_used += (u32)align_up(u->total, 16);
-	s->meta_used += (u32)align_up((u64)((u8 *)&u->kept[t.nkept] - (u8 *)u), 16);
+	s->meta_used += (u32)align_up(meta, 16);
 	bt->stats.guest_bytes += u->bytes;
 	bt->stats.code_bytes += u->total;
-	bt->stats.meta_bytes += (u64)((u8 *)&u->kept[t.nkept] - (u8 *)u);
+	bt->stats.meta_bytes += meta;
 	bt_cache_publish(bt, u);
 	bt_count_made(&bt->stats, guest, key);
 	bt->stats.units[key & KEY_SIZE]++;
