@@ -62,7 +62,6 @@ static void a_page_is_dropped(void **state)
 	struct jump_cache *c = &cpu->jump[1];
 
 	c->key = KEY_64;
-
 	for (u64 rip = 0x1000; rip < 0x4000; rip += 16)
 		jump_fill(c, rip, rip, TLB_LOCAL, rip + 1);
 	jump_drop_page(c, 0x2000);
@@ -78,9 +77,10 @@ static void a_full_log_clears_all(void **state)
 {
 	struct jump_cache *c = &cpu->jump[2];
 
+	c->key = KEY_64;
 	for (u64 rip = 0; rip < JUMP_LOG + 100; rip++)
 		jump_fill(c, rip * 3, rip * 3, TLB_LOCAL, rip + 1);
-	jump_drop_page(c, 0x2000);
+	jump_drop_page(c, 0x5000);
 	for (u64 rip = 0; rip < JUMP_LOG + 100; rip++)
 		assert_int_equal(look(c, rip * 3), 0);
 	empty_has_nothing(state);
