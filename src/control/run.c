@@ -228,11 +228,14 @@ static int check_lockstep(struct run_config *cfg)
 /* Options that only mean something to an engine that makes host code. */
 static int check_code_options(const struct run_config *cfg)
 {
-	const char *option = cfg->machine.cache ? "cache" : cfg->machine.perf_map ? "perf-map" : NULL;
+	const char *option = cfg->machine.cache      ? "cache"
+			     : cfg->machine.perf_map ? "perf-map"
+						     : NULL;
 
 	if (!option || engine_find(cfg->machine.engine)->makes_code)
 		return 0;
-	log_error("--%s: engine %s makes no host code; --engine bt does", option, cfg->machine.engine);
+	log_error("--%s: engine %s makes no host code; --engine bt does", option,
+		  cfg->machine.engine);
 	return EXIT_USAGE;
 }
 
@@ -312,8 +315,9 @@ static int run_machine(struct run_config *cfg)
 	if (cfg->dump && !at_end && !code_made) {
 		code = machine_dump(m, cfg->dump, stdout) ? EXIT_OK : EXIT_USAGE;
 		if (code)
-			log_error("--dump %s: choose config, memmap, bus, cpuid, state or, with engine %s, %s",
-				  cfg->dump, engine->name, engine->dump_name);
+			log_error(
+				"--dump %s: choose config, memmap, bus, cpuid, state or, with engine %s, %s",
+				cfg->dump, engine->name, engine->dump_name);
 		goto out;
 	}
 	if (code_made)

@@ -69,4 +69,3 @@ bool engine_step(struct vcpu *v, enum stop *stop)
 	x86_step_done(v, tf);
 	return true;
 }
-

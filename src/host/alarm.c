@@ -22,7 +22,8 @@ static void ring(int sig, siginfo_t *info, void *context)
 
 int alarm_init(struct alarm *alarm)
 {
-	struct sigaction action = { .sa_sigaction = ring, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
+	struct sigaction action = { .sa_sigaction = ring,
+				    .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL,
 				  .sigev_signo = ALARM_SIGNAL,
 				  .sigev_value.sival_ptr = alarm };

@@ -8,9 +8,10 @@
 #include <poll.h>
 #include <time.h>
 
-#define SLICE_ONE     40000 /* instructions: about 0.1 ms, which bounds how late a timer fires */
-#define SLICE_SMP     8000 /* shorter, so that a CPU that spins on another one does not spin for long */
-#define SLICE_NS      1000000 /* the same for engines that do not count: until a timer is due, but no longer */
+#define SLICE_ONE 40000 /* instructions: about 0.1 ms, which bounds how late a timer fires */
+#define SLICE_SMP 8000 /* shorter, so that a CPU that spins on another one does not spin for long */
+#define SLICE_NS \
+	1000000 /* the same for engines that do not count: until a timer is due, but no longer */
 #define SLICE_SMP_NS  100000
 #define SLICE_MIN_NS  20000
 #define POLL_EVERY_NS 1000000 /* host events are looked at this often while guest code runs */

@@ -139,11 +139,11 @@ enum x86_vector {
 #define X86_XSAVE_SIZE 2752
 
 /* Status flags are held apart from rflags in the form that LAHF and SETO leave in AX: AH has SF ZF AF PF CF, AL (bit 0) has OF. */
-#define CC_OF BIT(0)
-#define CC_CF BIT(8)
-#define CC_PF BIT(10)
-#define CC_AF BIT(12)
-#define CC_ZF BIT(14)
+#define CC_OF    BIT(0)
+#define CC_CF    BIT(8)
+#define CC_PF    BIT(10)
+#define CC_AF    BIT(12)
+#define CC_ZF    BIT(14)
 #define CC_SF    BIT(15)
 #define CC_FIXED BIT(9) /* LAHF gives it always */
 

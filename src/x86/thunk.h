@@ -105,7 +105,7 @@ struct thunk_plan {
 		u8 base, index;
 		i32 disp;
 	} mem;
-	u8 bytes[16];      /* the host's encoding */
+	u8 bytes[16]; /* the host's encoding */
 	u8 size;
 	u16 mnemonic;
 };

@@ -115,9 +115,9 @@ static inline void as_modrm(struct as *a, unsigned reg, const struct as_rm *m)
 		as_u32(a, (u32)m->disp);
 		return;
 	}
-	unsigned mod = m->disp == 0 && (m->base & 7) != 5    ? 0
+	unsigned mod = m->disp == 0 && (m->base & 7) != 5  ? 0
 		       : m->disp >= -128 && m->disp <= 127 ? 0x40
-							    : 0x80;
+							   : 0x80;
 
 	if (m->index != H_NONE || (m->base & 7) == 4) {
 		unsigned index = m->index == H_NONE ? 4 : m->index & 7u;
@@ -145,7 +145,8 @@ static inline void as_modrm(struct as *a, unsigned reg, const struct as_rm *m)
 static inline void as_op(struct as *a, unsigned prefix, unsigned op, unsigned size, unsigned reg,
 			 struct as_rm m)
 {
-	unsigned rex = (size == 8 ? 8u : 0) | (reg & 8) >> 1 | (m.base != H_NONE && m.base & 8 ? 1u : 0) |
+	unsigned rex = (size == 8 ? 8u : 0) | (reg & 8) >> 1 |
+		       (m.base != H_NONE && m.base & 8 ? 1u : 0) |
 		       (m.mem && m.index != H_NONE && m.index & 8 ? 2u : 0);
 	bool need = rex || (size == 1 && (reg >= 4 || (!m.mem && m.base >= 4)));
 
@@ -203,7 +204,8 @@ static inline void as_loadz(struct as *a, unsigned size, unsigned reg, struct as
 	if (size >= 4)
 		as_op(a, 0, 0x8b, size, reg, m);
 	else /* the register operand of a byte form may need a REX, which as_op adds for the r/m register */
-		as_op(a, 0, MAP_0F | (size == 1 ? 0xb6 : 0xb7), size == 1 && !m.mem ? 1 : 4, reg, m);
+		as_op(a, 0, MAP_0F | (size == 1 ? 0xb6 : 0xb7), size == 1 && !m.mem ? 1 : 4, reg,
+		      m);
 }
 
 static inline void as_store(struct as *a, unsigned size, struct as_rm m, unsigned reg)
@@ -322,10 +324,7 @@ static inline void as_patch_here(const struct as *a, u8 *at) { as_patch(a, at, a
 
 static inline void as_jmp_to(struct as *a, uintptr_t target) { as_patch(a, as_jmp(a), target); }
 
-static inline void as_jmp_reg(struct as *a, unsigned reg)
-{
-	as_op(a, 0, 0xff, 4, 4, rm_reg(reg));
-}
+static inline void as_jmp_reg(struct as *a, unsigned reg) { as_op(a, 0, 0xff, 4, 4, rm_reg(reg)); }
 
 /* A short forward jump: returns the place of the displacement, for as_short_here. */
 static inline u8 *as_jrcxz(struct as *a)

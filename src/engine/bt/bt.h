@@ -31,9 +31,11 @@
 #define KEY_TLB_POS 2u /* enum tlb_mode */
 #define KEY_TLB     (3u << KEY_TLB_POS)
 #define KEY_SS_B    (1u << 4) /* 32-bit stack */
-#define KEY_CS_LINK (1u << 5) /* no jump within the offsets that code of this size can name leaves the segment in mid-page */
-#define KEY_CS_WIDE (1u << 6) /* no 32-bit offset is beyond the limit of CS */
-#define KEY_SINGLE  (1u << 7) /* each access is checked alone (group.c) */
+#define KEY_CS_LINK \
+	(1u         \
+	 << 5) /* no jump within the offsets that code of this size can name leaves the segment in mid-page */
+#define KEY_CS_WIDE    (1u << 6)            /* no 32-bit offset is beyond the limit of CS */
+#define KEY_SINGLE     (1u << 7)            /* each access is checked alone (group.c) */
 #define KEY_PLAIN(seg) (1u << (8 + (seg)))  /* ES SS DS FS GS: writable, 4 GiB, expand-up */
 #define KEY_ZERO(seg)  (1u << (16 + (seg))) /* and its base is 0 */
 
@@ -64,7 +66,7 @@ struct unit_insn {
 	u8 gate;       /* enum fpu_gate: of code that uses the FP registers */
 	u8 kept;       /* its number among those kept, or NOT_KEPT */
 	/* It opens a group of accesses (group.c): where that lies from the register as the instruction leaves it. */
-	u8 group;      /* register and GROUP_WRITE, or NO_GROUP */
+	u8 group; /* register and GROUP_WRITE, or NO_GROUP */
 	u8 span;
 	i32 low;
 };
@@ -88,17 +90,17 @@ struct unit_word {
  * instruction that may have written to memory belongs to such a unit. Immediates that it loads from the guest's code when it needs
  * them are not checked. */
 struct unit {
-	const u8 *guest; /* host address of its first byte in RAM */
+	const u8 *guest;                            /* host address of its first byte in RAM */
 	struct unit *hash_next, *page_next, *older; /* older: made before it in the same segment */
 	struct bt_exit *incoming;
-	u8 *code;       /* writable; executed at code + bt.exec */
+	u8 *code;        /* writable; executed at code + bt.exec */
 	u32 size, total; /* bytes of its code to where a dead unit goes on; and all of it */
 	u32 key;
 	u16 bytes;      /* of the guest's code */
 	u16 near, body; /* offsets of the entry without, and past the poll */
 	u8 count, exits;
 	bool dead;
-	bool falls; /* there is code behind the last instruction */
+	bool falls;   /* there is code behind the last instruction */
 	bool checked; /* it is self-checking: the page does not know of it */
 	u8 words;
 	struct unit_word *word;
@@ -121,7 +123,8 @@ static inline struct unit *unit_of(const struct unit_insn *n)
 /* --- Per CPU -------------------------------------------------------------------------------------- */
 
 #define JUMP_SLOTS 65536u
-#define JUMP_CACHES 16u /* one a key, as far as they go: the last is for all other keys, and 16-bit code */
+#define JUMP_CACHES \
+	16u /* one a key, as far as they go: the last is for all other keys, and 16-bit code */
 #define JUMP_LOG   8192u
 #define JUMP_PAGES 32768u
 
@@ -129,7 +132,7 @@ static inline struct unit *unit_of(const struct unit_insn *n)
 struct jump_cache {
 	u64 tag[JUMP_SLOTS]; /* minus the rip */
 	u64 entry[JUMP_SLOTS];
-	u32 key;  /* of all units in it */
+	u32 key; /* of all units in it */
 	/* Slots that were filled, by scope of the page: those of global pages outlive a CR3 load. */
 	struct {
 		u32 used; /* more than fit: clear all */
@@ -143,37 +146,37 @@ struct bt_cpu {
 	struct vcpu *self;
 	struct bt *bt;
 	uintptr_t host_sp;
-	u64 vrip;         /* rip of the first byte of the page that the running unit lies in */
-	i64 left;         /* counted: what is left of the budget; the running unit is paid for whole */
-	i64 granted;      /* what left was when v->icount was exact */
+	u64 vrip;    /* rip of the first byte of the page that the running unit lies in */
+	i64 left;    /* counted: what is left of the budget; the running unit is paid for whole */
+	i64 granted; /* what left was when v->icount was exact */
 	const struct unit_insn *at; /* being executed by C, or NULL: v->icount and left agree then */
-	struct unit *last; /* entered last by C */
-	u32 sys_id;         /* the SYSCALL or SYSRET that a stub is at */
-	uintptr_t fault_at; /* host address of a faulting instruction */
-	u64 group[16]; /* addends of the running unit's groups, by register */
+	struct unit *last;          /* entered last by C */
+	u32 sys_id;                 /* the SYSCALL or SYSRET that a stub is at */
+	uintptr_t fault_at;         /* host address of a faulting instruction */
+	u64 group[16];              /* addends of the running unit's groups, by register */
 	/* Of a piece of a repeated string instruction: bytes, then elements; and the addends of both sides. */
 	u64 rep_room, rep_from, rep_to;
-	bool fp_live;     /* x87, SSE and AVX registers are in the host's */
-	bool moved;       /* a mapping was dropped: where code lies must be looked up again */
-	bool overdrawn;   /* counted: the budget has been exceeded for the sake of a whole unit */
-	bool irq_held;    /* an interrupt waits for IF: ATT_IRQ is to be set again then */
-	bool step;        /* the next instruction must run alone, in C */
+	bool fp_live;   /* x87, SSE and AVX registers are in the host's */
+	bool moved;     /* a mapping was dropped: where code lies must be looked up again */
+	bool overdrawn; /* counted: the budget has been exceeded for the sake of a whole unit */
+	bool irq_held;  /* an interrupt waits for IF: ATT_IRQ is to be set again then */
+	bool step;      /* the next instruction must run alone, in C */
 	u8 fp_closed[GATE_COUNT]; /* by gate: 0 if fp_live and instructions of the gate may run */
 	u32 fp_mxcsr;             /* the host's own */
 	u64 fp_inuse;             /* components in use when the registers were loaded */
 	u8 fp_zeroed;             /* VZEROUPPER or VZEROALL has run since */
 	/* The last x87 instruction noted by units, and the last one of those with a memory operand. */
 	u32 x87_op, x87_mem;
-	u64 x87_vrip; /* vrip of its unit */
+	u64 x87_vrip;                  /* vrip of its unit */
 	u64 x87_fop, x87_fip, x87_fdp; /* x87_fdp: also what units note */
 	struct jump_cache jump[JUMP_CACHES];
 };
 
 _Static_assert(sizeof(struct bt_cpu) <= VCPU_ENGINE_AREA, "it lies there");
 
-#define CTX(field)     offsetof(struct vcpu, field)
-#define CTX_BT(field)  (offsetof(struct vcpu, engine_area) + offsetof(struct bt_cpu, field))
-#define CTX_GPR(reg)   (offsetof(struct vcpu, cpu.gpr) + 8 * (size_t)(reg))
+#define CTX(field)    offsetof(struct vcpu, field)
+#define CTX_BT(field) (offsetof(struct vcpu, engine_area) + offsetof(struct bt_cpu, field))
+#define CTX_GPR(reg)  (offsetof(struct vcpu, cpu.gpr) + 8 * (size_t)(reg))
 
 static inline struct bt_cpu *bt_cpu(struct vcpu *v)
 {
@@ -200,7 +203,7 @@ struct code_page {
 	struct code_page *next;
 	struct unit *units;
 	u64 granules; /* bit per 64 bytes that any live unit touches */
-	u32 heat; /* of writes */
+	u32 heat;     /* of writes */
 };
 
 struct tr;
@@ -208,13 +211,13 @@ typedef bool bt_emit_fn(struct tr *t);
 
 struct bt {
 	struct vm *vm;
-	bool groups;  /* accesses are checked in groups: not in lockstep, where a unit must not fail to get on */
+	bool groups; /* accesses are checked in groups: not in lockstep, where a unit must not fail to get on */
 	bool counted; /* the guest's clock counts instructions: units do too */
 	/* The CPUs run on several host threads. If not, nothing comes between the read and the write of one instruction, and no
 	 * other thread looks at memory that guests share by locking: LOCK then buys nothing, and costs some 20 cycles. */
 	bool threads;
 	u8 *rw, *meta;
-	ptrdiff_t exec; /* executable minus writable address */
+	ptrdiff_t exec;           /* executable minus writable address */
 	u32 code_size, meta_size; /* of a segment */
 	unsigned current;
 	struct bt_segment segment[BT_SEGMENTS];
@@ -222,8 +225,8 @@ struct bt {
 	struct {
 		uintptr_t enter, insn, exit, entry, miss, fault, fp, syscall, sysret, end;
 	} stub;
-	bt_emit_fn **emit; /* by mnemonic */
-	bool *goes_on;     /* by mnemonic: a jump behind which the unit goes on */
+	bt_emit_fn **emit;             /* by mnemonic */
+	bool *goes_on;                 /* by mnemonic: a jump behind which the unit goes on */
 	u32 jump_key[JUMP_CACHES - 1]; /* the keys that have a jump cache of their own */
 	unsigned jump_keys;
 	struct unit *hash[UNIT_HASH];
@@ -270,9 +273,12 @@ void jump_drop_page(struct jump_cache *c, u64 page);
 void bt_make_stubs(struct bt *bt);
 u64 bt_do_insn(struct vcpu *v, u32 id); /* runs one instruction in C */
 u64 bt_do_exit(struct vcpu *v, u32 id); /* an unlinked direct exit */
-u64 bt_do_entry(struct vcpu *v, u32 id); /* attention, or the budget is used up, at a unit's entry */
-u64 bt_do_miss(struct vcpu *v, u32 id); /* a target, in cpu.rip, that the jump cache does not know */
-u64 bt_do_fp(struct vcpu *v, u32 id); /* an instruction of a gate that is closed, or not looked at yet */
+u64 bt_do_entry(struct vcpu *v,
+		u32 id); /* attention, or the budget is used up, at a unit's entry */
+u64 bt_do_miss(struct vcpu *v,
+	       u32 id); /* a target, in cpu.rip, that the jump cache does not know */
+u64 bt_do_fp(struct vcpu *v,
+	     u32 id); /* an instruction of a gate that is closed, or not looked at yet */
 u64 bt_do_fault(struct vcpu *v, u32 vector); /* the host faulted at bt_cpu.fault_at */
 
 /* translate.c: makes the unit at guest, whose rip is `rip` now; NULL if its first instruction goes beyond the page. */

@@ -14,10 +14,10 @@
 #define FIXED_SIZE 8192u
 /* The most that one unit takes. */
 #define CODE_ROOM (UNIT_MAX_INSNS * 2 * ASM_MOST + UNIT_MAX_WORDS * 64)
-#define META_ROOM \
-	(sizeof(struct unit) +                                              \
+#define META_ROOM                                                                  \
+	(sizeof(struct unit) +                                                     \
 	 UNIT_MAX_INSNS * (sizeof(struct unit_insn) + 2 * sizeof(struct bt_exit) + \
-			   sizeof(struct x86_insn)) +                        \
+			   sizeof(struct x86_insn)) +                              \
 	 UNIT_MAX_WORDS * sizeof(struct unit_word) + 256)
 
 static int map_code(struct bt *bt, size_t size)
@@ -130,9 +130,9 @@ static gpa_t page_gpa(const struct mem *mem, const u8 *host)
 
 /* A page with code is filled anew now and then, where memory is given to something else. Code that is patched or generated is written
  * over and over. */
-#define HOT           6u    /* births */
-#define HOT_MEMORY    4096u /* births of all pages */
-#define HEAT_KILL     16u   /* of a write that kills a unit; other writes to the page count 1 */
+#define HOT            6u    /* births */
+#define HOT_MEMORY     4096u /* births of all pages */
+#define HEAT_KILL      16u   /* of a write that kills a unit; other writes to the page count 1 */
 #define HEAT_OF_WRITES 1024u /* more than clearing a page of code makes */
 
 static u8 *page_births(struct bt *bt, const u8 *page)
@@ -420,8 +420,7 @@ struct unit *bt_cache_unit_at(struct bt *bt, uintptr_t host)
 
 	if (code < bt->segment[0].code || code >= bt->rw + code_bytes(bt))
 		return NULL;
-	struct bt_segment *s =
-		&bt->segment[(size_t)(code - bt->segment[0].code) / bt->code_size];
+	struct bt_segment *s = &bt->segment[(size_t)(code - bt->segment[0].code) / bt->code_size];
 	unsigned low = 0, high = s->count;
 
 	while (low < high) {

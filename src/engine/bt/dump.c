@@ -4,7 +4,8 @@
 #include <Zydis/Zydis.h>
 #include <stdio.h>
 
-static void dump_host(const struct bt *bt, const struct unit *u, unsigned from, unsigned to, FILE *f)
+static void dump_host(const struct bt *bt, const struct unit *u, unsigned from, unsigned to,
+		      FILE *f)
 {
 	const u8 *p = u->code + from, *end = u->code + to;
 	ZydisDisassembledInstruction d;

@@ -87,8 +87,7 @@ static bool emit_alu(struct tr *t)
 			op_imm(t, digit, d->size, rm_reg(to), t->i->imm);
 		} else {
 			from = tr_use_op(t, s, H_RDX);
-			as_op(&t->a, 0, digit << 3 | 2 | (d->size > 1), d->size, to,
-			      rm_reg(from));
+			as_op(&t->a, 0, digit << 3 | 2 | (d->size > 1), d->size, to, rm_reg(from));
 		}
 	}
 	if (digit != 7)

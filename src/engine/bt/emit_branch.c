@@ -5,20 +5,17 @@
 #include <Zydis/Zydis.h>
 
 static const u16 conditions[16] = {
-	ZYDIS_MNEMONIC_JO,  ZYDIS_MNEMONIC_JNO,  ZYDIS_MNEMONIC_JB, ZYDIS_MNEMONIC_JNB,
-	ZYDIS_MNEMONIC_JZ,  ZYDIS_MNEMONIC_JNZ,  ZYDIS_MNEMONIC_JBE, ZYDIS_MNEMONIC_JNBE,
-	ZYDIS_MNEMONIC_JS,  ZYDIS_MNEMONIC_JNS,  ZYDIS_MNEMONIC_JP, ZYDIS_MNEMONIC_JNP,
-	ZYDIS_MNEMONIC_JL,  ZYDIS_MNEMONIC_JNL,  ZYDIS_MNEMONIC_JLE, ZYDIS_MNEMONIC_JNLE,
+	ZYDIS_MNEMONIC_JO, ZYDIS_MNEMONIC_JNO, ZYDIS_MNEMONIC_JB,  ZYDIS_MNEMONIC_JNB,
+	ZYDIS_MNEMONIC_JZ, ZYDIS_MNEMONIC_JNZ, ZYDIS_MNEMONIC_JBE, ZYDIS_MNEMONIC_JNBE,
+	ZYDIS_MNEMONIC_JS, ZYDIS_MNEMONIC_JNS, ZYDIS_MNEMONIC_JP,  ZYDIS_MNEMONIC_JNP,
+	ZYDIS_MNEMONIC_JL, ZYDIS_MNEMONIC_JNL, ZYDIS_MNEMONIC_JLE, ZYDIS_MNEMONIC_JNLE,
 };
 
 /* Where a relative jump goes, relative to the page. */
 static i64 rel_target(const struct tr *t) { return (i64)tr_next(t) + (i64)t->i->imm; }
 
 /* A jump of the code's own operand size, to where code can be. */
-static bool may_jump(const struct tr *t)
-{
-	return t->i->opsize * 8u == t->mode;
-}
+static bool may_jump(const struct tr *t) { return t->i->opsize * 8u == t->mode; }
 
 static bool may_jump_rel(const struct tr *t)
 {
@@ -27,14 +24,11 @@ static bool may_jump_rel(const struct tr *t)
 	if (t->mode == 64)
 		return x86_canonical(t->rip_page + (u64)rel_target(t));
 	/* Within the page no limit can be in the way, elsewhere it must be out of reach. */
-	return (t->key & KEY_CS_WIDE) || ((t->key & KEY_CS_LINK) && rel_target(t) >= 0 &&
-					  rel_target(t) < 4096);
+	return (t->key & KEY_CS_WIDE) ||
+	       ((t->key & KEY_CS_LINK) && rel_target(t) >= 0 && rel_target(t) < 4096);
 }
 
-static bool may_jump_far(const struct tr *t)
-{
-	return may_jump(t) && (t->key & KEY_CS_WIDE);
-}
+static bool may_jump_far(const struct tr *t) { return may_jump(t) && (t->key & KEY_CS_WIDE); }
 
 static bool emit_jcc(struct tr *t)
 {

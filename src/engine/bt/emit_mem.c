@@ -14,7 +14,7 @@ struct address {
 	unsigned reg;  /* guest register that is the base, or GROUP_NONE */
 };
 
-#define NO_SLOT    16u
+#define NO_SLOT 16u
 /* R14 and R15 as bases have no slots of their own. */
 #define TABLE_SLOT 14u
 #define RIP_SLOT   15u
@@ -79,7 +79,8 @@ static bool disp_is_small(const struct tr *t)
 {
 	i64 disp = t->i->disp;
 
-	return disp_is_near(disp) || (t->mode == 64 && disp > -GROUP_MOST_OFF && disp < GROUP_MOST_OFF);
+	return disp_is_near(disp) ||
+	       (t->mode == 64 && disp > -GROUP_MOST_OFF && disp < GROUP_MOST_OFF);
 }
 
 /* Near slots are for frames, for tables at fixed addresses, and for pointers that are likely to stay in a page. Waiting for the data is
@@ -103,8 +104,9 @@ static unsigned base_slot(const struct tr *t, bool write)
 /* To the offset in RAX. */
 static void add_segment_base(struct tr *t, unsigned seg)
 {
-	as_load(&t->a, 8, H_RCX, rm_ctx(CTX(cpu.seg) + seg * sizeof(struct x86_seg) +
-					offsetof(struct x86_seg, base)));
+	as_load(&t->a, 8, H_RCX,
+		rm_ctx(CTX(cpu.seg) + seg * sizeof(struct x86_seg) +
+		       offsetof(struct x86_seg, base)));
 	as_lea(&t->a, t->mode == 64 ? 8 : 4, H_RAX, rm_index(H_RAX, H_RCX, 0, 0));
 }
 
@@ -115,7 +117,9 @@ static bool form_address(struct tr *t, struct address *ad, enum tr_access access
 
 	if (!seg_fits(t, i->seg) || (i->flags & INSN_VSIB) || i->addrsize == 2 || !disp_fits(t))
 		return false;
-	*ad = (struct address){ .base = H_RAX, .slot = base_slot(t, access == TR_WRITE), .reg = GROUP_NONE };
+	*ad = (struct address){ .base = H_RAX,
+				.slot = base_slot(t, access == TR_WRITE),
+				.reg = GROUP_NONE };
 	if (!with_base && i->addrsize * 8u == t->mode && i->index == ZERO_IDX && i->base < 16 &&
 	    disp_is_small(t)) {
 		ad->base = tr_use(t, i->base, H_RAX);

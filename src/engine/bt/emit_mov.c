@@ -48,8 +48,8 @@ static bool emit_mov(struct tr *t)
 	const struct x86_operand *d = &t->i->op[0], *s = &t->i->op[1];
 	unsigned size = d->size, to;
 
-	if (d->kind == OPK_MEM && (s->kind == OPK_IMM || s->kind == OPK_GPR ||
-				   s->kind == OPK_GPR_HIGH))
+	if (d->kind == OPK_MEM &&
+	    (s->kind == OPK_IMM || s->kind == OPK_GPR || s->kind == OPK_GPR_HIGH))
 		return mov_store(t, size);
 	if (d->kind != OPK_GPR && d->kind != OPK_GPR_HIGH)
 		return false;
@@ -229,7 +229,7 @@ static bool emit_sign(struct tr *t)
 {
 	unsigned size = t->i->mnemonic == ZYDIS_MNEMONIC_CWD   ? 2
 			: t->i->mnemonic == ZYDIS_MNEMONIC_CDQ ? 4
-								: 8;
+							       : 8;
 
 	as_mov(&t->a, 8, H_RAX, bt_home[RAX]);
 	if (size == 2)
@@ -307,20 +307,20 @@ void emit_mov_init(struct bt *bt)
 		u16 mnemonic;
 		bt_emit_fn *fn;
 	} rows[] = {
-		{ ZYDIS_MNEMONIC_MOV, emit_mov },       { ZYDIS_MNEMONIC_MOVZX, emit_extend },
-		{ ZYDIS_MNEMONIC_MOVSX, emit_extend },  { ZYDIS_MNEMONIC_MOVSXD, emit_extend },
-		{ ZYDIS_MNEMONIC_LEA, emit_lea },       { ZYDIS_MNEMONIC_XLAT, emit_xlat },
-		{ ZYDIS_MNEMONIC_BSWAP, emit_bswap },   { ZYDIS_MNEMONIC_CBW, emit_widen },
-		{ ZYDIS_MNEMONIC_CWDE, emit_widen },    { ZYDIS_MNEMONIC_CDQE, emit_widen },
-		{ ZYDIS_MNEMONIC_CWD, emit_sign },      { ZYDIS_MNEMONIC_CDQ, emit_sign },
-		{ ZYDIS_MNEMONIC_CQO, emit_sign },      { ZYDIS_MNEMONIC_NOP, emit_nop },
-		{ ZYDIS_MNEMONIC_ENDBR64, emit_nop },   { ZYDIS_MNEMONIC_ENDBR32, emit_nop },
-		{ ZYDIS_MNEMONIC_PUSH, emit_push },     { ZYDIS_MNEMONIC_POP, emit_pop },
-		{ ZYDIS_MNEMONIC_LEAVE, emit_leave },   { ZYDIS_MNEMONIC_MOVBE, emit_movbe },
-		{ ZYDIS_MNEMONIC_MOVNTI, emit_mov },    { ZYDIS_MNEMONIC_PREFETCH, emit_nop },
+		{ ZYDIS_MNEMONIC_MOV, emit_mov },         { ZYDIS_MNEMONIC_MOVZX, emit_extend },
+		{ ZYDIS_MNEMONIC_MOVSX, emit_extend },    { ZYDIS_MNEMONIC_MOVSXD, emit_extend },
+		{ ZYDIS_MNEMONIC_LEA, emit_lea },         { ZYDIS_MNEMONIC_XLAT, emit_xlat },
+		{ ZYDIS_MNEMONIC_BSWAP, emit_bswap },     { ZYDIS_MNEMONIC_CBW, emit_widen },
+		{ ZYDIS_MNEMONIC_CWDE, emit_widen },      { ZYDIS_MNEMONIC_CDQE, emit_widen },
+		{ ZYDIS_MNEMONIC_CWD, emit_sign },        { ZYDIS_MNEMONIC_CDQ, emit_sign },
+		{ ZYDIS_MNEMONIC_CQO, emit_sign },        { ZYDIS_MNEMONIC_NOP, emit_nop },
+		{ ZYDIS_MNEMONIC_ENDBR64, emit_nop },     { ZYDIS_MNEMONIC_ENDBR32, emit_nop },
+		{ ZYDIS_MNEMONIC_PUSH, emit_push },       { ZYDIS_MNEMONIC_POP, emit_pop },
+		{ ZYDIS_MNEMONIC_LEAVE, emit_leave },     { ZYDIS_MNEMONIC_MOVBE, emit_movbe },
+		{ ZYDIS_MNEMONIC_MOVNTI, emit_mov },      { ZYDIS_MNEMONIC_PREFETCH, emit_nop },
 		{ ZYDIS_MNEMONIC_PREFETCHNTA, emit_nop }, { ZYDIS_MNEMONIC_PREFETCHT0, emit_nop },
-		{ ZYDIS_MNEMONIC_PREFETCHT1, emit_nop }, { ZYDIS_MNEMONIC_PREFETCHT2, emit_nop },
-		{ ZYDIS_MNEMONIC_PREFETCHW, emit_nop }, { ZYDIS_MNEMONIC_PREFETCHWT1, emit_nop },
+		{ ZYDIS_MNEMONIC_PREFETCHT1, emit_nop },  { ZYDIS_MNEMONIC_PREFETCHT2, emit_nop },
+		{ ZYDIS_MNEMONIC_PREFETCHW, emit_nop },   { ZYDIS_MNEMONIC_PREFETCHWT1, emit_nop },
 		{ ZYDIS_MNEMONIC_PAUSE, emit_nop },
 	};
 

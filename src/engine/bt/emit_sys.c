@@ -34,7 +34,8 @@ static struct as_rm seg_ar(unsigned seg)
 
 static struct as_rm seg_limit(unsigned seg)
 {
-	return rm_ctx(CTX(cpu.seg) + seg * sizeof(struct x86_seg) + offsetof(struct x86_seg, limit));
+	return rm_ctx(CTX(cpu.seg) + seg * sizeof(struct x86_seg) +
+		      offsetof(struct x86_seg, limit));
 }
 
 static struct as_rm seg_base(unsigned seg)
@@ -285,7 +286,7 @@ static uintptr_t make_syscall(struct as *a, struct bt *bt)
 	alu_imm(a, OP_AND, H_RCX, ~(u32)FL_RF);
 	as_store(a, 8, rm_ctx(CTX_GPR(R11)), H_RCX);
 	as_load(a, 4, H_RDX, rm_ctx(CTX(cpu.fmask)));
-	as_op(a, 0, 0xf7, 4, 2, rm_reg(H_RDX)); /* not */
+	as_op(a, 0, 0xf7, 4, 2, rm_reg(H_RDX));     /* not */
 	as_op(a, 0, 0x23, 4, H_RCX, rm_reg(H_RDX)); /* and */
 
 	as_load(a, 4, H_RAX, rm_ctx(CTX(cpu.star) + 4));

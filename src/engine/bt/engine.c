@@ -53,8 +53,8 @@ static u32 present_key(const struct vcpu *v)
 {
 	u32 tlb = (u32)(v->tlb - v->tlbs) << KEY_TLB_POS;
 
-	return tlb | (x86_64bit(&v->cpu) ? KEY_64 | KEY_CS_WIDE | KEY_CS_LINK
-					 : segment_key(&v->cpu));
+	return tlb |
+	       (x86_64bit(&v->cpu) ? KEY_64 | KEY_CS_WIDE | KEY_CS_LINK : segment_key(&v->cpu));
 }
 
 /* Host address of the code at rip, or NULL if it must run alone: not RAM, or a fault that step() is to raise. May raise #PF. */
@@ -288,8 +288,8 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n, enum bt_reason why)
 		v->cpu.rip = next;
 	/* Behind it the registers that it uses are taken to be live. */
 	if (v->cpu.rip == next && !(i->flags & INSN_END) && (n < last || u->falls) && !u->dead &&
-	    !u->checked && !e->moved && (fp || n->gate == GATE_NONE) &&
-	    v->near_drops == drops && !atomic_load_explicit(&v->attention, memory_order_relaxed) &&
+	    !u->checked && !e->moved && (fp || n->gate == GATE_NONE) && v->near_drops == drops &&
+	    !atomic_load_explicit(&v->attention, memory_order_relaxed) &&
 	    (grouped = open_group(v, n))) {
 		e->at = NULL;
 		if (fp)
@@ -364,8 +364,9 @@ u64 bt_do_entry(struct vcpu *v, u32 id)
 	struct unit *u = bt_of_id(e->bt, id);
 
 	fp_leave(v);
-	e->bt->stats.reasons[u->dead ? BT_DEAD :
-			     e->bt->counted && e->left < u->count ? BT_BUDGET : BT_ATTENTION]++;
+	e->bt->stats.reasons[u->dead                                ? BT_DEAD
+			     : e->bt->counted && e->left < u->count ? BT_BUDGET
+								    : BT_ATTENTION]++;
 	v->cpu.rip = insn_rip(e, u, 0);
 	/* A dead unit comes here too: the jump cache may still lead to it. */
 	return next_code(v, false, u->key & KEY_SINGLE);
@@ -439,10 +440,7 @@ static void settle(struct vcpu *v)
 	v->insn = NULL;
 }
 
-static void set_gs(struct vcpu *v)
-{
-	syscall(SYS_arch_prctl, ARCH_SET_GS, v);
-}
+static void set_gs(struct vcpu *v) { syscall(SYS_arch_prctl, ARCH_SET_GS, v); }
 
 static u64 enter(struct vcpu *v, uintptr_t target)
 {
@@ -474,8 +472,7 @@ static enum stop bt_loop(struct vcpu *v)
 			hold_irq(v, v->interrupts != interrupts);
 			u32 att = atomic_load_explicit(&v->attention, memory_order_relaxed);
 
-			if (att == ATT_SLOW &&
-			    debugger_is_elsewhere(v, x86_code_linear(&v->cpu))) {
+			if (att == ATT_SLOW && debugger_is_elsewhere(v, x86_code_linear(&v->cpu))) {
 				uintptr_t target = forced_code(v);
 
 				if (target) {

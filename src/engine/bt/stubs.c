@@ -4,8 +4,9 @@
 #include "engine/bt/tr.h"
 
 const u8 bt_home[16] = {
-	[RAX] = H_R10, [RCX] = H_R11, [RDX] = H_R14, [RBX] = H_RBX, [RSP] = H_R15,  [RBP] = H_RBP,
-	[RSI] = H_RSI, [RDI] = H_RDI, [R8] = H_R8,   [R9] = H_R9,   [R10] = H_NONE, [R11] = H_NONE,
+	[RAX] = H_R10, [RCX] = H_R11, [RDX] = H_R14,  [RBX] = H_RBX,
+	[RSP] = H_R15, [RBP] = H_RBP, [RSI] = H_RSI,  [RDI] = H_RDI,
+	[R8] = H_R8,   [R9] = H_R9,   [R10] = H_NONE, [R11] = H_NONE,
 	[R12] = H_R12, [R13] = H_R13, [R14] = H_NONE, [R15] = H_NONE,
 };
 

@@ -39,16 +39,16 @@ struct tr {
 	unsigned mode; /* 16, 32, 64 */
 	unsigned tlb;  /* enum tlb_mode */
 	const struct x86_insn *i;
-	unsigned k;    /* its number in the unit */
-	u64 rip_page;  /* rip of the page's first byte as it is now: others may use the unit elsewhere */
-	u32 page_off;  /* of the unit's first byte in its page */
-	bool ends;     /* nothing is executed after this instruction */
-	u32 writes;    /* guest registers that the present instruction may write, where its emitter says so */
-	unsigned opened; /* register whose group it has opened, or GROUP_NONE */
+	unsigned k; /* its number in the unit */
+	u64 rip_page; /* rip of the page's first byte as it is now: others may use the unit elsewhere */
+	u32 page_off; /* of the unit's first byte in its page */
+	bool ends;    /* nothing is executed after this instruction */
+	u32 writes; /* guest registers that the present instruction may write, where its emitter says so */
+	unsigned opened;           /* register whose group it has opened, or GROUP_NONE */
 	struct tr_group group[16]; /* by register */
-	u32 fp_ready;  /* gates that have been found open in this unit; TR_X87_VRIP */
-	bool wrote;    /* the present instruction may write to memory */
-	unsigned limit; /* instructions at most */
+	u32 fp_ready;              /* gates that have been found open in this unit; TR_X87_VRIP */
+	bool wrote;                /* the present instruction may write to memory */
+	unsigned limit;            /* instructions at most */
 	unsigned slows, nexits, nkept;
 	/* From here on nothing is set at first. */
 	struct x86_insn insn[UNIT_MAX_INSNS];
@@ -139,7 +139,7 @@ size_t tr_addends(const struct tr *t);
 
 #define GROUP_NONE     16u
 #define GROUP_MOST_OFF 0x70000000 /* from its register: of any access */
-#define TR_WRITES_ALL 0xffffu
+#define TR_WRITES_ALL  0xffffu
 
 /* Whether size bytes at guest register reg + disp have been checked. */
 bool group_covers(const struct tr *t, unsigned reg, i32 disp, unsigned size, bool write);

@@ -267,8 +267,7 @@ static void decode(struct tr *t, const u8 *guest)
 		struct x86_insn *i = &t->insn[u->count];
 		unsigned avail = MIN(room - u->bytes, 15u);
 
-		int got = x86_decode_cached(t->bt->vm->decode, i, guest + u->bytes, avail,
-					    t->mode);
+		int got = x86_decode_cached(t->bt->vm->decode, i, guest + u->bytes, avail, t->mode);
 
 		if (got == 0 || u->bytes + i->len > 255u)
 			break;
@@ -276,8 +275,9 @@ static void decode(struct tr *t, const u8 *guest)
 			i->mnemonic = ZYDIS_MNEMONIC_INVALID;
 		i->off = (u8)u->bytes;
 		t->live[u->count] = u->checked ? (u8)live_bytes(i) : 0;
-		u->insn[u->count] =
-			(struct unit_insn){ .off = i->off, .k = u->count, .kept = NOT_KEPT, .group = NO_GROUP };
+		u->insn[u->count] = (struct unit_insn){
+			.off = i->off, .k = u->count, .kept = NOT_KEPT, .group = NO_GROUP
+		};
 		u->bytes = (u16)(u->bytes + i->len);
 		u->count++;
 		if (ends_unit(i)) {
@@ -440,14 +440,15 @@ static bool emit_unit(struct tr *t)
 	return true;
 }
 
-const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n, struct x86_insn *room)
+const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n,
+			       struct x86_insn *room)
 {
 	const struct unit *u = unit_of(n);
 
 	if (n->kept != NOT_KEPT)
 		return &u->kept[n->kept];
-	if (x86_decode_cached(bt->vm->decode, room, u->guest + n->off, MIN((unsigned)u->bytes - n->off, 15u),
-			      key_bits(u->key)) == 0) {
+	if (x86_decode_cached(bt->vm->decode, room, u->guest + n->off,
+			      MIN((unsigned)u->bytes - n->off, 15u), key_bits(u->key)) == 0) {
 		assert(u->checked);
 		return NULL;
 	}
@@ -463,7 +464,9 @@ static bool make_unit(struct tr *t, const u8 *guest, bool checked)
 
 	t->limit = UNIT_MAX_INSNS;
 	do {
-		*u = (struct unit){ .guest = guest, .code = code, .key = t->key, .checked = checked };
+		*u = (struct unit){
+			.guest = guest, .code = code, .key = t->key, .checked = checked
+		};
 		t->a.p = code;
 		t->slows = t->nexits = t->nkept = t->fp_ready = 0;
 		memset(t->group, 0, sizeof(t->group));

@@ -113,8 +113,7 @@ static bool boundaries_count(struct vcpu *v)
 	u32 why = atomic_load_explicit(&v->attention, memory_order_relaxed) &
 		  (ATT_SLOW | ATT_SHADOW);
 
-	return why && (why != ATT_SLOW ||
-		       !debugger_is_elsewhere(v, x86_code_linear(&v->cpu)));
+	return why && (why != ATT_SLOW || !debugger_is_elsewhere(v, x86_code_linear(&v->cpu)));
 }
 
 static enum stop interp_loop(struct vcpu *v)

@@ -34,17 +34,20 @@ static void structure(u64 a)
 	first = *word(a);
 	second = *word(a + 8);
 	/* Also as code of the guest's own, which lies in a page that is not written. */
-	__asm__ volatile("mov (%0), %%rax; mov 8(%0), %%rcx; add $16, %0; mov %%rcx, (%0); mov %%rax, 8(%0)"
-			 : "+b"(a)
-			 :
-			 : "rax", "rcx", "memory");
+	__asm__ volatile(
+		"mov (%0), %%rax; mov 8(%0), %%rcx; add $16, %0; mov %%rcx, (%0); mov %%rax, 8(%0)"
+		: "+b"(a)
+		:
+		: "rax", "rcx", "memory");
 	a -= 16;
 	check(&t, *word(a + 16) == second && *word(a + 24) == first,
 	      "SDM 1 3.7.5 straight code through one register goes each to its page");
 	t.rbx = a;
-	try_run(&t, CODE("mov rax, [rbx]; mov rcx, [rbx + 8]; add rbx, 16; mov [rbx], rax; mov [rbx + 8], rcx"));
-	check(&t, t.out.vector == DONE && t.out.rax == first && t.out.rcx == second &&
-			  *word(a + 16) == first && *word(a + 24) == second,
+	try_run(&t,
+		CODE("mov rax, [rbx]; mov rcx, [rbx + 8]; add rbx, 16; mov [rbx], rax; mov [rbx + 8], rcx"));
+	check(&t,
+	      t.out.vector == DONE && t.out.rax == first && t.out.rcx == second &&
+		      *word(a + 16) == first && *word(a + 24) == second,
 	      "SDM 1 3.7.5 loads and stores near each other go each to its page");
 }
 
@@ -56,10 +59,12 @@ static void stack(u64 a)
 	t.rsp = a + 32;
 	t.rax = 1;
 	t.rbx = 2;
-	try_run(&t, CODE("push rax; push rbx; sub rsp, 8; mov [rsp], rbx; push rax; pop rcx; pop rdx; pop rbx; pop rax"));
-	check(&t, t.out.vector == DONE && t.out.rcx == 1 && t.out.rdx == 2 && t.out.rbx == 2 &&
-			  t.out.rax == 1 && *word(a + 24) == 1 && *word(a + 16) == 2 &&
-			  *word(a + 8) == 2 && *word(a) == 1,
+	try_run(&t,
+		CODE("push rax; push rbx; sub rsp, 8; mov [rsp], rbx; push rax; pop rcx; pop rdx; pop rbx; pop rax"));
+	check(&t,
+	      t.out.vector == DONE && t.out.rcx == 1 && t.out.rdx == 2 && t.out.rbx == 2 &&
+		      t.out.rax == 1 && *word(a + 24) == 1 && *word(a + 16) == 2 &&
+		      *word(a + 8) == 2 && *word(a) == 1,
 	      "SDM 1 6.2 a stack frame lies on two pages");
 }
 
@@ -73,7 +78,8 @@ static void missing(u64 a)
 	t.rbx = a;
 	t.rcx = 3;
 	try_run(&t, CODE("mov rax, [rbx]; mov [rbx + 8], rcx; mov [rbx + 16], rcx"));
-	check(&t, t.out.rax == first || a >= AREA + 4096, "SDM 3A 4.7 what is before the fault is done");
+	check(&t, t.out.rax == first || a >= AREA + 4096,
+	      "SDM 3A 4.7 what is before the fault is done");
 	check(&t, (t.out.vector == PF) == (a + 24 > AREA + 4096),
 	      "SDM 3A 4.7 only an access to the page faults");
 }
