@@ -14,6 +14,8 @@ void jump_init(struct bt_cpu *e)
 
 unsigned jump_index(struct bt *bt, u32 key)
 {
+	/* Units without groups go on to units with them. */
+	key &= ~KEY_SINGLE;
 	for (unsigned n = 0; n < bt->jump_keys; n++)
 		if (bt->jump_key[n] == key)
 			return n;
