@@ -3,6 +3,19 @@
 
 #include <Zydis/Zydis.h>
 
+/* A divisor of 0 is for C without a fault on the host, which costs a signal. Leaves it zero-extended in RCX. */
+static void check_divisor(struct tr *t, unsigned from, unsigned size)
+{
+	u8 *zero, *over;
+
+	as_loadz(&t->a, size, H_RCX, rm_reg(from));
+	zero = as_jrcxz(&t->a);
+	over = as_jmp(&t->a);
+	as_short_here(&t->a, zero);
+	tr_slow_jmp(t);
+	as_patch_here(&t->a, over);
+}
+
 /* rDX:rAX by one operand. All of RAX and RDX goes in and out, so that what the operand size leaves of them is left. */
 static bool emit_wide(struct tr *t)
 {
@@ -22,6 +35,10 @@ static bool emit_wide(struct tr *t)
 		as_load(&t->a, size, H_RCX, m.rm);
 	} else {
 		from = tr_use_op(t, s, H_RCX);
+	}
+	if (digit >= 6) {
+		check_divisor(t, from, size);
+		from = H_RCX;
 	}
 	as_mov(&t->a, 8, H_RAX, bt_home[RAX]);
 	if (size > 1)
