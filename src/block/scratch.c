@@ -96,19 +96,23 @@ static int piece_write(struct scratch *s, const u8 *buf, u64 size, u64 offset)
 static int scratch_serve(struct scratch *s, const struct block_req *req)
 {
 	static const u8 zeros[PIECE];
+	u8 *buf = req->buf;
 	int r = 0;
 
+	if (!buf && (req->op == BLOCK_READ || req->op == BLOCK_WRITE))
+		return -EINVAL;
 	for (u64 done = 0, n; done < req->size && !r; done += n) {
 		u64 offset = req->offset + done;
-		u8 *buf = req->buf ? (u8 *)req->buf + done : NULL;
 
 		n = MIN(req->size - done, PIECE - offset % PIECE);
-		if (req->op != BLOCK_READ)
-			r = piece_write(s, req->op == BLOCK_WRITE ? buf : zeros, n, offset);
+		if (req->op == BLOCK_WRITE)
+			r = piece_write(s, buf + done, n, offset);
+		else if (req->op != BLOCK_READ)
+			r = piece_write(s, zeros, n, offset);
 		else if (is_written(s, offset / PIECE))
-			r = file_read(s, buf, n, offset);
+			r = file_read(s, buf + done, n, offset);
 		else
-			r = below_read(s, buf, n, offset);
+			r = below_read(s, buf + done, n, offset);
 	}
 	return r;
 }

@@ -411,9 +411,7 @@ static void emit_out(struct tr *t, u8 **out)
 static bool emit_unit(struct tr *t)
 {
 	struct unit *u = t->u;
-	u8 *out[2 + UNIT_MAX_WORDS];
-
-	out[0] = NULL;
+	u8 *out[2 + UNIT_MAX_WORDS] = { NULL };
 
 	emit_entry(t, out);
 	for (t->k = 0; t->k < u->count; t->k++) {
