@@ -1,4 +1,4 @@
-/* The translation cache: one memfd mapped twice, once writable and once executable (no page is both), divided into segments that are
+/* The translation cache: shared memory mapped twice, once writable and once executable (no page is both), divided into segments that are
  * filled in turn and emptied whole, the oldest first; units by guest bytes and key; and which bytes of which page have units, so that
  * a write kills exactly those that hold them. */
 #include "base/trace.h"
@@ -20,23 +20,21 @@
 			   sizeof(struct x86_insn)) +                              \
 	 UNIT_MAX_WORDS * sizeof(struct unit_word) + 256)
 
+/* Shared memory without a name: perf looks for a perf map only where no file is mapped. The second mapping is of the same pages
+ * (mremap of length 0), and is not executable before it ceases to be writable. */
 static int map_code(struct bt *bt, size_t size)
 {
-	int fd = memfd_create("pogo-units", MFD_CLOEXEC), err = 0;
-	void *rw = MAP_FAILED, *rx = MAP_FAILED;
+	void *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *rx;
 
-	if (fd < 0)
+	if (rw == MAP_FAILED)
 		return -errno;
-	if (ftruncate(fd, (off_t)size) == 0) {
-		rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	}
-	if (rw == MAP_FAILED || rx == MAP_FAILED)
-		err = -errno;
-	close(fd);
-	bt->rw = rw == MAP_FAILED ? NULL : rw;
-	bt->exec = rx == MAP_FAILED ? 0 : (u8 *)rx - (u8 *)rw;
-	return err;
+	bt->rw = rw;
+	rx = mremap(rw, 0, size, MREMAP_MAYMOVE);
+	if (rx == MAP_FAILED)
+		return -errno;
+	bt->exec = (u8 *)rx - (u8 *)rw;
+	return mprotect(rx, size, PROT_READ | PROT_EXEC) ? -errno : 0;
 }
 
 static size_t code_bytes(const struct bt *bt)
