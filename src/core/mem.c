@@ -87,6 +87,17 @@ u8 *mem_host(struct mem *mem, gpa_t gpa, u64 size)
 	return slot->host + (gpa - slot->base);
 }
 
+gpa_t mem_gpa(const struct mem *mem, const u8 *host)
+{
+	for (unsigned n = 0; n < mem->count; n++) {
+		const struct mem_slot *s = &mem->slots[n];
+
+		if (host >= s->host && host < s->host + s->size)
+			return s->base + (u64)(host - s->host);
+	}
+	return ~0ull;
+}
+
 /* Whether slots hold every byte of a range: it may span slots that touch. */
 static bool mem_covers(struct mem *mem, gpa_t gpa, u64 size)
 {

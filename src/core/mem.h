@@ -48,6 +48,8 @@ void mem_fini(struct mem *mem);
 struct mem_slot *mem_find(struct mem *mem, gpa_t gpa);
 /* Host address of [gpa, gpa + size) if all of it lies in one slot, else NULL. */
 u8 *mem_host(struct mem *mem, gpa_t gpa, u64 size);
+/* The other way: where in guest-physical memory a byte of RAM lies; all ones if host is none. */
+gpa_t mem_gpa(const struct mem *mem, const u8 *host);
 /* Copies from or to guest RAM; false, and nothing is written, if a byte of the range is not RAM. */
 bool mem_read(struct mem *mem, gpa_t gpa, void *buf, u64 size) must_check;
 bool mem_write(struct mem *mem, gpa_t gpa, const void *buf, u64 size) must_check;

@@ -7,9 +7,6 @@
 #include "x86/exec.h"
 #include "x86/mem.h"
 
-/* The mask that a rip moving on within the code segment is cut to. */
-static u64 rip_mask(unsigned mode) { return mode == 64 ? ~0ull : 0xffffffffull; }
-
 /* Fetches and decodes the one instruction at rip with every check; used where the cache cannot help. */
 static void decode_one(struct vcpu *v, struct x86_insn *i, unsigned mode)
 {
@@ -53,7 +50,7 @@ bool engine_step(struct vcpu *v, enum stop *stop)
 	if (!resume)
 		x86_check_code_breakpoint(v, x86_code_linear(&v->cpu));
 	decode_one(v, &i, mode);
-	u64 rip = v->cpu.rip, next = (rip + i.len) & rip_mask(mode);
+	u64 rip = v->cpu.rip, next = (rip + i.len) & engine_rip_mask(mode);
 
 	v->cpu.rflags &= ~FL_RF;
 

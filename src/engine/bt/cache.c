@@ -3,13 +3,13 @@
  * a write kills exactly those that hold them. */
 #include "base/trace.h"
 #include "engine/bt/bt.h"
+#include "engine/granule.h"
 #include "x86/hostsig.h"
 #include "x86/mem.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define FIXED_SIZE 8192u
 /* The most that one unit takes. */
@@ -95,11 +95,6 @@ void bt_cache_fini(struct bt *bt)
 
 /* --- Pages with code -------------------------------------------------------------------------------- */
 
-static const u8 *page_of(const u8 *host)
-{
-	return (const u8 *)((uintptr_t)host & ~(uintptr_t)0xfff);
-}
-
 static unsigned page_hash(const u8 *page)
 {
 	return (unsigned)((uintptr_t)page >> 12) & (PAGE_HASH - 1);
@@ -111,17 +106,6 @@ static struct code_page *page_find(struct bt *bt, const u8 *page)
 		if (p->host == page)
 			return p;
 	return NULL;
-}
-
-static gpa_t page_gpa(const struct mem *mem, const u8 *host)
-{
-	for (unsigned n = 0; n < mem->count; n++) {
-		const struct mem_slot *s = &mem->slots[n];
-
-		if (host >= s->host && host < s->host + s->size)
-			return s->base + (u64)(host - s->host);
-	}
-	return ~0ull;
 }
 
 /* --- Pages that are written as often as they are executed ------------------------------------------- */
@@ -160,16 +144,8 @@ static void page_drop(struct bt *bt, struct code_page *p)
 	while (*link != p)
 		link = &(*link)->next;
 	*link = p->next;
-	x86_unprotect_code(bt->vm, page_gpa(bt->vm->mem, p->host));
+	x86_unprotect_code(bt->vm, mem_gpa(bt->vm->mem, p->host));
 	free(p);
-}
-
-static u64 granules(const u8 *host, unsigned size)
-{
-	unsigned first = (unsigned)((uintptr_t)host & 0xfff) / 64;
-	unsigned last = (unsigned)(((uintptr_t)host & 0xfff) + size - 1) / 64;
-
-	return bits_mask(last - first + 1) << first;
 }
 
 /* --- Units ------------------------------------------------------------------------------------------ */
@@ -271,7 +247,7 @@ static bool page_heat(struct bt *bt, struct code_page *p, unsigned heat)
 
 static void page_written(struct bt *bt, const u8 *host, unsigned size)
 {
-	struct code_page *p = page_find(bt, page_of(host));
+	struct code_page *p = page_find(bt, granule_page(host));
 
 	if (!p || page_heat(bt, p, 1) || !(p->granules & granules(host, size)))
 		return;
@@ -311,7 +287,7 @@ void bt_cache_written(struct bt *bt, gpa_t gpa, u64 size)
 
 static void page_remove(struct bt *bt, struct unit *u)
 {
-	struct code_page *p = page_find(bt, page_of(u->guest));
+	struct code_page *p = page_find(bt, granule_page(u->guest));
 	struct unit **link = &p->units;
 
 	while (*link != u)
@@ -350,12 +326,6 @@ static void segment_empty(struct bt *bt, struct bt_segment *s)
 	}
 }
 
-void bt_cache_flush(struct bt *bt)
-{
-	for (unsigned n = 0; n < BT_SEGMENTS; n++)
-		segment_empty(bt, &bt->segment[n]);
-}
-
 static bool has_room(const struct bt *bt, const struct bt_segment *s)
 {
 	return s->code_used + CODE_ROOM <= bt->code_size &&
@@ -379,7 +349,7 @@ static u32 *unit_index(const struct bt *bt, const struct bt_segment *s, unsigned
 
 static void page_add(struct bt *bt, struct unit *u)
 {
-	const u8 *page = page_of(u->guest);
+	const u8 *page = granule_page(u->guest);
 	struct code_page *p = page_find(bt, page);
 
 	if (!p) {
@@ -389,7 +359,7 @@ static void page_add(struct bt *bt, struct unit *u)
 		p->next = bt->pages[page_hash(page)];
 		bt->pages[page_hash(page)] = p;
 		page_born(bt, page);
-		x86_protect_code(bt->vm, page_gpa(bt->vm->mem, page));
+		x86_protect_code(bt->vm, mem_gpa(bt->vm->mem, page));
 	}
 	u->page_next = p->units;
 	p->units = u;

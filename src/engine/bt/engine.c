@@ -11,6 +11,7 @@
 #include "x86/exec.h"
 #include "x86/hostsig.h"
 #include "x86/mem.h"
+#include "x86/operand.h"
 
 #include <Zydis/Zydis.h>
 #include <asm/prctl.h>
@@ -22,8 +23,6 @@
 #include <unistd.h>
 
 /* --- Where the CPU is ----------------------------------------------------------------------------- */
-
-#define SEG_PLAIN_BITS (AR_UNUSABLE | AR_P | AR_S | AR_CODE | AR_DC | AR_WR)
 
 static u32 segment_key(const struct x86_cpu *cpu)
 {
@@ -39,8 +38,7 @@ static u32 segment_key(const struct x86_cpu *cpu)
 	for (unsigned n = 0; n <= GS; n++) {
 		const struct x86_seg *s = &cpu->seg[n];
 
-		if (n == CS || s->limit != 0xffffffff ||
-		    (s->ar & SEG_PLAIN_BITS) != (AR_P | AR_S | AR_WR))
+		if (n == CS || !seg_plain(s))
 			continue;
 		key |= KEY_PLAIN(n);
 		if (!s->base)
@@ -115,10 +113,7 @@ static void hold_irq(struct vcpu *v, bool taken)
 	}
 }
 
-static u64 rip_mask(const struct unit *u)
-{
-	return (u->key & KEY_SIZE) == KEY_64 ? ~0ull : 0xffffffffull;
-}
+static u64 rip_mask(const struct unit *u) { return engine_rip_mask(key_bits(u->key)); }
 
 /* The unit at rip, paid for as far as the budget goes; NULL with bt_cpu.step set if the instruction there must run alone. cpu is
  * complete; may raise #PF. */

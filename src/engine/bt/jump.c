@@ -2,8 +2,6 @@
  * allows and no more: it is emptied with it. */
 #include "engine/bt/bt.h"
 
-#include <sys/mman.h>
-
 static void clear_slot(struct jump_cache *c, unsigned slot) { c->tag[slot] = slot == 0; }
 
 void jump_init(struct bt_cpu *e)

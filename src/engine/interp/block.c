@@ -1,6 +1,7 @@
 #include "engine/interp/block.h"
 
 #include "base/trace.h"
+#include "engine/granule.h"
 #include "x86/decode_cache.h"
 
 #include <errno.h>
@@ -17,22 +18,6 @@ int block_cache_init(struct block_cache *c, struct vm *vm)
 }
 
 void block_cache_fini(struct block_cache *c) { munmap(c->arena, BLOCK_ARENA); }
-
-static gpa_t page_gpa(const struct mem *mem, const u8 *host)
-{
-	for (unsigned n = 0; n < mem->count; n++) {
-		const struct mem_slot *s = &mem->slots[n];
-
-		if (host >= s->host && host < s->host + s->size)
-			return s->base + (u64)(host - s->host);
-	}
-	return ~0ull;
-}
-
-static const u8 *page_of(const u8 *host)
-{
-	return (const u8 *)((uintptr_t)host & ~(uintptr_t)0xfff);
-}
 
 static unsigned page_hash(const u8 *page)
 {
@@ -51,20 +36,12 @@ void block_cache_flush(struct block_cache *c)
 {
 	for (unsigned n = 0; n < PAGE_HASH; n++)
 		for (struct code_page *p = c->pages[n]; p; p = p->next)
-			x86_unprotect_code(c->vm, page_gpa(c->vm->mem, p->host));
+			x86_unprotect_code(c->vm, mem_gpa(c->vm->mem, p->host));
 	memset(c->hash, 0, sizeof(c->hash));
 	memset(c->pages, 0, sizeof(c->pages));
 	c->used = 0;
 	c->flushes++;
 	trace(CODE, "block cache: flush %llu", (unsigned long long)c->flushes);
-}
-
-static u64 granules_of(const struct block *b)
-{
-	unsigned first = (unsigned)((uintptr_t)b->host & 0xfff) / 64;
-	unsigned last = (unsigned)(((uintptr_t)b->host & 0xfff) + b->bytes - 1) / 64;
-
-	return bits_mask(last - first + 1) << first;
 }
 
 void block_abandon(struct vcpu *v, const struct x86_insn *i)
@@ -90,11 +67,9 @@ static void block_kill(struct block_cache *c, struct block *b)
 
 static void page_written(struct block_cache *c, const u8 *host, unsigned size)
 {
-	struct code_page *p = page_find(c, page_of(host));
-	unsigned first = (unsigned)((uintptr_t)host & 0xfff) / 64;
-	unsigned last = (unsigned)(((uintptr_t)host & 0xfff) + size - 1) / 64;
+	struct code_page *p = page_find(c, granule_page(host));
 
-	if (!p || !(p->granules & (bits_mask(last - first + 1) << first)))
+	if (!p || !(p->granules & granules(host, size)))
 		return;
 	struct block **link = &p->blocks;
 
@@ -105,15 +80,15 @@ static void page_written(struct block_cache *c, const u8 *host, unsigned size)
 		if (b->host < host + size && host < b->host + b->bytes) {
 			*link = b->page_next;
 			trace(CODE, "block at gpa %#llx killed by a write",
-			      (unsigned long long)page_gpa(c->vm->mem, b->host));
+			      (unsigned long long)mem_gpa(c->vm->mem, b->host));
 			block_kill(c, b);
 		} else {
-			p->granules |= granules_of(b);
+			p->granules |= granules(b->host, b->bytes);
 			link = &b->page_next;
 		}
 	}
 	if (!p->blocks)
-		x86_unprotect_code(c->vm, page_gpa(c->vm->mem, p->host));
+		x86_unprotect_code(c->vm, mem_gpa(c->vm->mem, p->host));
 }
 
 void block_cache_written(struct block_cache *c, gpa_t gpa, u64 size)
@@ -149,7 +124,7 @@ static void block_dump(const struct block *b, u64 rip, FILE *f)
 /* Enters a finished run into the tables; its page is watched from now on. The caller has made sure of room. */
 static void block_publish(struct block_cache *c, struct block *b, const u8 *host)
 {
-	const u8 *page = page_of(host);
+	const u8 *page = granule_page(host);
 	struct code_page *p = page_find(c, page);
 
 	if (!p) {
@@ -163,8 +138,8 @@ static void block_publish(struct block_cache *c, struct block *b, const u8 *host
 	c->hash[block_hash(host)] = b;
 	b->page_next = p->blocks;
 	p->blocks = b;
-	p->granules |= granules_of(b);
-	x86_protect_code(c->vm, page_gpa(c->vm->mem, page));
+	p->granules |= granules(b->host, b->bytes);
+	x86_protect_code(c->vm, mem_gpa(c->vm->mem, page));
 	c->decoded++;
 	c->decoded_insns += b->count;
 }

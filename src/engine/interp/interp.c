@@ -30,9 +30,6 @@ static u64 interp_icount(const struct vcpu *v)
 	return e->block ? v->icount + (u64)(v->insn - e->block->insn) : v->icount;
 }
 
-/* The mask that a rip moving on within the code segment is cut to. */
-static u64 rip_mask(unsigned mode) { return mode == 64 ? ~0ull : 0xffffffffull; }
-
 /* The first `count` instructions of a run, or all. */
 static void run_block(struct vcpu *v, struct block *b, unsigned count)
 {
@@ -50,7 +47,7 @@ static void run_block(struct vcpu *v, struct block *b, unsigned count)
 	if (count < b->count)
 		v->cpu.rip = rip + end->off;
 	else if (b->falls)
-		v->cpu.rip = (rip + b->bytes) & rip_mask(b->mode);
+		v->cpu.rip = (rip + b->bytes) & engine_rip_mask(b->mode);
 	v->icount += count;
 	e->block = NULL;
 	e->cache->running = NULL;
