@@ -10,6 +10,22 @@
 static const struct block_ops *const formats[] = { &block_raw };
 
 /* An image under a scratch disk. */
+static int open_image(const struct block_ops *format, struct block **block,
+		      const struct block_options *options, char *err, size_t errlen)
+{
+	struct block_file *file;
+	int r = block_file_open(&file, options->path, options->readonly, err, errlen);
+
+	if (r)
+		return r;
+	r = format->open(block, file, options, err, errlen);
+	if (r)
+		block_file_close(file);
+	else
+		(*block)->readonly = options->readonly;
+	return r;
+}
+
 static int open_scratch(const struct block_ops *format, struct block **block,
 			const struct block_options *options, char *err, size_t errlen)
 {
@@ -18,7 +34,7 @@ static int open_scratch(const struct block_ops *format, struct block **block,
 	int r;
 
 	below.readonly = true;
-	r = format->open(&image, &below, err, errlen);
+	r = open_image(format, &image, &below, err, errlen);
 	if (r)
 		return r;
 	r = block_scratch(block, image);
@@ -41,7 +57,7 @@ int block_open(struct block **block, const struct block_options *options, char *
 		if (strcmp(formats[i]->name, format))
 			continue;
 		r = options->scratch ? open_scratch(formats[i], block, options, err, errlen)
-				     : formats[i]->open(block, options, err, errlen);
+				     : open_image(formats[i], block, options, err, errlen);
 		if (r || !options->threaded)
 			return r;
 		r = block_thread_start(*block);
@@ -54,6 +70,40 @@ int block_open(struct block **block, const struct block_options *options, char *
 	}
 	snprintf(err, errlen, "disk '%s': unknown format '%s'", options->path, format);
 	return -EINVAL;
+}
+
+static void now_done(struct block_req *req) { (void)req; }
+
+static int serve_now(struct block *block, struct block_req *req)
+{
+	req->done = now_done;
+	block->ops->submit(block, req);
+	return req->result;
+}
+
+int block_read_now(struct block *block, void *buf, u64 size, u64 offset)
+{
+	u64 inside = offset < block->size ? MIN(size, block->size - offset) : 0;
+	struct block_req req = { .op = BLOCK_READ, .offset = offset, .size = inside, .buf = buf };
+
+	memset((u8 *)buf + inside, 0, size - inside);
+	return inside ? serve_now(block, &req) : 0;
+}
+
+int block_write_now(struct block *block, const void *buf, u64 size, u64 offset)
+{
+	struct block_req req = {
+		.op = BLOCK_WRITE, .offset = offset, .size = size, .buf = (void *)(uintptr_t)buf
+	};
+
+	return serve_now(block, &req);
+}
+
+int block_flush_now(struct block *block)
+{
+	struct block_req req = { .op = BLOCK_FLUSH };
+
+	return serve_now(block, &req);
 }
 
 void block_close(struct block *block)

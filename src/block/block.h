@@ -3,6 +3,7 @@
 #define BLOCK_BLOCK_H
 
 #include "base/types.h"
+#include "block/file.h"
 
 #define BLOCK_SECTOR 512u
 
@@ -20,6 +21,7 @@ struct block;
 struct block_req {
 	enum block_op op;
 	bool unmap;       /* BLOCK_WRITE_ZEROES: the range may become a hole */
+	bool fua;         /* BLOCK_WRITE: done means on stable storage */
 	u64 offset, size; /* bytes, multiples of BLOCK_SECTOR; 0 for a flush */
 	void *buf;        /* reads and writes: size bytes */
 	/* Called once, with result 0 or a negative errno: from within block_submit, or later from
@@ -30,31 +32,103 @@ struct block_req {
 	struct block_req *next; /* the backend's */
 };
 
+/* What an image may refer to. */
+enum block_backing {
+	BLOCK_BACKING_NONE, /* an image with a parent is refused, and the error says how to allow it */
+	BLOCK_BACKING_NAMED, /* the one in block_options.parent, whatever the image says */
+	BLOCK_BACKING_ANY, /* what the image names, each link of the chain: for images that the user made */
+};
+
 struct block_options {
 	const char *path;
-	const char *format; /* a backend's name; NULL is "raw" */
+	const char *
+		format; /* a backend's name; NULL finds out, but never takes an image that the guest can write for another format
+			     * than raw once it has been opened as raw */
 	bool readonly;
 	bool threaded; /* requests are served beside the caller; else within block_submit */
 	bool scratch;  /* the image is only read: changes are kept apart, and lost at the end */
+	enum block_backing backing;
+	const char *parent; /* BLOCK_BACKING_NAMED */
+	unsigned depth;     /* images above this one in its chain; at most BLOCK_CHAIN_MAX */
+};
+
+#define BLOCK_CHAIN_MAX 32
+
+/* What `pogo disk create` asks for. */
+struct block_create {
+	const char *path, *format;
+	const char *variant; /* of the format: "fixed", "dynamic"; NULL is its default */
+	u64 size;            /* bytes; 0 with a parent: the parent's */
+	const char *parent, *parent_format; /* differencing; NULL: none */
+	u32 cluster_size; /* of VHD blocks or qcow2 clusters, bytes; 0: the default */
+};
+
+/* What `pogo disk info` shows. */
+struct block_info {
+	const char *format, *variant; /* constants */
+	u64 size, file_size;
+	u64 allocated; /* guest bytes that the image itself holds */
+	u32 cluster_size;
+	char parent[4096]; /* as the image names it, "" if none */
+	char parent_format[16];
+	bool dirty; /* was not closed */
+	unsigned snapshots;
+	struct block_snapshot {
+		char id[64], name[64];
+		u64 vm_state_size;
+		i64 seconds; /* since 1970 */
+	} snapshot[16];      /* the first ones */
+	char note[256];      /* anything else worth a line: CHS geometry, UUID, compression */
+};
+
+/* What a check found. Leaks cost space alone; errors are data at risk. */
+struct block_check {
+	u64 leaks, errors, repaired;
+	u64 clusters, allocated; /* seen */
+	/* One line a finding. May be NULL. */
+	void (*report)(void *opaque, const char *line);
+	void *opaque;
 };
 
 struct block_ops {
 	const char *name, *help;
-	/* Opens and locks the image. On failure a negative errno, and err holds one line that names
-	 * the file and the problem. */
-	int (*open)(struct block **block, const struct block_options *options, char *err,
-		    size_t errlen);
+	/* True if the file is of this format: head is its first 512 bytes (zeros beyond its end), tail its last 512. NULL: never found
+	 * by its contents. */
+	bool (*probe)(const u8 *head, const u8 *tail, u64 file_size);
+	/* Opens the image in file, which becomes the disk's if the call succeeds. options->parent etc. say what it may refer to; parents
+	 * are opened with block_open_parent. On failure a negative errno, and err holds one line that names the file, the problem and
+	 * the fix. */
+	int (*open)(struct block **block, struct block_file *file,
+		    const struct block_options *options, char *err, size_t errlen);
+	/* Writes an empty image into an empty file. NULL: cannot be created. parent: open for reading, or NULL. */
+	int (*create)(struct block_file *file, const struct block_create *c, struct block *parent,
+		      char *err, size_t errlen);
 	/* Serves a request that lies within the disk; sets result, then calls block_complete. Any
 	 * one thread at a time. */
 	void (*submit)(struct block *block, struct block_req *req);
+	/* Writes what it must to leave a clean image (errors are lost: who must know flushes first), closes file and parent. */
 	void (*close)(struct block *block);
+	/* May be NULL. Nothing is in flight. */
+	int (*check)(struct block *block, struct block_check *c, bool repair);
+	void (*info)(struct block *block, struct block_info *info);
+	/* Changes the disk's size, bytes; -EOPNOTSUPP with a line in err where the format cannot. */
+	int (*resize)(struct block *block, u64 size, char *err, size_t errlen);
+	/* Names another parent in the image (its contents must equal what the old one showed, or the caller has copied the difference);
+	 * NULL: none. */
+	int (*set_parent)(struct block *block, const char *path, const char *format, char *err,
+			  size_t errlen);
+	/* Whether [offset, offset + *size) is held by this image itself (not its parent) and may be other than zeros. *size is cut to the
+	 * range, from offset, of which the answer is true; at least a sector. NULL: all of it is. */
+	bool (*allocated)(struct block *block, u64 offset, u64 *size);
 };
 
 /* The part that every backend embeds first. */
 struct block {
 	const struct block_ops *ops;
-	u64 size;          /* bytes, a multiple of BLOCK_SECTOR */
-	u32 physical_size; /* bytes that the storage writes at once: a power of two */
+	struct block_file *file; /* NULL where there is none of its own */
+	struct block *parent;    /* below a differencing image, opened for reading; NULL: none */
+	u64 size;                /* bytes, a multiple of BLOCK_SECTOR */
+	u32 physical_size;       /* bytes that the storage writes at once: a power of two */
 	bool readonly;
 	struct block_thread *thread; /* NULL if not threaded */
 };
@@ -80,6 +154,16 @@ void block_poll(struct block *block);
 /* Waits until every submitted request is done. */
 void block_drain(struct block *block);
 
+/* For formats: opens the image that `child` names as its parent, as far as the options of the child allow it. `path` is as the image has
+ * it: relative to the directory of the child. format NULL: found out. Never opened for writing, never threaded. */
+int block_open_parent(struct block **parent, const struct block_file *child, const char *path,
+		      const char *format, const struct block_options *options, char *err,
+		      size_t errlen) must_check;
+/* For formats: serves a request on a disk below, at once, on this thread. 0 or a negative errno. Reads beyond the disk's end give
+ * zeros. */
+int block_read_now(struct block *block, void *buf, u64 size, u64 offset) must_check;
+int block_write_now(struct block *block, const void *buf, u64 size, u64 offset) must_check;
+int block_flush_now(struct block *block) must_check;
 /* For backends: the request is served. */
 void block_complete(struct block *block, struct block_req *req);
 

@@ -24,18 +24,6 @@ static bool is_written(const struct scratch *s, u64 piece)
 	return s->written[piece / 8] >> (piece % 8) & 1;
 }
 
-static void below_done(struct block_req *req) { (void)req; }
-
-static int below_read(const struct scratch *s, u8 *buf, u64 size, u64 offset)
-{
-	struct block_req r = {
-		.op = BLOCK_READ, .offset = offset, .size = size, .buf = buf, .done = below_done
-	};
-
-	s->below->ops->submit(s->below, &r);
-	return r.result;
-}
-
 /* Where the file has holes, or ends, there are zeros. */
 static int file_read(const struct scratch *s, u8 *buf, u64 size, u64 offset)
 {
@@ -81,7 +69,7 @@ static int piece_write(struct scratch *s, const u8 *buf, u64 size, u64 offset)
 	if (is_written(s, piece) || size == length) {
 		r = file_write(s, buf, size, offset);
 	} else {
-		r = below_read(s, whole, length, start);
+		r = block_read_now(s->below, whole, length, start);
 		if (r)
 			return r;
 		memcpy(whole + (offset - start), buf, size);
@@ -112,7 +100,7 @@ static int scratch_serve(struct scratch *s, const struct block_req *req)
 		else if (is_written(s, offset / PIECE))
 			r = file_read(s, buf + done, n, offset);
 		else
-			r = below_read(s, buf + done, n, offset);
+			r = block_read_now(s->below, buf + done, n, offset);
 	}
 	return r;
 }

@@ -94,20 +94,21 @@ static void touching_slots_are_one_range(void **state)
 	u8 out[32], in[32];
 
 	assert_int_equal(mem_init(&mem, MIB), 0);
-	/* Cut the upper slot in two. */
-	mem.slots[2] = mem.slots[1];
-	mem.slots[1].size = 0x10000;
-	mem.slots[2].base += 0x10000;
-	mem.slots[2].size -= 0x10000;
-	mem.slots[2].host += 0x10000;
-	mem.slots[2].page_flags += 0x10;
-	mem.count = 3;
+	/* The upper one is followed by pages of another place. */
+	assert_int_equal(mem_show(&mem, &(struct mem_window){ .base = 0xd0000,
+							      .size = 0x10000,
+							      .area = mem.ram,
+							      .offset = 0xe0000,
+							      .level = MEM_LEVEL_SHADOW }),
+			 0);
+	assert_int_equal(mem.count, 4);
 	for (unsigned i = 0; i < 32; i++)
 		out[i] = (u8)i;
 	assert_true(mem_write(&mem, 0xcfff0, out, 32));
 	assert_true(mem_read(&mem, 0xcfff0, in, 32));
 	assert_memory_equal(in, out, 32);
-	assert_memory_equal(mem.host + 0xcfff0, out, 32);
+	assert_memory_equal(mem.ram->host + 0xcfff0, out, 16);
+	assert_memory_equal(mem.ram->host + 0xe0000, out + 16, 16);
 	mem_fini(&mem);
 }
 
@@ -117,9 +118,15 @@ static void rom_drops_writes(void **state)
 	u8 byte = 0x55;
 
 	assert_int_equal(mem_init(&mem, MIB), 0);
-	mem.slots[1].readonly = true;
+	assert_int_equal(mem_show(&mem, &(struct mem_window){ .base = 0xf0000,
+							      .size = 0x10000,
+							      .area = mem.ram,
+							      .offset = 0xf0000,
+							      .access = MEM_ROM,
+							      .level = MEM_LEVEL_SHADOW }),
+			 0);
 	assert_true(mem_write(&mem, 0xf0000, &byte, 1));
-	assert_int_equal(mem.host[0xf0000], 0);
+	assert_int_equal(mem.ram->host[0xf0000], 0);
 	mem_fini(&mem);
 }
 
@@ -131,13 +138,13 @@ struct announced {
 	u8 old;
 };
 
-static void announce(void *opaque, gpa_t gpa, u64 size)
+static void announce(void *opaque, const u8 *host, u64 size)
 {
 	struct announced *a = opaque;
 
 	assert_true(a->calls < 4);
-	a->old = *mem_host(a->mem, gpa, 1);
-	a->gpa[a->calls] = gpa;
+	a->old = *host;
+	a->gpa[a->calls] = mem_gpa(a->mem, host);
 	a->size[a->calls++] = size;
 }
 
@@ -151,8 +158,8 @@ static void code_pages_are_announced_first(void **state)
 	mem.code_written = announce;
 	mem.opaque = &a;
 	memset(buf, 0x90, sizeof(buf));
-	mem.page_flags[0xc2000 / MEM_PAGE] = MEM_PAGE_CODE;
-	mem.page_flags[0xc3000 / MEM_PAGE] = MEM_PAGE_CODE;
+	mem.ram->page_flags[0xc2000 / MEM_PAGE] = MEM_PAGE_CODE;
+	mem.ram->page_flags[0xc3000 / MEM_PAGE] = MEM_PAGE_CODE;
 	assert_true(mem_write(&mem, 0xc1800, buf, 2 * MEM_PAGE));
 	assert_int_equal(a.calls, 2);
 	assert_int_equal(a.gpa[0], 0xc2000);
@@ -160,7 +167,7 @@ static void code_pages_are_announced_first(void **state)
 	assert_int_equal(a.gpa[1], 0xc3000);
 	assert_int_equal(a.size[1], 0x800);
 	assert_int_equal(a.old, 0);
-	assert_int_equal(mem.host[0xc3000], 0x90);
+	assert_int_equal(mem.ram->host[0xc3000], 0x90);
 	mem_fini(&mem);
 }
 

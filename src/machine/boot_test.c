@@ -376,7 +376,7 @@ static void multiboot_flat(void **state)
 
 	make_flat(0x10003);
 	make_initrd(6000);
-	mem.host[MB_LOAD + 4999] = 1; /* the bss is cleared */
+	mem.ram->host[MB_LOAD + 4999] = 1; /* the bss is cleared */
 	loads(2000);
 	assert_string_equal(rq.format, "multiboot");
 	check_segments(0xc09b);
@@ -514,7 +514,7 @@ static void pvh(void **state)
 
 		make_elf(is64, true);
 		make_initrd(4096);
-		mem.host[0x2001ff] = 1;
+		mem.ram->host[0x2001ff] = 1;
 		loads(10000);
 		assert_string_equal(rq.format, "PVH");
 		check_segments(0xc09b);

@@ -109,9 +109,9 @@ u64 check_ram_differs(const struct mem *a, const struct mem *b, u64 from)
 		end = MAX(end, seek(b, begin, SEEK_HOLE));
 		for (u64 at = begin, n; at < end; at += n) {
 			n = MIN(end - at, MEM_PAGE - at % MEM_PAGE);
-			if (likely(!memcmp(a->host + at, b->host + at, n)))
+			if (likely(!memcmp(a->ram->host + at, b->ram->host + at, n)))
 				continue;
-			while (a->host[at] == b->host[at])
+			while (a->ram->host[at] == b->ram->host[at])
 				at++;
 			return at;
 		}

@@ -208,12 +208,9 @@ static void report_exits(struct check *c, FILE *f)
 
 static gpa_t ram_gpa(const struct mem *mem, u64 offset)
 {
-	const u8 *host = mem->host + offset;
+	gpa_t gpa = mem_gpa(mem, mem->ram->host + offset);
 
-	for (unsigned n = 0; n < mem->count; n++)
-		if (host >= mem->slots[n].host && host < mem->slots[n].host + mem->slots[n].size)
-			return mem->slots[n].base + (u64)(host - mem->slots[n].host);
-	return offset;
+	return gpa == ~0ull ? offset : gpa;
 }
 
 static void report_ram(struct check *c, FILE *f)
@@ -228,8 +225,8 @@ static void report_ram(struct check *c, FILE *f)
 		fprintf(f, "* memory at gpa %llx, page %#llx: %016llx, %016llx\n",
 			(unsigned long long)ram_gpa(a, word),
 			(unsigned long long)ram_gpa(a, word) / MEM_PAGE,
-			(unsigned long long)le_load(a->host + word, 8),
-			(unsigned long long)le_load(b->host + word, 8));
+			(unsigned long long)le_load(a->ram->host + word, 8),
+			(unsigned long long)le_load(b->ram->host + word, 8));
 		at = (at | (MEM_PAGE - 1)) + 1;
 	}
 	if (!pages)

@@ -66,7 +66,7 @@ static enum stop faulty_run(struct vcpu *v, u64 budget)
 	case PLANT_FLAG: v->cpu.cc ^= CC_AF; break;
 	case PLANT_CR: v->cpu.cr3 ^= 0x1000; break;
 	case PLANT_FP: v->cpu.xsave[FX_XMM + 16 * 3 + 5] ^= 1; break;
-	case PLANT_RAM: v->vm->mem->host[SCRATCH + 100] ^= 1; break;
+	case PLANT_RAM: v->vm->mem->ram->host[SCRATCH + 100] ^= 1; break;
 	case PLANT_PORT: {
 		struct exit e = { .kind = EXIT_PORT_OUT, .size = 1, .addr = 0x80, .value = 1 };
 

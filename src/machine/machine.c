@@ -90,11 +90,11 @@ static void discard(void *opaque, const u8 *buf, size_t n)
 	(void)n;
 }
 
-static void on_code_written(void *opaque, gpa_t gpa, u64 size)
+static void on_code_written(void *opaque, const u8 *host, u64 size)
 {
 	struct vm *vm = opaque;
 
-	vm->code_written(vm, gpa, size);
+	vm->code_written(vm, host, size);
 }
 
 static int machine_build(struct machine **out, const struct machine_config *cfg,

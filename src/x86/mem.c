@@ -49,11 +49,9 @@ static void place_read(struct vcpu *v, const struct x86_place *p, u8 *buf, unsig
 
 static void place_write(struct vcpu *v, const struct x86_place *p, const u8 *buf, unsigned size)
 {
-	if (p->host) {
-		if (p->readonly)
-			return;
+	if (p->host && !p->readonly) {
 		if (p->code)
-			v->vm->code_written(v->vm, p->gpa, size);
+			v->vm->code_written(v->vm, p->host, size);
 		memcpy(p->host, buf, size);
 		return;
 	}

@@ -88,10 +88,10 @@ void x86_tlb_flush(struct vcpu *v, bool keep_global);
 void x86_tlb_flush_page(struct vcpu *v, gva_t a);
 /* Scope of the page at a, which the TLB of the present mode holds. */
 enum tlb_scope x86_tlb_scope(const struct vcpu *v, gva_t a);
-/* An engine caches code of this guest-physical page from now on: the page is marked and no vCPU's TLB lets writes pass it by. */
-void x86_protect_code(struct vm *vm, gpa_t page);
+/* An engine caches code of the page at this host address from now on: the page is marked and no vCPU's TLB lets writes pass it by. */
+void x86_protect_code(struct vm *vm, const u8 *page);
 /* No code of the page is cached any more. */
-void x86_unprotect_code(struct vm *vm, gpa_t page);
+void x86_unprotect_code(struct vm *vm, const u8 *page);
 
 /* Page walk without side effects, for debuggers and dumps: true and *gpa, or false if not mapped. */
 bool x86_translate_debug(const struct vcpu *v, gva_t a, gpa_t *gpa);

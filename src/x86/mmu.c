@@ -46,10 +46,13 @@ static void entry_set(struct vcpu *v, gpa_t gpa, unsigned size, u64 bits)
 
 	if (!slot || slot->readonly)
 		return;
-	if (slot->page_flags[(at - slot->base) / MEM_PAGE] & MEM_PAGE_CODE)
-		v->vm->code_written(v->vm, at, size);
 	u8 *host = slot->host + (at - slot->base);
+	u8 *flags = &slot->page_flags[(at - slot->base) / MEM_PAGE];
 
+	if (*flags & MEM_PAGE_CODE)
+		v->vm->code_written(v->vm, host, size);
+	if (slot->area->track)
+		*flags |= MEM_PAGE_DIRTY;
 	le_store(host, le_load(host, size) | bits, size);
 }
 

@@ -207,7 +207,7 @@ static void tlb_fill(struct vcpu *v, enum tlb_mode mode, gva_t a, const struct m
 	if (p->size > 4096)
 		large_note(v, a, p);
 	if (writable)
-		*at->flags |= MEM_PAGE_TLB_WRITE;
+		*at->flags |= MEM_PAGE_TLB_WRITE | (at->track ? MEM_PAGE_DIRTY : 0);
 }
 
 /* Host address of a if the table lets the access through, else NULL. */
@@ -246,22 +246,12 @@ struct x86_place x86_translate(struct vcpu *v, gva_t a, enum x86_access acc, enu
 	at.flags = &slot->page_flags[(at.gpa - slot->base) / MEM_PAGE];
 	at.code = *at.flags & MEM_PAGE_CODE;
 	at.readonly = slot->readonly;
+	at.track = slot->area->track;
 	tlb_fill(v, mode, a, &p, &at);
 	return at;
 }
 
 /* --- Cached code ------------------------------------------------------------------------------ */
-
-/* The page flags of a page of RAM. */
-static u8 *page_flags(struct vm *vm, gpa_t page, u8 **host)
-{
-	struct mem_slot *slot = mem_find(vm->mem, page);
-
-	if (!slot)
-		return NULL;
-	*host = slot->host + (page - slot->base);
-	return &slot->page_flags[(page - slot->base) / MEM_PAGE];
-}
 
 /* Makes v unable to write to the host page directly. */
 static void forbid_writes(struct vcpu *v, const u8 *host)
@@ -290,10 +280,9 @@ static void forbid_writes(struct vcpu *v, const u8 *host)
 	near_clear(v);
 }
 
-void x86_protect_code(struct vm *vm, gpa_t page)
+void x86_protect_code(struct vm *vm, const u8 *page)
 {
-	u8 *host;
-	u8 *flags = page_flags(vm, page & ~0xfffull, &host);
+	u8 *flags = mem_page_flags(vm->mem, page);
 
 	if (!flags || *flags & MEM_PAGE_CODE)
 		return;
@@ -303,13 +292,12 @@ void x86_protect_code(struct vm *vm, gpa_t page)
 	if (!written)
 		return;
 	for (unsigned c = 0; c < vm->nvcpus; c++)
-		forbid_writes(vm->vcpus[c], host);
+		forbid_writes(vm->vcpus[c], page);
 }
 
-void x86_unprotect_code(struct vm *vm, gpa_t page)
+void x86_unprotect_code(struct vm *vm, const u8 *page)
 {
-	u8 *host;
-	u8 *flags = page_flags(vm, page & ~0xfffull, &host);
+	u8 *flags = mem_page_flags(vm->mem, page);
 
 	if (flags)
 		*flags &= (u8)~MEM_PAGE_CODE;

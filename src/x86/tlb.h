@@ -10,7 +10,8 @@ struct x86_place {
 	gpa_t gpa; /* valid if host is NULL, or code is set */
 	u8 *flags; /* of the page of RAM; NULL if the TLB has said that nothing is to be heeded */
 	bool code; /* the engine caches code of the page: announce a write */
-	bool readonly; /* writes are dropped */
+	bool readonly; /* writes go to the MMIO bus */
+	bool track;    /* writes are noted in the flags */
 };
 
 /* Translates with the rights of `mode`, filling the TLB; raises #PF. The access lies within one page. */

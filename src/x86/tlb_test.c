@@ -53,7 +53,7 @@ static struct machine *fresh(void **state)
 
 	machine_mode(m, 64);
 	memset(mem_host(&m->mem, PML4, 0x4000), 0, 0x4000);
-	memset(m->mem.page_flags, 0, RAM / MEM_PAGE);
+	memset(m->mem.ram->page_flags, 0, RAM / MEM_PAGE);
 	poke(m, PML4, PDPT | SMALL, 8);
 	poke(m, PDPT, PD | SMALL, 8);
 	poke(m, PD, PT | SMALL, 8);
@@ -347,23 +347,25 @@ static void many_pages(void **state)
 		}
 }
 
+static const u8 *watched_page;
 static unsigned announced;
 
-static void on_code_written(struct vm *vm, gpa_t gpa, u64 size)
+static void on_code_written(struct vm *vm, const u8 *host, u64 size)
 {
 	(void)vm;
 	(void)size;
-	announced += gpa >> 12 == PAGE_A >> 12;
+	announced += host >= watched_page && host < watched_page + MEM_PAGE;
 }
 
 static void protected_code(void **state)
 {
 	struct machine *m = fresh(state);
-	const u8 *flags = &m->mem.page_flags[PAGE_A >> 12];
+	const u8 *flags = &m->mem.ram->page_flags[PAGE_A >> 12];
 	struct vcpu *first = m->v, *second = vcpu_new(&m->vm);
 
 	assert_non_null(second);
 	m->vm.code_written = on_code_written;
+	watched_page = m->mem.ram->host + PAGE_A;
 	second->cpu = first->cpu;
 	second->exit = first->exit;
 	x86_mode_changed(second);
@@ -380,7 +382,7 @@ static void protected_code(void **state)
 	x86_write(second, PAGE_A, 1, 1);
 	assert_true(tlb_hit(second, PAGE_A, 1, true) && tlb_hit(first, PAGE_B, 1, true));
 	plant_near(m, PAGE_A);
-	x86_protect_code(&m->vm, PAGE_A);
+	x86_protect_code(&m->vm, m->mem.ram->host + PAGE_A);
 	assert_int_equal(*flags, MEM_PAGE_CODE);
 	assert_true(near_empty(m));
 	assert_null(tlb_hit(second, PAGE_A, 1, true));
@@ -396,11 +398,11 @@ static void protected_code(void **state)
 	assert_int_equal(announced, 2);
 	assert_null(tlb_hit(first, PAGE_A, 1, true));
 	/* And once more after a time without code. */
-	x86_unprotect_code(&m->vm, PAGE_A);
+	x86_unprotect_code(&m->vm, m->mem.ram->host + PAGE_A);
 	touch(m, PAGE_A, true);
 	assert_int_equal(announced, 2);
 	assert_non_null(tlb_hit(first, PAGE_A, 1, true));
-	x86_protect_code(&m->vm, PAGE_A);
+	x86_protect_code(&m->vm, m->mem.ram->host + PAGE_A);
 	assert_null(tlb_hit(first, PAGE_A, 1, true));
 	m->vm.nvcpus--;
 	vcpu_free(second);

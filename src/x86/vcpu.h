@@ -174,7 +174,7 @@ struct vm {
 	gpa_t a20_mask; /* ANDed to every physical address of a CPU: all ones while A20 is enabled */
 	u64 (*icount)(const struct vcpu *v); /* the engine's */
 	/* Bytes of a page marked MEM_PAGE_CODE are about to change; set by the engine. May be NULL. */
-	void (*code_written)(struct vm *vm, gpa_t gpa, u64 size);
+	void (*code_written)(struct vm *vm, const u8 *host, u64 size);
 };
 
 /* Raises an exception on the instruction being executed: does not return. x86_raise for vectors without an error code. Only

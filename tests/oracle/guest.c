@@ -92,6 +92,14 @@ static void set_system(struct guest *g)
 	set_segments(cpu, g->mode);
 }
 
+static void on_code_written(void *opaque, const u8 *host, u64 size)
+{
+	struct vm *vm = opaque;
+
+	if (vm->code_written)
+		vm->code_written(vm, host, size);
+}
+
 struct guest *guest_start(unsigned mode, const char *engine)
 {
 	struct guest *g = calloc(1, sizeof(*g));
@@ -120,6 +128,8 @@ struct guest *guest_start(unsigned mode, const char *engine)
 			     .tsc_hz = 1000000000,
 			     .a20_mask = ~0ull,
 			     .thunks = thunk_cache_new() };
+	g->mem.code_written = on_code_written;
+	g->mem.opaque = &g->vm;
 	v->exit = no_exit;
 	v->take_irq = no_irq;
 	if (ops->vm_init(&g->vm) || ops->vcpu_init(v))
@@ -144,8 +154,6 @@ static void load_code(struct guest *g, const struct oracle_case *c)
 		abort();
 	if (!memcmp(code, there, sizeof(code)))
 		return;
-	if (g->vm.code_written)
-		g->vm.code_written(&g->vm, CODE_PAGE + CODE_OFFSET, sizeof(code));
 	if (!mem_write(&g->mem, CODE_PAGE + CODE_OFFSET, code, sizeof(code)))
 		abort();
 }
@@ -179,14 +187,10 @@ void guest_step(struct guest *g, const u8 *bytes, unsigned len, struct guest_vie
 	memcpy(cpu->gpr, view->gpr, sizeof(view->gpr));
 	cpu->rip = view->rip;
 	g->v->last_exc_count = 0;
-	if (g->vm.code_written)
-		g->vm.code_written(&g->vm, at, len);
 	if (!mem_write(&g->mem, at, bytes, len))
 		abort();
 	enum stop stop = g->vm.engine->run(g->v, GUEST_WHOLE);
 
-	if (g->vm.code_written)
-		g->vm.code_written(&g->vm, at, len);
 	if (!mem_write(&g->mem, at, halts, len))
 		abort();
 	view->lost = stop != STOP_SHUTDOWN || !g->v->last_exc_count;

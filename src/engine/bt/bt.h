@@ -252,7 +252,7 @@ bool bt_cache_hot(const struct bt *bt, const u8 *guest);
 /* Forgets a self-checking unit, whose bytes have changed. */
 void bt_cache_stale(struct bt *bt, struct unit *u);
 /* Bytes [gpa, gpa + size) are about to change. */
-void bt_cache_written(struct bt *bt, gpa_t gpa, u64 size);
+void bt_cache_written(struct bt *bt, const u8 *host, u64 size);
 void bt_link(struct bt *bt, struct bt_exit *x, struct unit *to);
 /* The unit whose code holds the host address, or NULL. */
 struct unit *bt_cache_unit_at(struct bt *bt, uintptr_t host);

@@ -144,7 +144,7 @@ static void page_drop(struct bt *bt, struct code_page *p)
 	while (*link != p)
 		link = &(*link)->next;
 	*link = p->next;
-	x86_unprotect_code(bt->vm, mem_gpa(bt->vm->mem, p->host));
+	x86_unprotect_code(bt->vm, p->host);
 	free(p);
 }
 
@@ -272,15 +272,13 @@ static void page_written(struct bt *bt, const u8 *host, unsigned size)
 		page_heat(bt, p, HEAT_KILL);
 }
 
-void bt_cache_written(struct bt *bt, gpa_t gpa, u64 size)
+void bt_cache_written(struct bt *bt, const u8 *host, u64 size)
 {
 	while (size) {
-		unsigned n = (unsigned)MIN(size, 4096 - (gpa & 0xfff));
-		const u8 *host = mem_host(bt->vm->mem, gpa, n);
+		unsigned n = (unsigned)MIN(size, 4096 - ((uintptr_t)host & 0xfff));
 
-		if (host)
-			page_written(bt, host, n);
-		gpa += n;
+		page_written(bt, host, n);
+		host += n;
 		size -= n;
 	}
 }
@@ -359,7 +357,7 @@ static void page_add(struct bt *bt, struct unit *u)
 		p->next = bt->pages[page_hash(page)];
 		bt->pages[page_hash(page)] = p;
 		page_born(bt, page);
-		x86_protect_code(bt->vm, mem_gpa(bt->vm->mem, page));
+		x86_protect_code(bt->vm, page);
 	}
 	u->page_next = p->units;
 	p->units = u;

@@ -561,9 +561,9 @@ static void bt_describe(struct vcpu *v, void *file)
 
 /* --- The engine ----------------------------------------------------------------------------------- */
 
-static void bt_code_written(struct vm *vm, gpa_t gpa, u64 size)
+static void bt_code_written(struct vm *vm, const u8 *host, u64 size)
 {
-	bt_cache_written(vm->engine_vm, gpa, size);
+	bt_cache_written(vm->engine_vm, host, size);
 }
 
 static void bt_vm_fini(struct vm *vm)

@@ -36,7 +36,7 @@ void block_cache_flush(struct block_cache *c)
 {
 	for (unsigned n = 0; n < PAGE_HASH; n++)
 		for (struct code_page *p = c->pages[n]; p; p = p->next)
-			x86_unprotect_code(c->vm, mem_gpa(c->vm->mem, p->host));
+			x86_unprotect_code(c->vm, p->host);
 	memset(c->hash, 0, sizeof(c->hash));
 	memset(c->pages, 0, sizeof(c->pages));
 	c->used = 0;
@@ -88,18 +88,16 @@ static void page_written(struct block_cache *c, const u8 *host, unsigned size)
 		}
 	}
 	if (!p->blocks)
-		x86_unprotect_code(c->vm, mem_gpa(c->vm->mem, p->host));
+		x86_unprotect_code(c->vm, p->host);
 }
 
-void block_cache_written(struct block_cache *c, gpa_t gpa, u64 size)
+void block_cache_written(struct block_cache *c, const u8 *host, u64 size)
 {
 	while (size) {
-		unsigned n = (unsigned)MIN(size, 4096 - (gpa & 0xfff));
-		const u8 *host = mem_host(c->vm->mem, gpa, n);
+		unsigned n = (unsigned)MIN(size, 4096 - ((uintptr_t)host & 0xfff));
 
-		if (host)
-			page_written(c, host, n);
-		gpa += n;
+		page_written(c, host, n);
+		host += n;
 		size -= n;
 	}
 }
@@ -139,7 +137,7 @@ static void block_publish(struct block_cache *c, struct block *b, const u8 *host
 	b->page_next = p->blocks;
 	p->blocks = b;
 	p->granules |= granules(b->host, b->bytes);
-	x86_protect_code(c->vm, mem_gpa(c->vm->mem, page));
+	x86_protect_code(c->vm, page);
 	c->decoded++;
 	c->decoded_insns += b->count;
 }

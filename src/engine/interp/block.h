@@ -46,7 +46,7 @@ void block_cache_fini(struct block_cache *c);
 /* Forgets everything. Not while a block runs. */
 void block_cache_flush(struct block_cache *c);
 /* Bytes [gpa, gpa + size) are about to change. */
-void block_cache_written(struct block_cache *c, gpa_t gpa, u64 size);
+void block_cache_written(struct block_cache *c, const u8 *host, u64 size);
 /* Decodes the run at host, which is linear address `rip` in v's code segment, at most max instructions; NULL if its first
  * instruction spans the page's end. */
 struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host, u64 rip,

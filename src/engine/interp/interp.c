@@ -184,11 +184,11 @@ static enum stop interp_run(struct vcpu *v, u64 budget_insns)
 	return stop;
 }
 
-static void interp_code_written(struct vm *vm, gpa_t gpa, u64 size)
+static void interp_code_written(struct vm *vm, const u8 *host, u64 size)
 {
 	struct interp_vm *e = vm->engine_vm;
 
-	block_cache_written(&e->cache, gpa, size);
+	block_cache_written(&e->cache, host, size);
 }
 
 static int interp_vm_init(struct vm *vm)

@@ -6,11 +6,11 @@
 
 #define PATCHES 20000
 
-static void on_dma(void *opaque, gpa_t gpa, u64 size)
+static void on_dma(void *opaque, const u8 *host, u64 size)
 {
 	struct vm *vm = opaque;
 
-	vm->code_written(vm, gpa, size);
+	vm->code_written(vm, host, size);
 }
 
 static int setup(void **state)
