@@ -314,6 +314,16 @@ static int init_isa(struct machine *m)
 	return err;
 }
 
+/* What a virtual machine's firmware asks for, beside chips. */
+static int init_firmware(struct machine *m)
+{
+	int err = board_part(m, &m->fw_cfg.dev, &fw_cfg_type, "fw-cfg");
+
+	if (!err)
+		err = board_part(m, &m->debug_port.dev, &debug_port_type, "firmware-log");
+	return err;
+}
+
 int board_init(struct machine *m, char *err, size_t errlen)
 {
 	int code = init_interrupts(m);
@@ -324,6 +334,8 @@ int board_init(struct machine *m, char *err, size_t errlen)
 		code = init_isa(m);
 	if (!code)
 		code = board_disks_init(m, err, errlen);
+	if (!code && !m->cfg.kernel)
+		code = init_firmware(m);
 	if (!code)
 		code = rom_init(m, err, errlen);
 	if (code && !err[0])

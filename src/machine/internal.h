@@ -4,6 +4,8 @@
 
 #include "dev/acpi_pm.h"
 #include "dev/debug_exit.h"
+#include "dev/debug_port.h"
+#include "dev/fw_cfg.h"
 #include "dev/i440bx.h"
 #include "dev/i8042.h"
 #include "dev/i8254.h"
@@ -56,6 +58,8 @@ struct machine {
 	struct port92 port92;
 	struct ns16550 com1;
 	struct debug_exit debug_exit;
+	struct fw_cfg fw_cfg;
+	struct debug_port debug_port;
 	struct ioapic ioapic;
 	struct lapic_set lapics;
 	struct lapic *lapic[VM_MAX_VCPUS];
