@@ -321,7 +321,7 @@ gpa_t acpi_build(struct mem *mem, const struct acpi_board *board)
 #define ZONE_FSEG    2 /* where systems look for the root pointer */
 #define COMMANDS     (PARTS + POINTERS + SUMS)
 
-/* Files keep some room for what firmware may yet program, such as a window for BARs. */
+/* Files keep some room for what firmware may yet program, such as the SMBus controller. */
 #define FILE_ALIGN 4096u
 #define FILE_SPARE 256u
 

@@ -19,13 +19,12 @@ struct acpi_board {
 	unsigned cpus; /* 1..254; the local APIC of CPU n has ID n */
 	u32 lapic_addr, ioapic_addr;
 	u8 ioapic_id;
-	u8 pit_gsi;                /* I/O APIC pin of the 8254: 0, or 2 as PCs have it */
-	u16 pm_base;               /* ports of the power management block; 0: ACPI_PM_BASE */
-	u16 smbus_base;            /* 16 ports of the SMBus controller, or 0 */
-	u64 pci_base, pci_end;     /* memory window for BARs, below 4 GiB */
-	u64 pci64_base, pci64_end; /* and above; equal: none */
-	unsigned serial_ports;     /* at 3F8h, 2F8h, 3E8h, 2E8h: 0..4 */
-	bool keyboard, mouse;      /* 8042 with its devices */
+	u8 pit_gsi;            /* I/O APIC pin of the 8254: 0, or 2 as PCs have it */
+	u16 pm_base;           /* ports of the power management block; 0: ACPI_PM_BASE */
+	u16 smbus_base;        /* 16 ports of the SMBus controller, or 0 */
+	u64 pci_base, pci_end; /* memory window for BARs, below 4 GiB */
+	unsigned serial_ports; /* at 3F8h, 2F8h, 3E8h, 2E8h: 0..4 */
+	bool keyboard, mouse;  /* 8042 with its devices */
 	bool vga;
 	bool dma;      /* a pair of 8237 */
 	bool floppy;   /* at 3F0h, IRQ 6, DMA channel 2 */

@@ -38,8 +38,6 @@ static void add_bridge_resources(struct aml *a, const struct acpi_board *board)
 	aml_io_range(a, 0xd00, 0xffff);
 	aml_memory_range(a, 0xa0000, 0xbffff);
 	aml_memory_range(a, (u32)board->pci_base, (u32)(board->pci_end - 1));
-	if (board->pci64_end > board->pci64_base)
-		aml_memory_range64(a, board->pci64_base, board->pci64_end - 1);
 	aml_close_resources(a, res);
 }
 

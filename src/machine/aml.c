@@ -171,10 +171,10 @@ void aml_interrupts(struct aml *a, const u32 *irqs, unsigned count)
 		put(a, irqs[i], 4);
 }
 
-/* Word, doubleword or quadword address space: fixed range, positive decode, the bridge produces it. */
-static void range(struct aml *a, unsigned type, unsigned flags, u64 first, u64 last, unsigned size)
+/* Word or doubleword address space: fixed range, positive decode, the bridge produces it. */
+static void range(struct aml *a, unsigned type, unsigned flags, u32 first, u32 last, unsigned size)
 {
-	aml_byte(a, size == 2 ? 0x88 : size == 4 ? 0x87 : 0x8a);
+	aml_byte(a, size == 2 ? 0x88 : 0x87);
 	put(a, 3 + 5 * size, 2);
 	aml_byte(a, type);
 	aml_byte(a, 0x0c); /* both ends fixed */
@@ -183,7 +183,7 @@ static void range(struct aml *a, unsigned type, unsigned flags, u64 first, u64 l
 	put(a, first, size);
 	put(a, last, size);
 	put(a, 0, size); /* translation */
-	put(a, last - first + 1, size);
+	put(a, (u64)last - first + 1, size);
 }
 
 void aml_bus_range(struct aml *a, u16 first, u16 last) { range(a, 2, 0, first, last, 2); }
@@ -197,8 +197,6 @@ void aml_memory_range(struct aml *a, u32 first, u32 last)
 {
 	range(a, 0, 1, first, last, 4); /* read and write, not cacheable */
 }
-
-void aml_memory_range64(struct aml *a, u64 first, u64 last) { range(a, 0, 1, first, last, 8); }
 
 void aml_memory_fixed(struct aml *a, u32 base, u32 size)
 {
