@@ -62,7 +62,6 @@ struct block_options {
 	bool threaded; /* requests are served beside the caller; else within block_submit */
 	bool scratch;  /* the image is only read: changes are kept apart, and lost at the end */
 	enum block_backing backing;
-	bool any_parent; /* a parent that is not, or no longer, the one the image was made over is taken: `rebase --unsafe` */
 	const char *parent,
 		*parent_format; /* BLOCK_BACKING_NAMED; a relative path is one of the caller's directory */
 	const struct block_below *below; /* the parent's parent and so on; NULL: it has none */

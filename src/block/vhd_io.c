@@ -415,7 +415,7 @@ static int block_write(struct vhd *v, u32 index, const u8 *buf, u32 size, u64 of
 	u64 data;
 	int r;
 
-	if (fresh && !buf && !v->block.parent)
+	if (fresh && !buf && v->type == VHD_DYNAMIC)
 		return 0; /* zeros it is */
 	r = fresh ? allocate(v, index) : 0;
 	if (r)

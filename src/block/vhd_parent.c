@@ -100,16 +100,13 @@ static bool stamp_fits(const struct vhd *v, const struct vhd *parent)
 	return stamp == 0 || age + 2 <= 4 || stamp == (u32)vhd_get(parent->footer + VHD_F_STAMP, 4);
 }
 
-static int check_parent(const struct vhd *v, struct block *block, bool any, char *err,
-			size_t errlen)
+static int check_parent(const struct vhd *v, struct block *block, char *err, size_t errlen)
 {
 	const char *path = v->block.file->path;
 	const struct vhd *parent = vhd_of(block);
 
 	if (block->ops != &block_vhd)
 		FAIL(EINVAL, "disk '%s': its parent is no VHD image, as it must be", path);
-	if (any)
-		return 0;
 	if (memcmp(v->header + VHD_H_PARENT_UUID, parent->footer + VHD_F_UUID, 16) != 0)
 		FAIL(ESTALE,
 		     "disk '%s': '%s' is not the parent that it was made over (another UUID); name the right one, or, if "
@@ -142,7 +139,7 @@ int vhd_parent_open(struct vhd *v, const struct block_options *options, char *er
 		r = block_open_parent(&parent, v->block.file, name, "vhd", options, err, errlen);
 		if (r)
 			continue;
-		r = check_parent(v, parent, options->any_parent, err, errlen);
+		r = parent ? check_parent(v, parent, err, errlen) : 0;
 		if (r)
 			block_close(parent);
 		else
