@@ -152,7 +152,7 @@ struct block {
 	struct block_thread *thread; /* NULL if not threaded */
 };
 
-extern const struct block_ops block_raw, block_vhd;
+extern const struct block_ops block_raw, block_vhd, block_qcow2;
 
 /* All formats, ended by NULL. */
 extern const struct block_ops *const block_formats[];

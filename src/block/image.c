@@ -23,7 +23,7 @@
 
 /* --- Formats -------------------------------------------------------------------------------- */
 
-const struct block_ops *const block_formats[] = { &block_raw, &block_vhd, NULL };
+const struct block_ops *const block_formats[] = { &block_raw, &block_vhd, &block_qcow2, NULL };
 
 static const struct {
 	const char *extension, *format;
