@@ -37,6 +37,7 @@ enum block_backing {
 	BLOCK_BACKING_NONE, /* an image with a parent is refused, and the error says how to allow it */
 	BLOCK_BACKING_NAMED, /* the one in block_options.parent, whatever the image says */
 	BLOCK_BACKING_ANY, /* what the image names, each link of the chain: for images that the user made */
+	BLOCK_BACKING_UNSEEN, /* block_open_parent gives NULL: for looking at an image without reading what the guest would */
 };
 
 /* An image further down a chain, as the user names it. */
@@ -173,6 +174,9 @@ int block_open(struct block **block, const struct block_options *options, char *
 /* Makes a new image; path must not exist. A NULL format is that of the path's extension. On failure there is no file, a negative errno, and
  * one line in err. */
 int block_create(const struct block_create *c, char *err, size_t errlen) must_check;
+/* How the image at `image` shall name the file at `path`: an absolute name stays, otherwise it is the way from the image's directory, with
+ * symbolic links out of the way. A negative errno if a directory does not exist or the name does not fit. */
+int block_path_from(char *out, size_t size, const char *image, const char *path) must_check;
 /* Makes sure that `overlay` is a differencing image over `base`: created if there is none, otherwise it must name base as its parent. NULL
  * formats are found out. Then open it with BLOCK_BACKING_NAMED and base as the parent. `base` is only read. */
 int block_overlay_prepare(const char *overlay, const char *format, const char *base,
@@ -188,7 +192,7 @@ void block_poll(struct block *block);
 /* Waits until every submitted request is done. */
 void block_drain(struct block *block);
 
-/* For formats: opens the image that `child` names as its parent, as far as the options of the child (those that it was opened with) allow
+/* For formats: opens the image that `child` names as its parent (or gives NULL, with 0: BLOCK_BACKING_UNSEEN), as far as the options of the child (those that it was opened with) allow
  * it. `path` is as the image has it: relative to the directory of the child. format NULL: found out, but then a parent that has a
  * parent itself is refused: a guest may have written the header that names it. Never opened for writing, never threaded. */
 int block_open_parent(struct block **parent, const struct block_file *child, const char *path,

@@ -220,7 +220,13 @@ int block_open_parent(struct block **parent, const struct block_file *child, con
 	struct block_above here = { .next = options->above };
 	char where[PATH_MAX];
 	struct stat st;
-	int r = parent_options(&o, where, sizeof(where), child, path, format, options, err, errlen);
+	int r;
+
+	if (options->backing == BLOCK_BACKING_UNSEEN) {
+		*parent = NULL;
+		return 0;
+	}
+	r = parent_options(&o, where, sizeof(where), child, path, format, options, err, errlen);
 
 	if (r)
 		return r;
@@ -251,9 +257,7 @@ int block_open_parent(struct block **parent, const struct block_file *child, con
 
 /* --- New images ----------------------------------------------------------------------------- */
 
-/* The name of `path` for an image at `image`: absolute stays absolute, otherwise the way from the image's directory, with symbolic links
- * out of the way. */
-static int path_from(char *out, size_t size, const char *image, const char *path)
+int block_path_from(char *out, size_t size, const char *image, const char *path)
 {
 	char copy[PATH_MAX], from[PATH_MAX], to[PATH_MAX], name[PATH_MAX];
 	const char *f = from, *t = to;
@@ -299,7 +303,7 @@ static int create_parent(struct block **parent, struct block_create *c, char *na
 				   .format = c->parent_format,
 				   .readonly = true,
 				   .backing = BLOCK_BACKING_ANY };
-	int r = path_from(name, size, c->path, c->parent);
+	int r = block_path_from(name, size, c->path, c->parent);
 
 	if (r)
 		FAIL(-r, "disk '%s': parent '%s': %s", c->path, c->parent, strerror(-r));
