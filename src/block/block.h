@@ -164,7 +164,7 @@ struct block {
 	bool now; /* a request is being served within block_submit, to see if that can be done without waiting */
 };
 
-extern const struct block_ops block_raw;
+extern const struct block_ops block_raw, block_vhd, block_qcow2;
 
 /* All formats, ended by NULL. */
 extern const struct block_ops *const block_formats[];

@@ -21,7 +21,7 @@
 
 /* --- Formats -------------------------------------------------------------------------------- */
 
-const struct block_ops *const block_formats[] = { &block_raw, NULL };
+const struct block_ops *const block_formats[] = { &block_raw, &block_vhd, &block_qcow2, NULL };
 
 static const struct {
 	const char *extension, *format;
