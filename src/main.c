@@ -13,6 +13,8 @@ static void version_usage(void *file);
 
 const struct command commands[] = {
 	{ "run", "run a machine in the foreground", command_run, command_run_usage },
+	{ "validate", "say what is wrong with machine files", command_validate,
+	  command_validate_usage },
 	{ "doctor", "say what this host offers to each engine", command_doctor,
 	  command_doctor_usage },
 	{ "help", "explain a command", command_help, help_usage },
