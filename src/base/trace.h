@@ -22,6 +22,7 @@
 	X(MSR, "msr", "model-specific registers, CPUID")                               \
 	X(CODE, "code", "decoded blocks, invalidation")                                \
 	X(BOOT, "boot", "loaders, firmware tables")                                    \
+	X(FIRMWARE, "firmware", "what firmware reads of the machine, and its log")     \
 	X(RUN, "run", "machine start, stop, reset, halt")
 
 enum trace_category {

@@ -168,8 +168,8 @@ static void dsdt(void **state)
 	/* PCI0's _HID, and the memory window's first and last address */
 	static const u8 hid[] = { 0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x03 };
 	static const u8 window[] = { 0, 0, 0, 0xc0, 0xff, 0xff, 0xbf, 0xfe };
-	/* Slot 1, pin A, in I/O APIC mode: PIRQB */
-	static const u8 route[] = { 0x12, 0x0b, 4, 0x0c, 0xff, 0xff, 1, 0, 0, 0, 0x0a, 17 };
+	/* Slot 1, pin A, in I/O APIC mode: PIRQA */
+	static const u8 route[] = { 0x12, 0x0b, 4, 0x0c, 0xff, 0xff, 1, 0, 0, 0, 0x0a, 16 };
 
 	assert_true(contains(t, size, s5, sizeof(s5)));
 	assert_true(contains(t, size, hid, sizeof(hid)));

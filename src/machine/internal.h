@@ -4,6 +4,8 @@
 
 #include "dev/acpi_pm.h"
 #include "dev/debug_exit.h"
+#include "dev/debug_port.h"
+#include "dev/fw_cfg.h"
 #include "dev/i440bx.h"
 #include "dev/i8042.h"
 #include "dev/i8254.h"
@@ -27,7 +29,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define MACHINE_MAX_DEVICES (VM_MAX_VCPUS + OPT_LIST_MAX + 16)
+#define MACHINE_MAX_DEVICES (VM_MAX_VCPUS + MACHINE_MAX_DISKS + 32)
 
 struct machine {
 	struct machine_config cfg;
@@ -56,14 +58,16 @@ struct machine {
 	struct port92 port92;
 	struct ns16550 com1;
 	struct debug_exit debug_exit;
+	struct fw_cfg fw_cfg;
+	struct debug_port debug_port;
 	struct ioapic ioapic;
 	struct lapic_set lapics;
 	struct lapic *lapic[VM_MAX_VCPUS];
-	struct virtio_blk *disk[OPT_LIST_MAX];
-	struct block *block[OPT_LIST_MAX];
-	char disk_name[OPT_LIST_MAX][16];
+	struct virtio_blk *disk[MACHINE_MAX_DISKS];
+	struct block *block[MACHINE_MAX_DISKS]; /* by number of the drive; NULL: no medium */
+	char disk_name[MACHINE_MAX_DISKS][16];
+	struct mem_area *rom; /* firmware; NULL: none */
 	char lapic_name[VM_MAX_VCPUS][16];
-	unsigned disks;
 
 	/* The run. */
 	struct vcpu *current; /* whose turn it is */
@@ -88,6 +92,15 @@ int board_init(struct machine *m, char *err, size_t errlen) must_check;
 void board_fini(struct machine *m);
 /* Power-on or reset: devices and CPUs in their reset state, firmware's work done, the kernel loaded. */
 int board_power_on(struct machine *m, char *err, size_t errlen) must_check;
+/* Adds a device to the board: its init is called. */
+int board_part(struct machine *m, struct device *dev, const struct device_type *type,
+	       const char *name) must_check;
+
+/* board_disks.c: opens the images and makes the drives. On failure one line in err. */
+int board_disks_init(struct machine *m, char *err, size_t errlen) must_check;
+void board_disks_drain(struct machine *m);
+void board_disks_fini(struct machine *m);
+
 /* Makes the running CPU come back at the end of its block. */
 void board_kick(struct machine *m);
 

@@ -6,12 +6,40 @@
 #include "engine/engine.h"
 #include "host/loop.h"
 
+enum machine_drive { DRIVE_DISK, DRIVE_CDROM, DRIVE_FLOPPY };
+enum machine_bus { DISK_BUS_AUTO, DISK_BUS_VIRTIO, DISK_BUS_IDE, DISK_BUS_FDC };
+
+#define MACHINE_MAX_DISKS 16 /* four on IDE, two floppies */
+
+struct machine_disk {
+	enum machine_drive drive;
+	enum machine_bus bus; /* AUTO: virtio for disks, IDE for CD-ROMs, FDC for floppies */
+	const char *path;     /* NULL: a CD-ROM or floppy drive without a medium */
+	const char *format;   /* NULL: found out */
+	const char *serial;   /* NULL: made from its number */
+	const char *
+		overlay; /* NULL: changes go to the image. "": they are lost at the end. Else the image that keeps them */
+	const char *
+		parent; /* what a differencing image may refer to: NULL nothing, "*" what it names, else this file */
+	bool readonly;
+	unsigned boot; /* order: 1 first; 0: after those that have one */
+};
+
 /* All strings outlive the machine. */
 struct machine_config {
+	/* A kernel that is loaded directly, or NULL: then firmware starts the machine. */
 	const char *kernel, *initrd, *append;
+	/* "bios", "uefi", or a ROM image; NULL with a kernel. */
+	const char *firmware;
+	const char *nvram; /* uefi: file that keeps its variables; NULL: they are lost at the end */
+	const char *board; /* "440bx", "440fx"; "auto" or NULL is what the firmware knows */
+	bool boot_menu;    /* the BIOS offers a choice */
+	bool no_vga;
+	const char *parallel; /* file for the parallel port's output; NULL: nothing is connected */
+	struct machine_disk disks[MACHINE_MAX_DISKS];
+	unsigned disk_count;
 	u64 memory; /* bytes */
 	u32 cpus;
-	struct opt_list disks; /* FILE or FILE,ro */
 	const char *engine, *cpu, *clock, *boot_entry;
 	u32 timeout_s;  /* 0: none */
 	u32 debug_exit; /* port, 0: none */
