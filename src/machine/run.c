@@ -161,6 +161,12 @@ static void on_wake(void *arg, short revents)
 	machine_tick(m);
 }
 
+static void tell(struct machine *m, enum machine_event event)
+{
+	if (m->on_event)
+		m->on_event(m->event_opaque, event);
+}
+
 static void handle_reset(struct machine *m)
 {
 	char err[256];
@@ -176,7 +182,9 @@ static void handle_reset(struct machine *m)
 	    (m->check && board_power_on(check_follower(m->check), err, sizeof(err)))) {
 		log_error("reset: %s", err);
 		machine_end(m, END_ERROR);
+		return;
 	}
+	tell(m, MACHINE_RESET);
 }
 
 int machine_loop_init(struct machine *m)
@@ -251,6 +259,14 @@ void machine_pause(struct machine *m, bool paused)
 	else
 		clock_start(&m->clock);
 	board_kick(m);
+	tell(m, paused ? MACHINE_PAUSED : MACHINE_RESUMED);
+}
+
+void machine_power_button(struct machine *m)
+{
+	acpi_pm_power_button(&m->acpi_pm);
+	if (m->check)
+		acpi_pm_power_button(&check_follower(m->check)->acpi_pm);
 }
 
 bool machine_paused(const struct machine *m) { return m->paused; }
