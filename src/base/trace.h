@@ -11,9 +11,12 @@
 	X(TIMER, "timer", "PIT, RTC, APIC timer programming and expiry")               \
 	X(PCI, "pci", "configuration space accesses")                                  \
 	X(VIRTIO, "virtio", "virtio queues and requests")                              \
+	X(IDE, "ide", "IDE commands and their errors")                                 \
 	X(SERIAL, "serial", "16550A registers")                                        \
 	X(I8042, "i8042", "keyboard controller")                                       \
 	X(ACPI, "acpi", "power management registers")                                  \
+	X(DMA, "dma", "8237 registers and transfers")                                  \
+	X(FLOPPY, "floppy", "floppy controller commands")                              \
 	X(PORT, "port", "each port access with its device")                            \
 	X(MMIO, "mmio", "each memory-mapped access with its device")                   \
 	X(MMU, "mmu", "page faults, TLB flushes, CR3 loads")                           \

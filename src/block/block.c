@@ -1,4 +1,4 @@
-/* What all disk backends share: opening by format, range checks, completion. */
+/* What all disk backends share while they are open: range checks, completion, requests served at once. */
 #include "block/block.h"
 
 #include "block/thread.h"
@@ -6,71 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-static const struct block_ops *const formats[] = { &block_raw };
-
-/* An image under a scratch disk. */
-static int open_image(const struct block_ops *format, struct block **block,
-		      const struct block_options *options, char *err, size_t errlen)
-{
-	struct block_file *file;
-	int r = block_file_open(&file, options->path, options->readonly, err, errlen);
-
-	if (r)
-		return r;
-	r = format->open(block, file, options, err, errlen);
-	if (r)
-		block_file_close(file);
-	else
-		(*block)->readonly = options->readonly;
-	return r;
-}
-
-static int open_scratch(const struct block_ops *format, struct block **block,
-			const struct block_options *options, char *err, size_t errlen)
-{
-	struct block_options below = *options;
-	struct block *image;
-	int r;
-
-	below.readonly = true;
-	r = open_image(format, &image, &below, err, errlen);
-	if (r)
-		return r;
-	r = block_scratch(block, image);
-	if (r) {
-		snprintf(err, errlen, "disk '%s': no temporary file for its changes: %s",
-			 options->path, strerror(-r));
-		image->ops->close(image);
-		return r;
-	}
-	(*block)->readonly = options->readonly;
-	return 0;
-}
-
-int block_open(struct block **block, const struct block_options *options, char *err, size_t errlen)
-{
-	const char *format = options->format ? options->format : "raw";
-	int r;
-
-	for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
-		if (strcmp(formats[i]->name, format))
-			continue;
-		r = options->scratch ? open_scratch(formats[i], block, options, err, errlen)
-				     : open_image(formats[i], block, options, err, errlen);
-		if (r || !options->threaded)
-			return r;
-		r = block_thread_start(*block);
-		if (r) {
-			snprintf(err, errlen, "disk '%s': no worker thread: %s", options->path,
-				 strerror(-r));
-			(*block)->ops->close(*block);
-		}
-		return r;
-	}
-	snprintf(err, errlen, "disk '%s': unknown format '%s'", options->path, format);
-	return -EINVAL;
-}
 
 static void now_done(struct block_req *req) { (void)req; }
 

@@ -13,7 +13,7 @@ struct block_file_ops {
 	int (*read)(struct block_file *f, void *buf, u64 size, u64 offset);
 	int (*write)(struct block_file *f, const void *buf, u64 size, u64 offset);
 	/* All writes that have returned reach stable storage, with the size. An error means that they may not have, now or ever:
-	 * calling it again proves nothing. */
+	 * calling it again proves nothing, so block_file_flush does not. */
 	int (*flush)(struct block_file *f);
 	int (*resize)(struct block_file *f, u64 size);
 	/* The range, which lies within the file, reads as zeros and need not take space; -EOPNOTSUPP where the host cannot. */
@@ -28,6 +28,7 @@ struct block_file {
 	u64 size;   /* bytes, kept current by write and resize */
 	bool readonly;
 	int fd; /* of a host file, or -1: then only ops reach the bytes */
+	int flush_error; /* of a flush that failed: what it was to make stable may be lost, so all later ones fail too */
 };
 
 /* Opens and locks an image: many may read it, or one write, also across hosts where the file system carries locks. On failure a
@@ -49,6 +50,11 @@ static inline int block_file_write(struct block_file *f, const void *buf, u64 si
 	return f->ops->write(f, buf, size, offset);
 }
 
-static inline int block_file_flush(struct block_file *f) { return f->ops->flush(f); }
+static inline int block_file_flush(struct block_file *f)
+{
+	if (!f->flush_error)
+		f->flush_error = f->ops->flush(f);
+	return f->flush_error;
+}
 
 #endif

@@ -74,15 +74,18 @@ bool instance_open(struct instance *i, bool console, char *err, size_t errlen)
 
 static void on_event(void *opaque, enum machine_event event)
 {
-	static const char *const names[] = {
-		[MACHINE_RESET] = "RESET", [MACHINE_PAUSED] = "STOP", [MACHINE_RESUMED] = "RESUME"
-	};
 	struct instance *i = opaque;
+	bool guest = event == MACHINE_GUEST_RESET;
 
-	qmp_event(&i->qmp, names[event],
-		  event == MACHINE_RESET
-			  ? json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-system-reset")
-			  : NULL);
+	switch (event) {
+	case MACHINE_PAUSED: qmp_event(&i->qmp, "STOP", NULL); break;
+	case MACHINE_RESUMED: qmp_event(&i->qmp, "RESUME", NULL); break;
+	case MACHINE_RESET:
+	case MACHINE_GUEST_RESET:
+		qmp_event(&i->qmp, "RESET",
+			  json_pack("{s:b, s:s}", "guest", guest, "reason",
+				    guest ? "guest-reset" : "host-qmp-system-reset"));
+	}
 }
 
 bool instance_attach(struct instance *i, struct machine *m, char *err, size_t errlen)

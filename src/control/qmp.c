@@ -16,9 +16,16 @@
 
 /* --- Commands -------------------------------------------------------------------------------- */
 
+/* What a request said is part of some texts, cut anywhere: no more than ASCII is passed on. */
 static json_t *error(const char *class, const char *desc)
 {
-	return json_pack("{s:{s:s, s:s}}", "error", "class", class, "desc", desc);
+	char text[320];
+	size_t n = 0;
+
+	for (; desc[n] && n < sizeof(text) - 1; n++)
+		text[n] = desc[n] >= ' ' && desc[n] < 0x7f ? desc[n] : '?';
+	text[n] = 0;
+	return json_pack("{s:{s:s, s:s}}", "error", "class", class, "desc", text);
 }
 
 static const struct qmp_command *command_find(const char *name)

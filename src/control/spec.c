@@ -300,23 +300,42 @@ bool spec_check(const struct machine_spec *spec, char *err, size_t errlen)
 
 /* --- The machine that is to be built ----------------------------------------------------------- */
 
-/* --disk's own form: FILE or FILE,ro. */
-static bool config_disk(struct machine_spec *spec, const struct spec_disk *d, struct opt_list *list,
-			const struct checker *c)
+/* The place of a kind of drive in the boot order, or 0. */
+static unsigned boot_place(const struct machine_spec *spec, u32 device)
 {
-	const char *path = spec_path(spec, d->source);
-	char *item = NULL;
+	for (u32 n = 0; n < spec->boots; n++)
+		if (spec->boot[n] == device)
+			return n + 1;
+	return 0;
+}
 
-	if (d->bus != SPEC_VIRTIO || strcmp(d->format, "raw"))
+static bool config_disk(struct machine_spec *spec, const struct spec_disk *d,
+			struct machine_disk *out, const struct checker *c)
+{
+	static const enum machine_drive drives[] = {
+		[SPEC_DISK] = DRIVE_DISK, [SPEC_CDROM] = DRIVE_CDROM, [SPEC_FLOPPY] = DRIVE_FLOPPY
+	};
+	static const enum machine_bus buses[] = {
+		[SPEC_VIRTIO] = DISK_BUS_VIRTIO, [SPEC_IDE] = DISK_BUS_IDE, [SPEC_FDC] = DISK_BUS_FDC
+	};
+
+	*out = (struct machine_disk){
+		.drive = drives[d->device],
+		.bus = buses[d->bus],
+		.path = spec_path(spec, d->source),
+		.format = d->format ? d->format : "raw",
+		.serial = d->serial,
+		.overlay = d->transient ? "" : NULL,
+		.parent = d->backings ? spec_path(spec, d->backing[0].source) : NULL,
+		.readonly = d->readonly,
+		.boot = boot_place(spec, d->device),
+	};
+	if ((d->source && !out->path) || (d->backings && !out->parent))
+		return bad(c, 0, "no memory");
+	if (d->backings > 1)
 		return bad(c, d->line,
-			   "<disk>: this build has raw disks on bus 'virtio' alone; change it");
-	if (!path || asprintf(&item, "%s%s", path, d->readonly ? ",ro" : "") < 0)
-		return bad(c, 0, "no memory");
-	list->item[list->count] = spec_keep(spec, item, SIZE_MAX);
-	free(item);
-	if (!list->item[list->count])
-		return bad(c, 0, "no memory");
-	list->count++;
+			   "<backingStore> in <backingStore>: one image below a disk is opened; "
+			   "`pogo disk rebase` makes the chain shorter");
 	return true;
 }
 
@@ -328,6 +347,15 @@ bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *er
 		.kernel = spec_path(spec, spec->kernel),
 		.initrd = spec_path(spec, spec->initrd),
 		.append = spec->cmdline ? spec->cmdline : "",
+		.firmware = spec->kernel                 ? NULL
+			    : spec->loader               ? spec_path(spec, spec->loader)
+			    : spec->firmware == SPEC_EFI ? "uefi"
+							 : "bios",
+		.nvram = spec_path(spec, spec->nvram),
+		.board = spec->board ? spec->board : "auto",
+		.boot_menu = spec->boot_menu,
+		.no_vga = spec->video == SPEC_NO_VIDEO,
+		.parallel = spec->has_parallel ? spec_path(spec, spec->parallel.path) : NULL,
 		.memory = spec->memory,
 		.cpus = spec->cpus,
 		.engine = spec->engine ? spec->engine : engine_default()->name,
@@ -341,10 +369,16 @@ bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *er
 		.check_step = 1,
 		.check_page = UINT32_MAX,
 	};
-	if ((spec->kernel && !cfg->kernel) || (spec->initrd && !cfg->initrd))
+	if ((spec->kernel && !cfg->kernel) || (spec->initrd && !cfg->initrd) ||
+	    (spec->loader && !cfg->firmware) || (spec->nvram && !cfg->nvram) ||
+	    (spec->has_parallel && !cfg->parallel))
 		return bad(&c, 0, "no memory");
+	if (spec->serials > 1 && spec->serial[1].type != SPEC_CHAR_NULL)
+		return bad(
+			&c, spec->serial[1].line,
+			"a second <serial>: the board connects the first port alone; remove it, or write type='null'");
 	for (u32 n = 0; n < spec->disks; n++)
-		if (!config_disk(spec, &spec->disk[n], &cfg->disks, &c))
+		if (!config_disk(spec, &spec->disk[n], &cfg->disks[cfg->disk_count++], &c))
 			return false;
 	return true;
 }

@@ -40,6 +40,7 @@ struct spec_disk {
 	const char *format; /* NULL: none was named; raw for what is no disk */
 	const char *target, *serial;
 	bool readonly;
+	bool transient; /* what is written is lost at the end */
 	struct spec_backing
 		backing[SPEC_BACKING]; /* the images below, from the nearest; no others are opened */
 	u32 backings;
@@ -64,7 +65,8 @@ struct machine_spec {
 	u32 firmware;      /* enum spec_firmware */
 	const char *loader, *nvram;
 	const char *kernel, *initrd, *cmdline;
-	u32 boot[SPEC_BOOT], boots; /* enum spec_boot */
+	u32 boot[SPEC_BOOT], boots; /* enum spec_boot; each is a place in enum spec_device too */
+	bool boot_menu;
 	u32 on_reboot;              /* enum spec_action */
 	struct spec_disk disk[SPEC_DISKS];
 	u32 disks;

@@ -75,13 +75,25 @@ static const struct xml_rule rule_initrd = { .name = "initrd",
 static const struct xml_rule rule_cmdline = {
 	.name = "cmdline", .text = { .kind = XML_STRING, .offset = SPEC(cmdline) }
 };
+static const struct xml_attr bootmenu_attrs[] = {
+	{ .name = "enable",
+	  .required = true,
+	  .value = { .kind = XML_SWITCH, .offset = SPEC(boot_menu), .words = WORDS("no", "yes") } },
+	{ 0 },
+};
+static const struct xml_rule rule_bootmenu = { .name = "bootmenu", .attrs = bootmenu_attrs };
 static const struct xml_rule rule_boot = { .name = "boot", .attrs = boot_attrs, .open = open_boot };
 
 static const struct xml_child os_children[] = {
-	{ .rule = &rule_type, .max = 1 },         { .rule = &rule_loader, .max = 1 },
-	{ .rule = &rule_nvram, .max = 1 },        { .rule = &rule_kernel, .max = 1 },
-	{ .rule = &rule_initrd, .max = 1 },       { .rule = &rule_cmdline, .max = 1 },
-	{ .rule = &rule_boot, .max = SPEC_BOOT }, { 0 },
+	{ .rule = &rule_type, .max = 1 },
+	{ .rule = &rule_loader, .max = 1 },
+	{ .rule = &rule_nvram, .max = 1 },
+	{ .rule = &rule_kernel, .max = 1 },
+	{ .rule = &rule_initrd, .max = 1 },
+	{ .rule = &rule_cmdline, .max = 1 },
+	{ .rule = &rule_boot, .max = SPEC_BOOT },
+	{ .rule = &rule_bootmenu, .max = 1 },
+	{ 0 },
 };
 
 /* --- <cpu>, <clock> --------------------------------------------------------------------------- */
@@ -206,6 +218,9 @@ static const struct xml_rule rule_target = { .name = "target", .attrs = target_a
 static const struct xml_rule rule_readonly = {
 	.name = "readonly", .text = { .kind = XML_PRESENT, .offset = DISK(readonly) }
 };
+static const struct xml_rule rule_transient = {
+	.name = "transient", .text = { .kind = XML_PRESENT, .offset = DISK(transient) }
+};
 /* ATA identifies a disk by 20 characters, virtio likewise. */
 static const struct xml_rule rule_disk_serial = {
 	.name = "serial", .text = { .kind = XML_STRING, .offset = DISK(serial), .max = 20 }
@@ -217,6 +232,7 @@ static const struct xml_child disk_children[] = {
 	{ .rule = &rule_target, .max = 1, .required = true },
 	{ .rule = &rule_backing, .max = 1 },
 	{ .rule = &rule_readonly, .max = 1 },
+	{ .rule = &rule_transient, .max = 1 },
 	{ .rule = &rule_disk_serial, .max = 1 },
 	{ 0 },
 };

@@ -65,6 +65,8 @@ static void put_os(FILE *f, const struct machine_spec *s)
 	put_element(f, 4, "cmdline", s->cmdline);
 	for (u32 n = 0; n < s->boots; n++)
 		fprintf(f, "    <boot dev='%s'/>\n", spec_boots[s->boot[n]]);
+	if (s->boot_menu)
+		fputs("    <bootmenu enable='yes'/>\n", f);
 	fputs("  </os>\n", f);
 }
 
@@ -103,6 +105,8 @@ static void put_disk(FILE *f, const struct spec_disk *d)
 	fputs("/>\n", f);
 	if (d->readonly)
 		fputs("      <readonly/>\n", f);
+	if (d->transient)
+		fputs("      <transient/>\n", f);
 	put_element(f, 6, "serial", d->serial);
 	fputs("    </disk>\n", f);
 }

@@ -10,8 +10,7 @@
 #define ID_DMA         BIT(1)
 
 #define KEY_WRITE  0x4000 /* of the first version of the interface; has no meaning now */
-#define PORTS_SIZE 12u
-#define DMA_OFFSET 4u /* of the address register from the first port */
+#define DMA_OFFSET 4u     /* of the address register from the first port */
 
 #define DIRECTORY_ENTRY 64u
 #define DMA_DESCRIPTOR  16u
@@ -382,9 +381,19 @@ static int fw_cfg_init(struct device *dev)
 		err = make_directory(f);
 	fw_cfg_reset(dev);
 	if (!err)
-		err = bus_map(dev->platform->ports, FW_CFG_PORT, PORTS_SIZE, &fw_cfg_ops, f,
+		err = bus_map(dev->platform->ports, FW_CFG_PORT, FW_CFG_PORTS, &fw_cfg_ops, f,
 			      dev->name);
 	return err;
+}
+
+void fw_cfg_clear(struct fw_cfg *f)
+{
+	for (unsigned n = 0; n < ARRAY_LEN(f->keys); n++)
+		item_clear(&f->keys[n]);
+	for (unsigned n = 0; n < ARRAY_LEN(f->arch); n++)
+		item_clear(&f->arch[n]);
+	while (f->files)
+		item_clear(&f->file[--f->files]);
 }
 
 static void fw_cfg_fini(struct device *dev)
@@ -392,12 +401,7 @@ static void fw_cfg_fini(struct device *dev)
 	struct fw_cfg *f = container_of(dev, struct fw_cfg, dev);
 
 	bus_unmap(dev->platform->ports, FW_CFG_PORT, f);
-	for (unsigned n = 0; n < ARRAY_LEN(f->keys); n++)
-		item_clear(&f->keys[n]);
-	for (unsigned n = 0; n < ARRAY_LEN(f->arch); n++)
-		item_clear(&f->arch[n]);
-	while (f->files)
-		item_clear(&f->file[--f->files]);
+	fw_cfg_clear(f);
 }
 
 static const struct state_field fw_cfg_rows[] = {

@@ -7,7 +7,8 @@
 #include "base/bits.h"
 #include "core/device.h"
 
-#define FW_CFG_PORT 0x510 /* selector 510h, data 511h, DMA address 514h..51Bh */
+#define FW_CFG_PORT  0x510 /* selector 510h, data 511h, DMA address 514h..51Bh */
+#define FW_CFG_PORTS 12
 
 enum fw_cfg_key {
 	FW_CFG_SIGNATURE = 0x00,
@@ -81,6 +82,8 @@ int fw_cfg_on_write(struct fw_cfg *f, const char *name, fw_cfg_written *fn, void
 /* Has fn called each time the guest selects the file. A file is for writing or has this, not both. -ENOENT. */
 int fw_cfg_on_select(struct fw_cfg *f, const char *name, fw_cfg_selected *fn, void *opaque)
 	must_check;
+/* Takes all items away; for a struct that no device has been made of. */
+void fw_cfg_clear(struct fw_cfg *f);
 /* The contents of a file as the guest reads it, until it is added again; NULL if it is not there. */
 const u8 *fw_cfg_file(const struct fw_cfg *f, const char *name, u32 *size);
 

@@ -100,7 +100,8 @@ bool machine_paused(const struct machine *m);
 /* Somebody presses the power button: a guest with ACPI shuts itself down, another one does nothing. */
 void machine_power_button(struct machine *m);
 enum machine_event {
-	MACHINE_RESET,   /* done: devices and CPUs are in their reset state */
+	MACHINE_RESET,       /* on request; done: devices and CPUs are in their reset state */
+	MACHINE_GUEST_RESET, /* by the guest; likewise */
 	MACHINE_PAUSED,  /* by whomever */
 	MACHINE_RESUMED,
 };

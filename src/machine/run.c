@@ -176,6 +176,8 @@ static void handle_reset(struct machine *m)
 		machine_end(m, END_RESET);
 		return;
 	}
+	bool guest = m->guest_reset;
+
 	m->guest_reset = false;
 	trace(RUN, "reset");
 	if (board_power_on(m, err, sizeof(err)) ||
@@ -184,7 +186,7 @@ static void handle_reset(struct machine *m)
 		machine_end(m, END_ERROR);
 		return;
 	}
-	tell(m, MACHINE_RESET);
+	tell(m, guest ? MACHINE_GUEST_RESET : MACHINE_RESET);
 }
 
 int machine_loop_init(struct machine *m)
