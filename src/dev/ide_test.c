@@ -173,13 +173,14 @@ static void not_allowed(void **state)
 	config_write(f, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MASTER, 2);
 	assert_int_equal(status(f, PRIMARY), DRDY | DSC);
 	/* The other direction than the command's. */
+	set_lba(f, PRIMARY, 0, 1, 1);
 	out_command(f, PRIMARY, 0xca);
 	start_dma(f, 0, LIST, true);
 	assert_true(alt(f, PRIMARY) & BSY);
-	start_dma(f, 0, LIST, false);
 	assert_int_equal(f->disk.writes, 0);
-	out8(&f->board, PRIMARY + CONTROL, 0x04);
-	out8(&f->board, PRIMARY + CONTROL, 0x00);
+	start_dma(f, 0, LIST, false);
+	assert_int_equal(f->disk.writes, 1);
+	assert_int_equal(status(f, PRIMARY), DRDY | DSC);
 }
 
 static void hostile(struct fixture *f, u32 table)
