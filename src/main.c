@@ -13,6 +13,7 @@ static void version_usage(void *file);
 
 const struct command commands[] = {
 	{ "run", "run a machine in the foreground", command_run, command_run_usage },
+	{ "disk", "make, show, check and change disk images", command_disk, command_disk_usage },
 	{ "doctor", "say what this host offers to each engine", command_doctor,
 	  command_doctor_usage },
 	{ "help", "explain a command", command_help, help_usage },
@@ -24,6 +25,7 @@ static void usage(void *file)
 {
 	fputs("Pogo runs unmodified x86 operating systems inside one ordinary process.\n\n"
 	      "  pogo run --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\"\n"
+	      "  pogo disk create root.vhd:20G\n"
 	      "  pogo doctor\n"
 	      "  pogo help run\n\n"
 	      "Commands:\n",

@@ -1,76 +1,12 @@
-/* What all disk backends share: opening by format, range checks, completion. */
+/* What all disk backends share while they are open: range checks, completion, requests served at once. */
 #include "block/block.h"
 
 #include "block/thread.h"
+#include "block/uring.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-static const struct block_ops *const formats[] = { &block_raw };
-
-/* An image under a scratch disk. */
-static int open_image(const struct block_ops *format, struct block **block,
-		      const struct block_options *options, char *err, size_t errlen)
-{
-	struct block_file *file;
-	int r = block_file_open(&file, options->path, options->readonly, err, errlen);
-
-	if (r)
-		return r;
-	r = format->open(block, file, options, err, errlen);
-	if (r)
-		block_file_close(file);
-	else
-		(*block)->readonly = options->readonly;
-	return r;
-}
-
-static int open_scratch(const struct block_ops *format, struct block **block,
-			const struct block_options *options, char *err, size_t errlen)
-{
-	struct block_options below = *options;
-	struct block *image;
-	int r;
-
-	below.readonly = true;
-	r = open_image(format, &image, &below, err, errlen);
-	if (r)
-		return r;
-	r = block_scratch(block, image);
-	if (r) {
-		snprintf(err, errlen, "disk '%s': no temporary file for its changes: %s",
-			 options->path, strerror(-r));
-		image->ops->close(image);
-		return r;
-	}
-	(*block)->readonly = options->readonly;
-	return 0;
-}
-
-int block_open(struct block **block, const struct block_options *options, char *err, size_t errlen)
-{
-	const char *format = options->format ? options->format : "raw";
-	int r;
-
-	for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
-		if (strcmp(formats[i]->name, format))
-			continue;
-		r = options->scratch ? open_scratch(formats[i], block, options, err, errlen)
-				     : open_image(formats[i], block, options, err, errlen);
-		if (r || !options->threaded)
-			return r;
-		r = block_thread_start(*block);
-		if (r) {
-			snprintf(err, errlen, "disk '%s': no worker thread: %s", options->path,
-				 strerror(-r));
-			(*block)->ops->close(*block);
-		}
-		return r;
-	}
-	snprintf(err, errlen, "disk '%s': unknown format '%s'", options->path, format);
-	return -EINVAL;
-}
 
 static void now_done(struct block_req *req) { (void)req; }
 
@@ -106,6 +42,47 @@ int block_flush_now(struct block *block)
 	return serve_now(block, &req);
 }
 
+/* --- Ways of service ------------------------------------------------------------------------- */
+
+int block_engage(struct block *block, enum block_io io)
+{
+	bool memory = io == BLOCK_IO_AUTO, ring = io != BLOCK_IO_THREAD && block->ops == &block_raw;
+	int r = -EOPNOTSUPP;
+
+	/* In the host's memory a request takes less time than its way to a thread. */
+	for (const struct block *b = block; b && memory; b = b->parent)
+		memory = b->file && block_file_in_memory(b->file);
+	if (memory)
+		return 0;
+	if (ring && block->file->fd >= 0)
+		r = block_uring_start(block);
+	if (r && io != BLOCK_IO_URING)
+		r = block_thread_start(block);
+	return r;
+}
+
+/* Serves a read at once if all it needs is in the host's memory: true, and it is done. A request that has to cross to another thread and back
+ * takes several times as long. */
+static bool serve_cached(struct block *block, struct block_req *req)
+{
+	if (req->op != BLOCK_READ || (block->thread && block_thread_busy(block)))
+		return false;
+	for (const struct block *b = block; b; b = b->parent)
+		if (!b->file || b->file->fd < 0 || b->file->nowait_refused)
+			return false;
+	for (struct block *b = block; b; b = b->parent)
+		b->file->nowait = true;
+	block->now = true;
+	block->ops->submit(block, req);
+	block->now = false;
+	for (struct block *b = block; b; b = b->parent)
+		b->file->nowait = false;
+	if (req->result == -EAGAIN)
+		return false;
+	req->done(req);
+	return true;
+}
+
 void block_close(struct block *block)
 {
 	if (!block)
@@ -113,6 +90,8 @@ void block_close(struct block *block)
 	block_drain(block);
 	if (block->thread)
 		block_thread_stop(block);
+	if (block->uring)
+		block_uring_stop(block);
 	block->ops->close(block);
 }
 
@@ -131,30 +110,43 @@ void block_submit(struct block *block, struct block_req *req)
 	req->result = check(block, req);
 	if (req->result)
 		req->done(req);
-	else if (block->thread)
-		block_thread_submit(block, req);
-	else
+	else if (!block->thread && !block->uring)
 		block->ops->submit(block, req);
+	else if (serve_cached(block, req))
+		return;
+	else if (block->uring)
+		block_uring_submit(block, req);
+	else
+		block_thread_submit(block, req);
 }
 
 void block_complete(struct block *block, struct block_req *req)
 {
+	if (block->now)
+		return;
 	if (block->thread)
 		block_thread_complete(block, req);
 	else
 		req->done(req);
 }
 
-int block_fd(const struct block *block) { return block->thread ? block_thread_fd(block) : -1; }
+int block_fd(const struct block *block)
+{
+	return block->uring ? block_uring_fd(block) : block->thread ? block_thread_fd(block) : -1;
+}
 
 void block_poll(struct block *block)
 {
-	if (block->thread)
+	if (block->uring)
+		block_uring_poll(block);
+	else if (block->thread)
 		block_thread_poll(block);
 }
 
 void block_drain(struct block *block)
 {
-	if (block->thread)
+	if (block->uring)
+		block_uring_drain(block);
+	else if (block->thread)
 		block_thread_drain(block);
 }

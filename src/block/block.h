@@ -37,29 +37,56 @@ enum block_backing {
 	BLOCK_BACKING_NONE, /* an image with a parent is refused, and the error says how to allow it */
 	BLOCK_BACKING_NAMED, /* the one in block_options.parent, whatever the image says */
 	BLOCK_BACKING_ANY, /* what the image names, each link of the chain: for images that the user made */
+	BLOCK_BACKING_UNSEEN, /* block_open_parent gives NULL: for looking at an image without reading what the guest would */
+};
+
+/* An image further down a chain, as the user names it. */
+struct block_below {
+	const char *path, *format;
+	const struct block_below *next; /* below that one */
+};
+
+/* A file that is open above an image in its chain. */
+struct block_above {
+	u64 device, inode;
+	const struct block_above *next;
+};
+
+/* How requests are served beside the caller. */
+enum block_io {
+	BLOCK_IO_AUTO,   /* the quickest way that this image and this host allow */
+	BLOCK_IO_URING,  /* io_uring: raw images in host files; an error elsewhere */
+	BLOCK_IO_THREAD, /* worker threads */
 };
 
 struct block_options {
 	const char *path;
-	const char *
-		format; /* a backend's name; NULL finds out, but never takes an image that the guest can write for another format
-			     * than raw once it has been opened as raw */
+	/* A format's name is final, whatever the image contains. NULL finds out. Who records what was found (a machine file) passes it
+	 * from then on: a guest writes what it likes into a raw image, a header of another format too. Where nothing is recorded, an
+	 * image that was found to be raw refuses writes after which it would be found to be of another format. */
+	const char *format;
 	bool readonly;
-	bool threaded; /* requests are served beside the caller; else within block_submit */
-	bool scratch;  /* the image is only read: changes are kept apart, and lost at the end */
+	bool threaded; /* requests that may take long are served beside the caller; else all are within block_submit */
+	enum block_io io; /* if threaded */
+	bool scratch;     /* the image is only read: changes are kept apart, and lost at the end */
 	enum block_backing backing;
-	const char *parent; /* BLOCK_BACKING_NAMED */
-	unsigned depth;     /* images above this one in its chain; at most BLOCK_CHAIN_MAX */
+	const char *parent,
+		*parent_format; /* BLOCK_BACKING_NAMED; a relative path is one of the caller's directory */
+	const struct block_below *below; /* the parent's parent and so on; NULL: it has none */
+	unsigned depth; /* images above this one in its chain; set by block_open_parent */
+	const struct block_above *above; /* they themselves; set by block_open_parent */
 };
 
-#define BLOCK_CHAIN_MAX 32
+#define BLOCK_CHAIN_MAX 32 /* images in a chain */
 
 /* What `pogo disk create` asks for. */
 struct block_create {
 	const char *path, *format;
 	const char *variant; /* of the format: "fixed", "dynamic"; NULL is its default */
 	u64 size;            /* bytes; 0 with a parent: the parent's */
-	const char *parent, *parent_format; /* differencing; NULL: none */
+	/* Differencing; NULL: none. block_create takes the path as the caller means it; formats get it as the image shall name it:
+	 * absolute, or from the image's own directory. parent_format is never NULL for formats if there is a parent. */
+	const char *parent, *parent_format;
 	u32 cluster_size; /* of VHD blocks or qcow2 clusters, bytes; 0: the default */
 };
 
@@ -103,8 +130,10 @@ struct block_ops {
 	/* Writes an empty image into an empty file. NULL: cannot be created. parent: open for reading, or NULL. */
 	int (*create)(struct block_file *file, const struct block_create *c, struct block *parent,
 		      char *err, size_t errlen);
+	bool parallel; /* submit is called on several threads at once */
 	/* Serves a request that lies within the disk; sets result, then calls block_complete. Any
-	 * one thread at a time. */
+	 * one thread at a time, unless it is parallel. A read of the file may fail with -EAGAIN, its data not being in memory: then so
+	 * does the read request, which comes again. Only a read request meets this. */
 	void (*submit)(struct block *block, struct block_req *req);
 	/* Writes what it must to leave a clean image (errors are lost: who must know flushes first), closes file and parent. */
 	void (*close)(struct block *block);
@@ -130,10 +159,21 @@ struct block {
 	u64 size;                /* bytes, a multiple of BLOCK_SECTOR */
 	u32 physical_size;       /* bytes that the storage writes at once: a power of two */
 	bool readonly;
-	struct block_thread *thread; /* NULL if not threaded */
+	struct block_thread *thread; /* at most one of the two is there */
+	struct block_uring *uring;
+	bool now; /* a request is being served within block_submit, to see if that can be done without waiting */
 };
 
-extern const struct block_ops block_raw;
+extern const struct block_ops block_raw, block_vhd, block_qcow2;
+
+/* All formats, ended by NULL. */
+extern const struct block_ops *const block_formats[];
+/* NULL: no such format. */
+const struct block_ops *block_format_find(const char *name);
+/* What a new image is by the end of its name; NULL: it does not say. */
+const struct block_ops *block_format_by_extension(const char *path);
+/* The format that these first and last 512 bytes are of: raw where no other is. */
+const struct block_ops *block_format_probe(const u8 *head, const u8 *tail, u64 file_size);
 
 /* Puts a disk over one that was opened for reading alone: it has the same contents and can be written, what is written goes to
  * an unlinked file in the directory for temporary ones. Closing it closes `below`, which is not used otherwise any more. On
@@ -143,6 +183,18 @@ int block_scratch(struct block **block, struct block *below) must_check;
 /* On failure a negative errno, and one line in err. */
 int block_open(struct block **block, const struct block_options *options, char *err, size_t errlen)
 	must_check;
+/* Makes a new image; path must not exist. A NULL format is that of the path's extension. On failure there is no file, a negative errno, and
+ * one line in err. */
+int block_create(const struct block_create *c, char *err, size_t errlen) must_check;
+/* How the image at `image` shall name the file at `path`: an absolute name stays, otherwise it is the way from the image's directory, with
+ * symbolic links out of the way. A negative errno if a directory does not exist or the name does not fit. */
+int block_path_from(char *out, size_t size, const char *image, const char *path) must_check;
+/* Makes sure that `overlay` is a differencing image over `base`: created if there is none, otherwise it must name base as its parent. NULL
+ * formats are found out. Then open it with BLOCK_BACKING_NAMED and base as the parent. `base` is only read. */
+int block_overlay_prepare(const char *overlay, const char *format, const char *base,
+			  const char *base_format, char *err, size_t errlen) must_check;
+/* For block_open: readies threads or rings where requests may have to wait for a device. -ENOSYS and others if `io` is refused. */
+int block_engage(struct block *block, enum block_io io) must_check;
 /* Drains, flushes nothing, frees. NULL is ignored. */
 void block_close(struct block *block);
 /* A request beyond the disk fails with -EINVAL, a change of a read-only disk with -EROFS. */
@@ -154,8 +206,9 @@ void block_poll(struct block *block);
 /* Waits until every submitted request is done. */
 void block_drain(struct block *block);
 
-/* For formats: opens the image that `child` names as its parent, as far as the options of the child allow it. `path` is as the image has
- * it: relative to the directory of the child. format NULL: found out. Never opened for writing, never threaded. */
+/* For formats: opens the image that `child` names as its parent (or gives NULL, with 0: BLOCK_BACKING_UNSEEN), as far as the options of the child (those that it was opened with) allow
+ * it. `path` is as the image has it: relative to the directory of the child. format NULL: found out, but then a parent that has a
+ * parent itself is refused: a guest may have written the header that names it. Never opened for writing, never threaded. */
 int block_open_parent(struct block **parent, const struct block_file *child, const char *path,
 		      const char *format, const struct block_options *options, char *err,
 		      size_t errlen) must_check;

@@ -27,5 +27,7 @@ int command_run(int argc, char **argv);
 void command_run_usage(void *file);
 int command_doctor(int argc, char **argv);
 void command_doctor_usage(void *file);
+int command_disk(int argc, char **argv);
+void command_disk_usage(void *file);
 
 #endif

@@ -105,8 +105,11 @@ struct pci_bus {
 	void *msi_opaque;
 };
 
-/* The PIRQ that pin (0 is INTA) of a slot is wired to on this board. */
-static inline unsigned pci_pirq(unsigned slot, unsigned pin) { return (slot + pin) % PCI_PIRQS; }
+/* The PIRQ that pin (0 is INTA) of a slot is wired to on this board; SeaBIOS knows it by heart. */
+static inline unsigned pci_pirq(unsigned slot, unsigned pin)
+{
+	return (slot + pin + PCI_PIRQS - 1) % PCI_PIRQS;
+}
 
 static inline u16 pci_command(const struct pci_func *f)
 {
