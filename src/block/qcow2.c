@@ -366,10 +366,13 @@ static int open_parent(struct qcow2 *q, const struct block_options *options, cha
 
 static int clean(struct qcow2 *q, char *err, size_t errlen)
 {
+	struct block_check c = { 0 };
 	int r = 0;
 
 	if (q->incompatible & QCOW2_DIRTY) {
-		r = -EOPNOTSUPP;
+		r = qcow2_check(&q->block, &c, true);
+		if (!r && (q->incompatible & QCOW2_DIRTY))
+			r = -EIO;
 	} else if (q->header_dirty) {
 		r = qcow2_commit(q);
 	}
@@ -455,6 +458,7 @@ const struct block_ops block_qcow2 = {
 	.create = qcow2_create,
 	.submit = qcow2_submit,
 	.close = qcow2_close,
+	.check = qcow2_check,
 	.info = qcow2_info,
 	.resize = qcow2_resize,
 	.set_parent = qcow2_set_parent,
