@@ -11,6 +11,7 @@
 	X(TIMER, "timer", "PIT, RTC, APIC timer programming and expiry")               \
 	X(PCI, "pci", "configuration space accesses")                                  \
 	X(VIRTIO, "virtio", "virtio queues and requests")                              \
+	X(IDE, "ide", "IDE commands and their errors")                                 \
 	X(SERIAL, "serial", "16550A registers")                                        \
 	X(I8042, "i8042", "keyboard controller")                                       \
 	X(ACPI, "acpi", "power management registers")                                  \

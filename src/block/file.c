@@ -10,15 +10,26 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
 
 static int host_read(struct block_file *f, void *buf, u64 size, u64 offset)
 {
+	int flags = f->nowait ? RWF_NOWAIT : 0;
 	u64 done = 0;
 
 	while (done < size) {
-		ssize_t n = pread(f->fd, (u8 *)buf + done, size - done, (off_t)(offset + done));
+		struct iovec iov = { (u8 *)buf + done, size - done };
+		ssize_t n = flags ? preadv2(f->fd, &iov, 1, (off_t)(offset + done), flags)
+				  : pread(f->fd, iov.iov_base, iov.iov_len, (off_t)(offset + done));
 
+		if (n < 0 && flags && errno == EOPNOTSUPP) {
+			f->nowait_refused = true;
+			return -EAGAIN;
+		}
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n == 0) {
@@ -185,6 +196,14 @@ int block_file_create(struct block_file **f, const char *path, char *err, size_t
 	if (fd < 0)
 		FAIL(errno, "disk '%s' cannot be created: %s", path, strerror(errno));
 	return file_new(f, fd, path, false, err, errlen);
+}
+
+bool block_file_in_memory(const struct block_file *f)
+{
+	struct statfs fs;
+
+	return f->fd >= 0 && fstatfs(f->fd, &fs) == 0 &&
+	       (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
 void block_file_close(struct block_file *f)

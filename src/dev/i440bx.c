@@ -229,6 +229,7 @@ static int i440bx_init(struct device *dev)
 
 	h->bus.ports = dev->platform->ports;
 	h->bus.mmio = dev->platform->mmio;
+	h->bus.mem = dev->platform->mem;
 	f->bus = &h->bus;
 	f->regs = &h->regs.pci;
 	f->devfn = PCI_DEVFN(0, 0);
