@@ -255,6 +255,13 @@ void machine_pointer(struct machine *m, int dx, int dy, u8 buttons)
 	i8042_mouse(&m->i8042, dx, -dy, buttons);
 }
 
+void machine_on_event(struct machine *m, void (*fn)(void *opaque, enum machine_event event),
+		      void *opaque)
+{
+	m->on_event = fn;
+	m->event_opaque = opaque;
+}
+
 void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why),
 		      void *opaque)
 {
