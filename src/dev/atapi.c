@@ -250,6 +250,10 @@ void atapi_set_medium(struct ata_channel *ch, unsigned unit, struct block *block
 		ata_cancel(ch);
 		atapi_failed(ch, SENSE_NOT_READY, ASC_NO_MEDIUM, 0);
 	}
+	for (unsigned i = 0; i < ARRAY_LEN(ch->io); i++) { /* left behind by an error */
+		if (ch->io[i].pending && ch->io[i].block == ch->drive[unit].block)
+			block_drain(ch->io[i].block);
+	}
 	ch->drive[unit].block = block;
 	d->open = false;
 	d->attention = block ? ASC_MEDIUM_CHANGED : 0;
