@@ -241,14 +241,12 @@ static bool next_io(struct ata_channel *ch)
 		prepare(ch, BLOCK_WRITE, current(ch)->buf + t->pos, t->offset, size);
 		return true;
 	case ATA_TRIM:
-		if (ata_disk_next_range(ch, &offset, &size)) {
-			prepare(ch, BLOCK_DISCARD, NULL, offset, size);
-			return true;
-		}
-		written(ch);
-		if (t->phase != ATA_FLUSH)
+		if (!ata_disk_next_range(ch, &offset, &size)) {
+			finished(ch, true);
 			return false;
-		/* fall through */
+		}
+		prepare(ch, BLOCK_DISCARD, NULL, offset, size);
+		return true;
 	case ATA_FLUSH: prepare(ch, BLOCK_FLUSH, NULL, 0, 0); return true;
 	default: return false;
 	}
