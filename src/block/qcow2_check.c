@@ -20,7 +20,7 @@ static const char *const use_names[] = { "nothing", "data", "an L2 table", "a ta
 struct scan {
 	struct qcow2 *q;
 	struct block_check *check;
-	bool repair, quiet;
+	bool repair, quiet, active; /* the last: the active L1 table is gone through */
 	u64 clusters;     /* of the file, and one: the last cluster's end need not be there */
 	u64 first, count; /* of the window */
 	u16 *counts;      /* stays at its maximum */
@@ -91,6 +91,8 @@ static void count_l2(struct scan *s)
 	for (u32 i = 0; i < 1u << q->l2_bits; i++) {
 		u64 entry = qcow2_be(s->table + 8 * (size_t)i, 8), offset, size;
 
+		s->check->allocated += s->active && !s->quiet && s->first == 0 &&
+				       (entry & (QCOW2_OFFSET | QCOW2_COMPRESSED));
 		switch (qcow2_kind(q, entry)) {
 		case QCOW2_K_NONE:
 		case QCOW2_K_ZERO: break;
@@ -198,6 +200,7 @@ static int count_l1_of(struct scan *s, const struct qcow2_snapshot *of)
 
 	if (r)
 		return r;
+	s->active = !of;
 	r = count_l1(s, l1, of ? of->l1_size : s->q->l1_size);
 	free(l1);
 	return r;
@@ -354,10 +357,8 @@ static int compare(struct scan *s)
 {
 	int r = 0;
 
-	for (u64 i = 0; i < s->count && !r; i++) {
-		s->check->allocated += !s->quiet && s->counts[i] != 0;
+	for (u64 i = 0; i < s->count && !r; i++)
 		r = compare_one(s, s->first + i, s->counts[i]);
-	}
 	return r;
 }
 
@@ -502,7 +503,7 @@ int qcow2_check(struct block *block, struct block_check *c, bool with_repair)
 	s.clusters = (align_up(block->file->size, q->cluster_size) >> q->cluster_bits) + 1;
 	if (s.clusters > CLUSTERS_MAX)
 		return -EFBIG;
-	c->clusters = s.clusters - 1;
+	c->clusters = (block->size + q->cluster_size - 1) >> q->cluster_bits;
 	s.count = MIN(WINDOW, s.clusters);
 	s.counts = malloc(s.count * sizeof(*s.counts));
 	s.uses = malloc(s.count);
