@@ -11,9 +11,13 @@
 	X(TIMER, "timer", "PIT, RTC, APIC timer programming and expiry")               \
 	X(PCI, "pci", "configuration space accesses")                                  \
 	X(VIRTIO, "virtio", "virtio queues and requests")                              \
+	X(IDE, "ide", "IDE commands and their errors")                                 \
 	X(SERIAL, "serial", "16550A registers")                                        \
 	X(I8042, "i8042", "keyboard controller")                                       \
 	X(ACPI, "acpi", "power management registers")                                  \
+	X(DMA, "dma", "8237 registers and transfers")                                  \
+	X(FLOPPY, "floppy", "floppy controller commands")                              \
+	X(PARALLEL, "parallel", "parallel port registers")                             \
 	X(PORT, "port", "each port access with its device")                            \
 	X(MMIO, "mmio", "each memory-mapped access with its device")                   \
 	X(MMU, "mmu", "page faults, TLB flushes, CR3 loads")                           \
@@ -22,6 +26,7 @@
 	X(MSR, "msr", "model-specific registers, CPUID")                               \
 	X(CODE, "code", "decoded blocks, invalidation")                                \
 	X(BOOT, "boot", "loaders, firmware tables")                                    \
+	X(FIRMWARE, "firmware", "what firmware reads of the machine, and its log")     \
 	X(RUN, "run", "machine start, stop, reset, halt")
 
 enum trace_category {

@@ -3,6 +3,7 @@
 #include "base/trace.h"
 #include "control/command.h"
 #include "control/console.h"
+#include "control/disk_option.h"
 #include "control/gdb.h"
 #include "host/terminal.h"
 #include "x86/exec.h"
@@ -13,6 +14,7 @@
 
 struct run_config {
 	struct machine_config machine;
+	struct opt_list disks, cdroms, floppies;
 	const char *trace, *dump, *gdb;
 	bool stats;
 };
@@ -24,7 +26,27 @@ static const struct opt run_opts[] = {
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(kernel),
 	  .value = "FILE",
-	  .help = "Linux bzImage, multiboot or PVH ELF kernel to boot" },
+	  .help = "Linux bzImage, multiboot or PVH ELF kernel to boot, without firmware" },
+	{ .key = "firmware",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(firmware),
+	  .value = "NAME",
+	  .help = "bios (SeaBIOS, the default without --kernel), uefi (OVMF), or a flat ROM image of 64 KiB to 16 MiB" },
+	{ .key = "nvram",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(nvram),
+	  .value = "FILE",
+	  .help = "uefi: keep its variables in FILE; it is made if it does not exist" },
+	{ .key = "board",
+	  .kind = OPT_CHOICE,
+	  .offset = MACHINE(board),
+	  .value = "440bx|440fx",
+	  .help = "host bridge (default auto: 440fx for bios and uefi, which know no other, else 440bx)",
+	  .choices = "auto 440bx 440fx" },
+	{ .key = "boot-menu",
+	  .kind = OPT_FLAG,
+	  .offset = MACHINE(boot_menu),
+	  .help = "the firmware lets the user choose what to boot" },
 	{ .key = "initrd",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(initrd),
@@ -51,9 +73,28 @@ static const struct opt run_opts[] = {
 	  .max = VM_MAX_VCPUS },
 	{ .key = "disk",
 	  .kind = OPT_LIST,
-	  .offset = MACHINE(disks),
-	  .value = "FILE[,ro]",
-	  .help = "raw image as a virtio disk; may be repeated" },
+	  .offset = offsetof(struct run_config, disks),
+	  .value = "FILE[,...]",
+	  .help = "image as a disk: ro, bus=virtio|ide, format=NAME, serial=TEXT, overlay[=FILE], parent=FILE, boot=N may follow; may be repeated" },
+	{ .key = "cdrom",
+	  .kind = OPT_LIST,
+	  .offset = offsetof(struct run_config, cdroms),
+	  .value = "FILE[,...]",
+	  .help = "ISO image in a CD-ROM drive; may be repeated" },
+	{ .key = "floppy",
+	  .kind = OPT_LIST,
+	  .offset = offsetof(struct run_config, floppies),
+	  .value = "FILE[,...]",
+	  .help = "image in a floppy drive: ro may follow; at most two" },
+	{ .key = "parallel",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(parallel),
+	  .value = "FILE",
+	  .help = "output of the parallel port" },
+	{ .key = "no-vga",
+	  .kind = OPT_FLAG,
+	  .offset = MACHINE(no_vga),
+	  .help = "no screen: firmware and boot loaders use the serial port" },
 	{ .key = "engine",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(engine),
@@ -239,6 +280,37 @@ static int check_code_options(const struct run_config *cfg)
 	return EXIT_USAGE;
 }
 
+static int add_list(struct machine_config *m, enum machine_drive drive, const struct opt_list *list)
+{
+	char err[512];
+
+	for (unsigned n = 0; n < list->count; n++)
+		if (!disk_option_add(m, drive, (char *)(uintptr_t)list->item[n], err,
+				     sizeof(err)))
+			return usage_error(err);
+	return 0;
+}
+
+/* The options' texts are argv's, which are writable. */
+static int add_drives(struct run_config *cfg)
+{
+	struct machine_config *m = &cfg->machine;
+	int code = add_list(m, DRIVE_DISK, &cfg->disks);
+
+	if (!code)
+		code = add_list(m, DRIVE_CDROM, &cfg->cdroms);
+	if (!code)
+		code = add_list(m, DRIVE_FLOPPY, &cfg->floppies);
+	if (!code && !m->kernel && !m->firmware)
+		m->firmware = "bios";
+	if (!code && !m->kernel && !m->disk_count && !strcmp(m->firmware, "bios")) {
+		log_error("nothing to boot: give --kernel FILE, --disk FILE, --cdrom FILE or --floppy FILE");
+		log_info("see `pogo help run`");
+		return EXIT_USAGE;
+	}
+	return code;
+}
+
 /* Checks what needs no machine. Returns 0 or an exit code. */
 static int check_config(struct run_config *cfg)
 {
@@ -265,12 +337,7 @@ static int check_config(struct run_config *cfg)
 			return EXIT_USAGE;
 		}
 	}
-	if (!cfg->machine.kernel) {
-		log_error("nothing to boot: give --kernel FILE");
-		log_info("see `pogo help run`");
-		return EXIT_USAGE;
-	}
-	return 0;
+	return add_drives(cfg);
 }
 
 static int end_code(struct machine *m, enum machine_end end, const struct run_config *cfg)
@@ -353,6 +420,7 @@ int command_run(int argc, char **argv)
 					       .engine = engine_default()->name,
 					       .cpu = "max",
 					       .clock = "",
+					       .board = "auto",
 					       .check_step = 1,
 					       .check_page = UINT32_MAX,
 					       .boot_entry = "auto",

@@ -77,6 +77,7 @@ struct mem {
 #define MEM_LEVEL_RAM    0u /* what the memory controller decodes by default */
 #define MEM_LEVEL_SHADOW 1u /* ROM below 1 MiB, and the shadow RAM that the bridge puts over it */
 #define MEM_LEVEL_DEVICE 2u /* BARs, the VGA window, flash */
+#define MEM_LEVEL_SMRAM  3u /* over the VGA window while it is open */
 
 /* Lays out `size` bytes of RAM as a PC does: 0..640K, 768K..min(size, 3G), and the rest from 4 GiB.
  * size is a multiple of a page and at least 1 MiB. Negative errno. */

@@ -38,10 +38,11 @@ static void layout_above_4g(void **state)
 	assert_int_equal(got, 1);
 	assert_true(mem_read(&mem, 4 * GIB, &got, 1));
 	assert_int_equal(got, 2);
-	assert_ptr_equal(mem_host(&mem, 4 * GIB, 1), mem.host + 3 * GIB);
-	assert_ptr_equal(mem_host(&mem, 6 * GIB - 1, 1), mem.host + 5 * GIB - 1);
+	assert_ptr_equal(mem_host(&mem, 4 * GIB, 1), mem.ram->host + 3 * GIB);
+	assert_ptr_equal(mem_host(&mem, 6 * GIB - 1, 1), mem.ram->host + 5 * GIB - 1);
 	assert_null(mem_host(&mem, 6 * GIB - 1, 2));
-	assert_ptr_equal(mem_find(&mem, 4 * GIB)->page_flags, mem.page_flags + 3 * GIB / MEM_PAGE);
+	assert_ptr_equal(mem_find(&mem, 4 * GIB)->page_flags,
+			 mem.ram->page_flags + 3 * GIB / MEM_PAGE);
 	mem_fini(&mem);
 }
 
@@ -63,9 +64,9 @@ static void failed_accesses_change_nothing(void **state)
 	assert_int_equal(mem_init(&mem, MIB), 0);
 	memset(buf, 0xaa, sizeof(buf));
 	assert_false(mem_write(&mem, 0x9fff8, buf, 16));
-	assert_int_equal(mem.host[0x9fff8], 0);
+	assert_int_equal(mem.ram->host[0x9fff8], 0);
 	assert_false(mem_write(&mem, MIB - 8, buf, 16));
-	assert_int_equal(mem.host[MIB - 8], 0);
+	assert_int_equal(mem.ram->host[MIB - 8], 0);
 	memcpy(before, buf, 16);
 	assert_false(mem_read(&mem, 0x9fff8, buf, 16));
 	assert_memory_equal(buf, before, 16);

@@ -231,6 +231,8 @@ static void describe(struct acpi_pm *pm)
 	le_store(f->initial + ACPI_PM_PMBA, 1, 4); /* I/O space */
 	le_store(f->writable + ACPI_PM_PMBA, 0xffc0, 4);
 	memset(f->writable + 0x44, 0xff, 0x3c); /* CNTA to DEVRESJ */
+	/* There is no system management mode: firmware takes APMC_EN for the mark of an earlier stage that has set it up. */
+	le_store(f->initial + ACPI_PM_DEVACTB, ACPI_PM_APMC_EN, 4);
 	f->writable[ACPI_PM_PMREGMISC] = 1;
 	le_store(f->initial + 0x90, 1, 4); /* SMBBA; no SMBus host behind it */
 }

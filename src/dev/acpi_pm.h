@@ -23,6 +23,8 @@
 
 /* Configuration registers that firmware programs. */
 #define ACPI_PM_PMBA      0x40
+#define ACPI_PM_DEVACTB   0x58
+#define ACPI_PM_APMC_EN   BIT(25)
 #define ACPI_PM_PMREGMISC 0x80
 #define ACPI_PM_PMIOSE    BIT(0) /* the block is decoded */
 

@@ -24,6 +24,7 @@ enum {
 	R_B,
 	R_C,
 	R_D,
+	R_FLOPPY = 0x10,
 	R_EQUIPMENT = 0x14,
 	R_BASE_LOW = 0x15,
 	R_EXT_LOW = 0x17,
@@ -33,7 +34,12 @@ enum {
 	R_EXT_FOUND_LOW = 0x30,
 	R_CENTURY = 0x32,
 	R_ABOVE_16M_LOW = 0x34,
+	R_BOOT_LAST =
+		0x38, /* third boot device in bits 7..4; bit 0: no signature is asked of a floppy */
+	R_TRANSLATION = 0x39, /* two bits an IDE drive */
+	R_BOOT_FIRST = 0x3d,  /* first boot device in bits 3..0, second in 7..4 */
 	R_ABOVE_4G_LOW = 0x5b,
+	R_MORE_CPUS = 0x5f, /* beside the first */
 };
 
 #define A_UIP    0x80
@@ -429,6 +435,20 @@ static void put16(struct mc146818_regs *r, unsigned index, u64 value)
 	le_store(&r->cmos[index], MIN(value, 0xffff), 2);
 }
 
+/* Floppy drives, also in the equipment byte (bit 0: any, bits 7..6: how many more than one), and what firmware starts from. */
+static void fill_drives(struct mc146818 *rtc)
+{
+	u8 *cmos = rtc->regs.cmos;
+
+	cmos[R_FLOPPY] = (u8)((rtc->floppy[0] & 15) << 4 | (rtc->floppy[1] & 15));
+	if (rtc->floppy[0] || rtc->floppy[1])
+		cmos[R_EQUIPMENT] |= rtc->floppy[0] && rtc->floppy[1] ? 0x41 : 0x01;
+	cmos[R_BOOT_FIRST] = (u8)((rtc->boot[1] & 15) << 4 | (rtc->boot[0] & 15));
+	cmos[R_BOOT_LAST] = (u8)((rtc->boot[2] & 15) << 4);
+	for (unsigned n = 0; n < 4; n++)
+		cmos[R_TRANSLATION] |= (u8)((rtc->translated >> n & 1) << (2 * n)); /* 1: LBA */
+}
+
 /* What the firmware of a PC leaves in the memory: sizes of RAM, equipment, checksum. */
 static void fill_memory(struct mc146818 *rtc)
 {
@@ -442,6 +462,8 @@ static void fill_memory(struct mc146818 *rtc)
 	put16(r, R_ABOVE_16M_LOW, (low - MIN(low, 16 * MIB)) / (64 * KIB));
 	le_store(&r->cmos[R_ABOVE_4G_LOW], MIN(rtc->ram_high / (64 * KIB), 0xffffff), 3);
 	r->cmos[R_EQUIPMENT] = 0x06; /* coprocessor, PS/2 pointing device */
+	fill_drives(rtc);
+	r->cmos[R_MORE_CPUS] = (u8)(MIN(MAX(rtc->cpus, 1u), 256u) - 1);
 	for (unsigned i = R_SUM_FIRST; i <= R_SUM_LAST; i++)
 		sum += r->cmos[i];
 	r->cmos[R_SUM_HIGH] = (u8)(sum >> 8);

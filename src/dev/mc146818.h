@@ -22,7 +22,30 @@ struct mc146818 {
 	struct irq irq;  /* IRQ8 */
 	u64 ram_low_end; /* bytes of RAM below 4 GiB, and above */
 	u64 ram_high;
+	/* What firmware takes from the memory. */
+	unsigned cpus; /* 0 counts as one */
+	u8 floppy[2];  /* types of the drives, as of enum mc146818_floppy */
+	u8 boot[3];    /* what to start from, in this order: enum mc146818_boot */
+	/* Bit n: IDE drive n (primary master first) has more cylinders than INT 13h can say; its geometry there is translated. */
+	u8 translated;
 	struct timer timer; /* due at the next enabled interrupt */
+};
+
+enum mc146818_floppy {
+	MC146818_FLOPPY_NONE = 0,
+	MC146818_FLOPPY_360K = 1,
+	MC146818_FLOPPY_1200K = 2,
+	MC146818_FLOPPY_720K = 3,
+	MC146818_FLOPPY_1440K = 4,
+	MC146818_FLOPPY_2880K = 5,
+};
+
+enum mc146818_boot {
+	MC146818_BOOT_NONE = 0,
+	MC146818_BOOT_FLOPPY = 1,
+	MC146818_BOOT_DISK = 2,
+	MC146818_BOOT_CD = 3,
+	MC146818_BOOT_NET = 4,
 };
 
 extern const struct device_type mc146818_type;

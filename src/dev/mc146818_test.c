@@ -350,6 +350,37 @@ static void memory_sizes(void **state)
 	assert_int_equal(get(f, 0x34) | get(f, 0x35) << 8, 0);
 }
 
+static void firmware_bytes(void **state)
+{
+	struct fixture *f = *state;
+	unsigned sum = 0;
+
+	assert_int_equal(get(f, 0x10), 0);
+	assert_int_equal(get(f, 0x14), 0x06);
+	assert_int_equal(get(f, 0x5f), 0);
+	board_fini(&f->board);
+	memset(f, 0, sizeof(*f));
+	board_init(&f->board);
+	f->rtc.ram_low_end = 64 * MIB;
+	f->rtc.cpus = 4;
+	f->rtc.floppy[0] = MC146818_FLOPPY_1440K;
+	f->rtc.floppy[1] = MC146818_FLOPPY_2880K;
+	f->rtc.boot[0] = MC146818_BOOT_CD;
+	f->rtc.boot[1] = MC146818_BOOT_DISK;
+	f->rtc.boot[2] = MC146818_BOOT_FLOPPY;
+	f->rtc.translated = 0x05;
+	board_add(&f->board, &f->rtc.dev, &mc146818_type, "rtc");
+	assert_int_equal(get(f, 0x10), 0x45);
+	assert_int_equal(get(f, 0x14), 0x47);
+	assert_int_equal(get(f, 0x3d), 0x23);
+	assert_int_equal(get(f, 0x38), 0x10);
+	assert_int_equal(get(f, 0x39), 0x11);
+	assert_int_equal(get(f, 0x5f), 3);
+	for (u8 i = 0x10; i <= 0x2d; i++)
+		sum += get(f, i);
+	assert_int_equal(get(f, 0x2e) << 8 | get(f, 0x2f), sum);
+}
+
 static void memory_is_kept(void **state)
 {
 	struct fixture *f = *state;
@@ -448,15 +479,25 @@ static void alarm_sleeps_until_it_is_due(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(shows_the_wall_clock),   TEST(formats),
-		TEST(twelve_hours),           TEST(calendar),
-		TEST(set_freezes_the_bytes),  TEST(update_in_progress),
-		TEST(update_interrupt),       TEST(flags_without_interrupts),
-		TEST(periodic_rates),         TEST(alarm_interrupt),
-		TEST(alarm_wildcards),        TEST(alarm_flag_of_a_long_sleep),
-		TEST(memory_sizes),           TEST(memory_is_kept),
-		TEST(nonsense_is_survived),   TEST(bytes_written_while_it_runs),
-		TEST(reset_clears_the_flags), TEST(alarm_sleeps_until_it_is_due),
+		TEST(shows_the_wall_clock),
+		TEST(formats),
+		TEST(twelve_hours),
+		TEST(calendar),
+		TEST(set_freezes_the_bytes),
+		TEST(update_in_progress),
+		TEST(update_interrupt),
+		TEST(flags_without_interrupts),
+		TEST(periodic_rates),
+		TEST(alarm_interrupt),
+		TEST(alarm_wildcards),
+		TEST(alarm_flag_of_a_long_sleep),
+		TEST(memory_sizes),
+		TEST(firmware_bytes),
+		TEST(memory_is_kept),
+		TEST(nonsense_is_survived),
+		TEST(bytes_written_while_it_runs),
+		TEST(reset_clears_the_flags),
+		TEST(alarm_sleeps_until_it_is_due),
 		TEST(state_survives),
 	};
 

@@ -6,6 +6,9 @@
 
 #include <errno.h>
 
+#define PCI_BAR_PREFETCH BIT(3)
+#define PCI_ROM_ENABLE   BIT(0)
+
 void pci_func_init(struct pci_func *f, const char *name, u16 vendor, u16 device, u32 class_code,
 		   u8 revision)
 {
@@ -37,6 +40,20 @@ void pci_bar_init(struct pci_func *f, unsigned n, bool io, u64 size, const struc
 	f->writable[PCI_COMMAND] |= io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 }
 
+void pci_bar_area_init(struct pci_func *f, unsigned n, struct mem_area *area)
+{
+	pci_bar_init(f, n, false, area->size, NULL, NULL);
+	f->bars[n].area = area;
+	f->initial[PCI_BAR0 + 4 * n] = PCI_BAR_PREFETCH;
+}
+
+void pci_rom_init(struct pci_func *f, struct mem_area *area)
+{
+	f->bars[PCI_ROM_BAR] = (struct pci_bar){ .size = area->size, .area = area };
+	le_store(f->writable + PCI_ROM_BASE, ~(area->size - 1) | PCI_ROM_ENABLE, 4);
+	f->writable[PCI_COMMAND] |= PCI_COMMAND_MEMORY;
+}
+
 unsigned pci_cap_add(struct pci_func *f, u8 id, unsigned size)
 {
 	unsigned offset = f->cap_end;
@@ -49,14 +66,17 @@ unsigned pci_cap_add(struct pci_func *f, u8 id, unsigned size)
 	return offset;
 }
 
-/* Where the guest has put BAR n; false if the command register has it switched off. */
+/* Where the guest has put BAR n; false if the command register, or a ROM's own enable bit, has it
+ * switched off. */
 static bool bar_decodes(const struct pci_func *f, unsigned n, u64 *base)
 {
 	const struct pci_bar *bar = &f->bars[n];
-	u32 value = (u32)le_load(f->regs->config + PCI_BAR0 + 4 * n, 4);
+	bool rom = n == PCI_ROM_BAR;
+	u32 value = (u32)le_load(f->regs->config + (rom ? PCI_ROM_BASE : PCI_BAR0 + 4 * n), 4);
 
 	*base = value & ~(u32)(bar->size - 1);
-	return bar->size && (pci_command(f) & (bar->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY));
+	return bar->size && (!rom || (value & PCI_ROM_ENABLE)) &&
+	       (pci_command(f) & (bar->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY));
 }
 
 static struct bus *bar_bus(const struct pci_func *f, unsigned n)
@@ -68,9 +88,41 @@ static void bar_unmap(struct pci_func *f, unsigned n)
 {
 	struct pci_bar *bar = &f->bars[n];
 
-	if (bar->mapped)
+	if (bar->mapped && bar->area)
+		mem_hide(f->bus->mem, bar->base, bar);
+	else if (bar->mapped)
 		bus_unmap(bar_bus(f, n), bar->base, bar->dev);
 	bar->mapped = false;
+}
+
+static bool mem_taken(const struct mem *mem, u64 base, u64 size)
+{
+	for (unsigned n = 0; n < mem->count; n++) {
+		const struct mem_slot *s = &mem->slots[n];
+
+		if (base < s->base + s->size && s->base < base + size)
+			return true;
+	}
+	return false;
+}
+
+static int bar_map(struct pci_func *f, unsigned n, u64 base)
+{
+	struct pci_bar *bar = &f->bars[n];
+	struct mem_window window = {
+		.base = base,
+		.size = bar->size,
+		.area = bar->area,
+		.access = n == PCI_ROM_BAR ? MEM_ROM : MEM_RAM,
+		.level = MEM_LEVEL_DEVICE,
+		.owner = bar,
+	};
+
+	if (!bar->area)
+		return bus_map(bar_bus(f, n), base, bar->size, bar->ops, bar->dev, f->name);
+	if (mem_taken(f->bus->mem, base, bar->size))
+		return -EEXIST;
+	return mem_show(f->bus->mem, &window);
 }
 
 /* Maps what decodes and is not mapped. Two regions that claim one address are undefined on the real
@@ -80,14 +132,14 @@ static void map_waiting(struct pci_bus *bus)
 	for (unsigned devfn = 0; devfn < ARRAY_LEN(bus->funcs); devfn++) {
 		struct pci_func *f = bus->funcs[devfn];
 
-		for (unsigned n = 0; f && n < PCI_BARS; n++) {
+		for (unsigned n = 0; f && n <= PCI_ROM_BAR; n++) {
 			struct pci_bar *bar = &f->bars[n];
 			u64 base;
 			int r;
 
 			if (bar->mapped || !bar_decodes(f, n, &base))
 				continue;
-			r = bus_map(bar_bus(f, n), base, bar->size, bar->ops, bar->dev, f->name);
+			r = bar_map(f, n, base);
 			bar->mapped = r == 0;
 			bar->base = base;
 			trace(PCI, "%s: BAR%u at %#llx, %s%s", f->name, n, (unsigned long long)base,
@@ -100,7 +152,7 @@ static void remap(struct pci_func *f)
 {
 	bool changed = false;
 
-	for (unsigned n = 0; n < PCI_BARS; n++) {
+	for (unsigned n = 0; n <= PCI_ROM_BAR; n++) {
 		struct pci_bar *bar = &f->bars[n];
 		u64 base;
 		bool on = bar_decodes(f, n, &base);
@@ -223,7 +275,7 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, u32 
 		*reg = (u8)((*reg & ~mask) | (byte & mask));
 	}
 	end = offset + size;
-	if (offset < PCI_BAR0 + 4 * PCI_BARS && end > PCI_COMMAND)
+	if (offset < PCI_ROM_BASE + 4 && end > PCI_COMMAND)
 		refresh(f);
 	if (f->msix_cap && offset < f->msix_cap + 4u && end > f->msix_cap)
 		refresh(f);

@@ -17,6 +17,7 @@
 #define PCI_BAR0          0x10
 #define PCI_SUBSYS_VENDOR 0x2c
 #define PCI_SUBSYS_ID     0x2e
+#define PCI_ROM_BASE      0x30 /* expansion ROM base address */
 #define PCI_CAP_PTR       0x34
 #define PCI_INTR_LINE     0x3c
 #define PCI_INTR_PIN      0x3d
@@ -37,6 +38,7 @@
 #define PCI_CAP_MSIX   0x11
 
 #define PCI_BARS                  6
+#define PCI_ROM_BAR               PCI_BARS /* the expansion ROM's place in pci_func.bars */
 #define PCI_CONFIG_SIZE           256
 #define PCI_MSIX_MAX              16 /* vectors of one function */
 #define PCI_PIRQS                 4
@@ -61,10 +63,12 @@ struct pci_regs {
 		STATE_ARRAY(type, member.msix_data), STATE_ARRAY(type, member.msix_control), \
 		STATE_ROW(type, member.msix_pending), STATE_ROW(type, member.intx)
 
+/* Behind a BAR are registers (ops, dev) or memory (area), never both. */
 struct pci_bar {
 	u64 size; /* a power of two; 0: the register does not exist */
 	const struct bus_ops *ops;
 	void *dev;
+	struct mem_area *area;
 	bool io;
 	bool mapped;
 	u64 base; /* where it is mapped */
@@ -79,7 +83,7 @@ struct pci_func {
 	u8 devfn;
 	u8 initial[PCI_CONFIG_SIZE];  /* configuration space after reset */
 	u8 writable[PCI_CONFIG_SIZE]; /* bits that the guest may write */
-	struct pci_bar bars[PCI_BARS];
+	struct pci_bar bars[PCI_BARS + 1];
 	u8 cap_last, cap_end; /* last capability; first free byte */
 	u8 msix_cap;          /* 0: none */
 	u8 msix_vectors;
@@ -92,6 +96,7 @@ struct pci_func {
 
 struct pci_bus {
 	struct bus *ports, *mmio;
+	struct mem *mem; /* may be NULL if no function has memory behind a BAR */
 	struct pci_func *funcs[256]; /* by device and function number */
 	struct irq pirq[PCI_PIRQS];  /* PIRQA..PIRQD, active high */
 	u8 pirq_level;               /* bit per line, derived from the functions */
@@ -100,8 +105,11 @@ struct pci_bus {
 	void *msi_opaque;
 };
 
-/* The PIRQ that pin (0 is INTA) of a slot is wired to on this board. */
-static inline unsigned pci_pirq(unsigned slot, unsigned pin) { return (slot + pin) % PCI_PIRQS; }
+/* The PIRQ that pin (0 is INTA) of a slot is wired to on this board; SeaBIOS knows it by heart. */
+static inline unsigned pci_pirq(unsigned slot, unsigned pin)
+{
+	return (slot + pin + PCI_PIRQS - 1) % PCI_PIRQS;
+}
 
 static inline u16 pci_command(const struct pci_func *f)
 {
@@ -115,6 +123,11 @@ void pci_func_init(struct pci_func *f, const char *name, u16 vendor, u16 device,
  * offsets are as in core/bus.h. */
 void pci_bar_init(struct pci_func *f, unsigned n, bool io, u64 size, const struct bus_ops *ops,
 		  void *dev);
+/* Describes BAR n as prefetchable memory: the guest sees the whole area, whose size is a power of two of at least a page, as RAM. An
+ * address where memory is already (RAM, ROM, another such BAR) is not decoded until a mapping goes away. */
+void pci_bar_area_init(struct pci_func *f, unsigned n, struct mem_area *area);
+/* The same for the expansion ROM, of at most 16 MiB; it is read-only. */
+void pci_rom_init(struct pci_func *f, struct mem_area *area);
 /* Appends a capability of `size` bytes (the two-byte head included); returns its offset. */
 unsigned pci_cap_add(struct pci_func *f, u8 id, unsigned size);
 /* Adds an MSI-X capability; table and pending bits live in BAR n, 4 KiB of memory. */
@@ -134,7 +147,7 @@ u32 pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, unsign
 void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, u32 value,
 		      unsigned size);
 
-/* Access to the inside of a BAR, mapped or not. The caller has checked that it lies within. */
+/* Access to the inside of a BAR with registers, mapped or not. The caller has checked that it lies within. */
 u64 pci_bar_read(struct pci_func *f, unsigned n, u64 offset, unsigned size);
 void pci_bar_write(struct pci_func *f, unsigned n, u64 offset, u64 value, unsigned size);
 

@@ -136,8 +136,8 @@ static void identity(void **state)
 
 	assert_int_equal(cfg_read(f, 0, 0, 4), 0x71908086);
 	assert_int_equal(cfg_read(f, 0, 8, 4), 0x06000003);
-	assert_int_equal(cfg_read(f, 7, 0, 4), 0x71108086);
-	assert_int_equal(cfg_read(f, 7, 0xe, 1), 0x80);
+	assert_int_equal(cfg_read(f, PIIX4_SLOT, 0, 4), 0x71108086);
+	assert_int_equal(cfg_read(f, PIIX4_SLOT, 0xe, 1), 0x80);
 	assert_int_equal(cfg_read(f, SLOT, 2, 2), 0x5678);
 	assert_int_equal(cfg_read(f, SLOT, 1, 1), 0x12);
 	assert_int_equal(cfg_read(f, 20, 0, 4), 0xffffffff); /* nobody there */
@@ -233,7 +233,7 @@ static void intx_routing(void **state)
 	struct fixture *f = *state;
 	unsigned pirq = pci_pirq(SLOT, 0);
 
-	cfg_write(f, 7, 0x60 + pirq, 11, 1);
+	cfg_write(f, PIIX4_SLOT, 0x60 + pirq, 11, 1);
 	pci_intx_set(&f->card[0].func, true);
 	assert_true(f->apic[pirq].level);
 	assert_true(f->isa[11].level);
@@ -243,13 +243,13 @@ static void intx_routing(void **state)
 	assert_int_equal(cfg_read(f, SLOT, 6, 2) & 8, 8);
 	cfg_write(f, SLOT, 4, 0, 2);
 	assert_true(f->isa[11].level);
-	cfg_write(f, 7, 0x60 + pirq, 10, 1); /* moves while asserted */
+	cfg_write(f, PIIX4_SLOT, 0x60 + pirq, 10, 1); /* moves while asserted */
 	assert_false(f->isa[11].level);
 	assert_true(f->isa[10].level);
-	cfg_write(f, 7, 0x60 + pirq, 0x80, 1);
+	cfg_write(f, PIIX4_SLOT, 0x60 + pirq, 0x80, 1);
 	assert_false(f->isa[10].level);
 	assert_true(f->apic[pirq].level);
-	cfg_write(f, 7, 0x60 + pirq, 0, 1); /* the timer's interrupt is out of reach */
+	cfg_write(f, PIIX4_SLOT, 0x60 + pirq, 0, 1); /* the timer's interrupt is out of reach */
 	assert_false(f->isa[0].level);
 	pci_intx_set(&f->card[0].func, false);
 	assert_false(f->apic[pirq].level);
@@ -260,7 +260,7 @@ static void shared_isa_interrupt(void **state)
 	struct fixture *f = *state;
 
 	for (unsigned i = 0; i < 4; i++)
-		cfg_write(f, 7, 0x60 + i, 9, 1);
+		cfg_write(f, PIIX4_SLOT, 0x60 + i, 9, 1);
 	pci_intx_set(&f->card[0].func, true);
 	pci_intx_set(&f->card[1].func, true);
 	piix4_sci_set(&f->piix4, 0, true);
@@ -356,9 +356,9 @@ static void reset_and_load(void **state)
 	assert_int_equal(cfg_read(f, SLOT, 0x10, 4), 0xffffc000);
 	cfg_write(f, SLOT, 0x10, 0xe0000000, 4);
 	assert_int_equal(bus_read(&f->board.mmio, 0xe0000010, 1), 0x50);
-	cfg_write(f, 7, 0x61, 5, 1);
+	cfg_write(f, PIIX4_SLOT, 0x61, 5, 1);
 	board_save_and_load(&f->piix4.dev);
-	assert_int_equal(cfg_read(f, 7, 0x61, 1), 5);
+	assert_int_equal(cfg_read(f, PIIX4_SLOT, 0x61, 1), 5);
 	board_save_and_load(&f->host.dev);
 }
 

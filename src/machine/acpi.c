@@ -1,19 +1,23 @@
-/* ACPI tables of the board: RSDP, RSDT, XSDT, FADT, FACS, MADT (ACPI 6.4, 5.2) and the DSDT. */
+/* ACPI tables of the board: RSDP, RSDT, XSDT, FADT, FACS, MADT, HPET (ACPI 6.4, 5.2; IA-PC HPET 1.0a, 3.2.4) and the DSDT. They are made
+ * once as an image with a list of its pointers and checksums. Either those are resolved for a place in guest memory, or the list becomes
+ * commands for firmware. */
 #include "machine/acpi.h"
 
 #include "base/bits.h"
 #include "base/trace.h"
-#include "dev/acpi_pm.h"
 #include "dev/piix4.h"
-#include "machine/aml.h"
+#include "machine/acpi_dsdt.h"
 
-#include <stdio.h>
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 
 #define HEADER_SIZE 36u
 #define CHECKSUM    9u /* of a table header */
 #define RSDP_SIZE   36u
 #define FADT_SIZE   244u /* revision 3 */
 #define FACS_SIZE   64u
+#define HPET_SIZE   56u
 
 /* FADT */
 #define FADT_FLAGS                                                                   \
@@ -29,58 +33,85 @@
 /* MADT interrupt flags: polarity in bits 1..0, trigger in bits 3..2 */
 #define LEVEL_ACTIVE_LOW 0xf
 
-#define PCI_SLOTS 32
+#define TABLES_ALIGN 64u /* of the FACS */
+#define TABLES_BASE  (ACPI_AREA_BASE + TABLES_ALIGN)
+#define TABLES_MAX   ((u32)(ACPI_AREA_END - TABLES_BASE))
+#define POINTERS     16u
+#define SUMS         8u
 
-/* --- Tables in memory ----------------------------------------------------------------------- */
+/* --- The image ------------------------------------------------------------------------------ */
 
-struct builder {
-	u8 area[ACPI_AREA_END - ACPI_AREA_BASE];
+enum part { PART_TABLES, PART_RSDP, PARTS };
+
+struct image {
+	u8 tables[TABLES_MAX];
 	u32 used;
 	bool overflow;
+	u8 rsdp[RSDP_SIZE];
+	/* Offsets in `tables` that stand where addresses belong. */
+	struct pointer {
+		enum part part;
+		u32 at;
+		u8 size;
+	} pointer[POINTERS];
+	unsigned pointers;
+	/* Bytes that make the sum of a range 0. */
+	struct sum {
+		enum part part;
+		u32 at, start, size;
+	} sum[SUMS];
+	unsigned sums;
 };
 
-static u32 address(const struct builder *b, const void *p)
-{
-	return (u32)(ACPI_AREA_BASE + (u64)((const u8 *)p - b->area));
-}
-
-/* Room for a table, zeroed. When the area is full its start is returned and the mark set. */
-static u8 *reserve(struct builder *b, u32 size, u32 align)
+/* Room for a table, zeroed. When the image is full its start is returned and the mark set. */
+static u8 *reserve(struct image *b, u32 size, u32 align)
 {
 	u32 at = (u32)align_up(b->used, align);
 
-	if (at + size > sizeof(b->area)) {
+	if (at + size > sizeof(b->tables)) {
 		b->overflow = true;
 		at = 0;
-		size = (u32)MIN(size, sizeof(b->area));
+		size = (u32)MIN(size, sizeof(b->tables));
 	}
 	b->used = MAX(b->used, at + size);
-	memset(b->area + at, 0, size);
-	return b->area + at;
+	memset(b->tables + at, 0, size);
+	return b->tables + at;
 }
 
-static u8 checksum(const u8 *p, u32 size)
+static u8 *part_bytes(struct image *b, enum part part)
 {
-	u8 sum = 0;
-
-	for (u32 i = 0; i < size; i++)
-		sum = (u8)(sum + p[i]);
-	return (u8)-sum;
+	return part == PART_RSDP ? b->rsdp : b->tables;
 }
 
-/* Fills in the header of a complete table. */
-static void seal(u8 *t, const char *signature, u8 revision, u32 size)
+/* The bytes at p point to a table. */
+static void put_pointer(struct image *b, enum part part, u8 *p, u32 target, u8 size)
+{
+	assert(b->pointers < POINTERS);
+	b->pointer[b->pointers++] = (struct pointer){ part, (u32)(p - part_bytes(b, part)), size };
+	le_store(p, target, size);
+}
+
+static void put_sum(struct image *b, enum part part, const u8 *start, u32 size, u32 at)
+{
+	u32 offset = (u32)(start - part_bytes(b, part));
+
+	assert(b->sums < SUMS);
+	b->sum[b->sums++] = (struct sum){ part, offset + at, offset, size };
+}
+
+/* Fills in the header of a table; returns its offset. */
+static u32 seal(struct image *b, u8 *t, const char *signature, u8 revision, u32 size)
 {
 	memcpy(t, signature, 4);
 	le_store(t + 4, size, 4);
 	t[8] = revision;
-	t[CHECKSUM] = 0;
 	memcpy(t + 10, "POGO  ", 6);
 	memcpy(t + 16, "POGOBX  ", 8);
 	le_store(t + 24, 1, 4);
 	memcpy(t + 28, "POGO", 4);
 	le_store(t + 32, 1, 4);
-	t[CHECKSUM] = checksum(t, size);
+	put_sum(b, PART_TABLES, t, size, CHECKSUM);
+	return (u32)(t - b->tables);
 }
 
 /* Generic address structure for a port (5.2.3.2). */
@@ -92,13 +123,13 @@ static void gas_port(u8 *p, u32 port, unsigned bytes)
 	le_store(p + 4, port, 8);
 }
 
-static u32 build_fadt(struct builder *b, const struct acpi_board *board, u32 facs, u32 dsdt)
+static u32 build_fadt(struct image *b, const struct acpi_board *board, u32 facs, u32 dsdt)
 {
 	u8 *t = reserve(b, FADT_SIZE, 16);
-	u32 pm = ACPI_PM_BASE;
+	u32 pm = acpi_board_pm_base(board);
 
-	le_store(t + 36, facs, 4);
-	le_store(t + 40, dsdt, 4);
+	put_pointer(b, PART_TABLES, t + 36, facs, 4);
+	put_pointer(b, PART_TABLES, t + 40, dsdt, 4);
 	t[45] = 1; /* desktop */
 	le_store(t + 46, PIIX4_SCI_IRQ, 2);
 	le_store(t + 48, ACPI_SMI_COMMAND, 4);
@@ -120,22 +151,21 @@ static u32 build_fadt(struct builder *b, const struct acpi_board *board, u32 fac
 	le_store(t + 112, FADT_FLAGS, 4);
 	gas_port(t + 116, RESET_PORT, 1);
 	t[128] = RESET_VALUE;
-	le_store(t + 140, dsdt, 8);
+	put_pointer(b, PART_TABLES, t + 140, dsdt, 8);
 	gas_port(t + 148, pm + ACPI_PM1_EVENT, 4);
 	gas_port(t + 172, pm + ACPI_PM1_CONTROL, 2);
 	gas_port(t + 208, pm + ACPI_PM_TIMER, 4);
-	seal(t, "FACP", 3, FADT_SIZE);
-	return address(b, t);
+	return seal(b, t, "FACP", 3, FADT_SIZE);
 }
 
-static u32 build_facs(struct builder *b)
+static u32 build_facs(struct image *b)
 {
 	u8 *t = reserve(b, FACS_SIZE, 64);
 
 	memcpy(t, "FACS", 4);
 	le_store(t + 4, FACS_SIZE, 4);
 	t[32] = 1; /* version */
-	return address(b, t);
+	return (u32)(t - b->tables);
 }
 
 static u8 *madt_override(u8 *p, u8 irq, u32 gsi, u16 flags)
@@ -148,7 +178,7 @@ static u8 *madt_override(u8 *p, u8 irq, u32 gsi, u16 flags)
 	return p + 10;
 }
 
-static u32 build_madt(struct builder *b, const struct acpi_board *board)
+static u32 build_madt(struct image *b, const struct acpi_board *board)
 {
 	u32 size = HEADER_SIZE + 8 + 8 * board->cpus + 12 + 10 + (board->pit_gsi ? 10 : 0) + 6;
 	u8 *t = reserve(b, size, 16), *p = t + HEADER_SIZE + 8;
@@ -173,336 +203,186 @@ static u32 build_madt(struct builder *b, const struct acpi_board *board)
 	p[1] = 6;
 	p[2] = 0xff;
 	p[5] = 1;
-	seal(t, "APIC", 1, size);
-	return address(b, t);
+	return seal(b, t, "APIC", 1, size);
 }
 
-/* --- DSDT ----------------------------------------------------------------------------------- */
-
-static void add_cpus(struct aml *a, unsigned cpus)
+static u32 build_hpet(struct image *b, const struct acpi_board *board)
 {
-	for (unsigned n = 0; n < cpus; n++) {
-		char name[5];
-		size_t device;
+	u8 *t = reserve(b, HPET_SIZE, 16);
 
-		snprintf(name, sizeof(name), "C%03X", n & 0xfff);
-		device = aml_open_device(a, name);
-		aml_def(a, "_HID");
-		aml_string(a, "ACPI0007");
-		aml_def_int(a, "_UID", n);
-		aml_close(a, device);
-	}
+	le_store(t + 36, board->hpet_id, 4);
+	t[41] = 64; /* bits of a register; address space 0: memory */
+	le_store(t + 44, board->hpet_addr, 8);
+	le_store(t + 53, 100, 2); /* least period in ticks that loses no interrupt */
+	return seal(b, t, "HPET", 1, HPET_SIZE);
 }
 
-static void add_bridge_resources(struct aml *a, const struct acpi_board *board)
-{
-	size_t res;
-
-	aml_def(a, "_CRS");
-	res = aml_open_resources(a);
-	aml_bus_range(a, 0, 0xff);
-	aml_io(a, 0xcf8, 8);
-	aml_io_range(a, 0, 0xcf7);
-	aml_io_range(a, 0xd00, 0xffff);
-	aml_memory_range(a, 0xa0000, 0xbffff);
-	aml_memory_range(a, (u32)board->pci_base, (u32)(board->pci_end - 1));
-	aml_close_resources(a, res);
-}
-
-/* Name (PRTx, Package of { address, pin, source, index } for each slot and pin): with I/O APICs
- * source is 0 and index the GSI; with 8259s source is a link device. */
-static void add_routes(struct aml *a, const char *name, bool apic)
-{
-	static const char *const links[PCI_PIRQS] = { "ISA.LNKA", "ISA.LNKB", "ISA.LNKC",
-						      "ISA.LNKD" };
-	size_t all, one;
-
-	aml_def(a, name);
-	all = aml_open(a, AML_PACKAGE);
-	aml_byte(a, (PCI_SLOTS - 1) * 4);
-	for (unsigned slot = 1; slot < PCI_SLOTS; slot++) {
-		for (unsigned pin = 0; pin < 4; pin++) {
-			unsigned pirq = pci_pirq(slot, pin);
-
-			one = aml_open(a, AML_PACKAGE);
-			aml_byte(a, 4);
-			aml_int(a, slot << 16 | 0xffff);
-			aml_int(a, pin);
-			if (apic)
-				aml_int(a, 0);
-			else
-				aml_name(a, links[pirq]);
-			aml_int(a, apic ? ACPI_PIRQ_GSI + pirq : 0);
-			aml_close(a, one);
-		}
-	}
-	aml_close(a, all);
-}
-
-/* Method (_PRT) { If (PICF) { Return (PRTA) } Return (PRTP) } */
-static void add_prt(struct aml *a)
-{
-	size_t method, block;
-
-	add_routes(a, "PRTP", false);
-	add_routes(a, "PRTA", true);
-	method = aml_open_method(a, "_PRT", 0, false);
-	block = aml_open(a, AML_IF);
-	aml_name(a, "\\PICF");
-	aml_byte(a, AML_RETURN);
-	aml_name(a, "PRTA");
-	aml_close(a, block);
-	aml_byte(a, AML_RETURN);
-	aml_name(a, "PRTP");
-	aml_close(a, method);
-}
-
-/* Binary operator: op (left name, right constant) -> target */
-static void name_op(struct aml *a, unsigned op, const char *left, u32 right)
-{
-	aml_byte(a, op);
-	aml_name(a, left);
-	aml_int(a, right);
-}
-
-/* A PCI interrupt link over one of the ISA bridge's PIRQ route registers. */
-static void add_link(struct aml *a, unsigned n)
-{
-	static const u32 possible[] = { 5, 10, 11 }, none[] = { 0 };
-	char name[] = "LNKA", reg[] = "PRQA";
-	size_t device, res, method, block;
-
-	name[3] = reg[3] = (char)('A' + n);
-	device = aml_open_device(a, name);
-	aml_def_eisa(a, "_HID", "PNP0C0F");
-	aml_def_int(a, "_UID", n + 1);
-	aml_def(a, "_PRS");
-	res = aml_open_resources(a);
-	aml_interrupts(a, possible, ARRAY_LEN(possible));
-	aml_close_resources(a, res);
-	aml_def(a, "RES");
-	res = aml_open_resources(a);
-	aml_interrupts(a, none, 1);
-	aml_close_resources(a, res);
-
-	/* If (PRQx & 0x80) { Return (0x09) } Return (0x0B): present; enabled or not */
-	method = aml_open_method(a, "_STA", 0, false);
-	block = aml_open(a, AML_IF);
-	name_op(a, AML_AND, reg, 0x80);
-	aml_byte(a, AML_ZERO);
-	aml_byte(a, AML_RETURN);
-	aml_int(a, 0x09);
-	aml_close(a, block);
-	aml_byte(a, AML_RETURN);
-	aml_int(a, 0x0b);
-	aml_close(a, method);
-
-	method = aml_open_method(a, "_DIS", 0, false);
-	name_op(a, AML_OR, reg, 0x80);
-	aml_name(a, reg);
-	aml_close(a, method);
-
-	/* CreateDWordField (RES, 5, IRQN) IRQN = PRQx & 0x0F Return (RES) */
-	method = aml_open_method(a, "_CRS", 0, true);
-	name_op(a, AML_CREATE_DWORD, "RES", 5);
-	aml_name(a, "IRQN");
-	name_op(a, AML_AND, reg, 0x0f);
-	aml_name(a, "IRQN");
-	aml_byte(a, AML_RETURN);
-	aml_name(a, "RES");
-	aml_close(a, method);
-
-	/* CreateDWordField (Arg0, 5, IRQN) PRQx = IRQN */
-	method = aml_open_method(a, "_SRS", 1, true);
-	aml_byte(a, AML_CREATE_DWORD);
-	aml_byte(a, AML_ARG0);
-	aml_int(a, 5);
-	aml_name(a, "IRQN");
-	aml_byte(a, AML_STORE);
-	aml_name(a, "IRQN");
-	aml_name(a, reg);
-	aml_close(a, method);
-	aml_close(a, device);
-}
-
-static void add_links(struct aml *a)
-{
-	size_t field;
-
-	aml_byte(a, 0x5b); /* OperationRegion (PIRQ, PCI_Config, 0x60, 4) */
-	aml_byte(a, 0x80);
-	aml_name(a, "PIRQ");
-	aml_byte(a, 2);
-	aml_int(a, PIIX4_PIRQRC);
-	aml_int(a, PCI_PIRQS);
-	field = aml_open(a, AML_FIELD); /* bytes, preserve */
-	aml_name(a, "PIRQ");
-	aml_byte(a, 1);
-	for (unsigned n = 0; n < PCI_PIRQS; n++) {
-		char reg[] = "PRQA";
-
-		reg[3] = (char)('A' + n);
-		aml_name(a, reg);
-		aml_byte(a, 8); /* bits */
-	}
-	aml_close(a, field);
-	for (unsigned n = 0; n < PCI_PIRQS; n++)
-		add_link(a, n);
-}
-
-#define NO_IRQ 0xff
-
-/* A chip on the ISA bus: up to three port ranges, one interrupt. */
-struct isa_chip {
-	const char *name, *id;
-	u8 uid, irq;
-	struct {
-		u16 base;
-		u8 size;
-	} io[4];
-};
-
-static void add_isa_chip(struct aml *a, const struct isa_chip *c)
-{
-	size_t device = aml_open_device(a, c->name), res;
-
-	aml_def_eisa(a, "_HID", c->id);
-	if (c->uid)
-		aml_def_int(a, "_UID", c->uid);
-	aml_def(a, "_CRS");
-	res = aml_open_resources(a);
-	for (unsigned i = 0; i < ARRAY_LEN(c->io) && c->io[i].size; i++)
-		aml_io(a, c->io[i].base, c->io[i].size);
-	if (c->irq != NO_IRQ)
-		aml_irq(a, c->irq);
-	aml_close_resources(a, res);
-	aml_close(a, device);
-}
-
-static const struct isa_chip board_chips[] = {
-	{ "PIC", "PNP0000", 0, 2, { { 0x20, 2 }, { 0xa0, 2 }, { 0x4d0, 2 } } },
-	{ "TIMR", "PNP0100", 0, 0, { { 0x40, 4 } } },
-	{ "RTC", "PNP0B00", 0, 8, { { 0x70, 2 } } },
-	{ "MBRD",
-	  "PNP0C02",
-	  0,
-	  NO_IRQ,
-	  { { 0x92, 1 }, { ACPI_SMI_COMMAND, 2 }, { ACPI_PM_BASE, ACPI_PM_SIZE } } },
-};
-static const struct isa_chip keyboard_chip = {
-	"PS2K", "PNP0303", 0, 1, { { 0x60, 1 }, { 0x64, 1 } }
-};
-static const struct isa_chip mouse_chip = { "PS2M", "PNP0F13", 0, 12, { { 0 } } };
-static const struct isa_chip serial_chips[] = {
-	{ "COM1", "PNP0501", 1, 4, { { 0x3f8, 8 } } },
-	{ "COM2", "PNP0501", 2, 3, { { 0x2f8, 8 } } },
-	{ "COM3", "PNP0501", 3, 4, { { 0x3e8, 8 } } },
-	{ "COM4", "PNP0501", 4, 3, { { 0x2e8, 8 } } },
-};
-
-static void add_isa(struct aml *a, const struct acpi_board *board)
-{
-	size_t isa = aml_open_device(a, "ISA");
-
-	aml_def_int(a, "_ADR", PIIX4_SLOT << 16);
-	add_links(a);
-	for (unsigned i = 0; i < ARRAY_LEN(board_chips); i++)
-		add_isa_chip(a, &board_chips[i]);
-	if (board->keyboard)
-		add_isa_chip(a, &keyboard_chip);
-	if (board->mouse)
-		add_isa_chip(a, &mouse_chip);
-	for (unsigned i = 0; i < board->serial_ports && i < ARRAY_LEN(serial_chips); i++)
-		add_isa_chip(a, &serial_chips[i]);
-	aml_close(a, isa);
-}
-
-static void write_dsdt(struct aml *a, const struct acpi_board *board)
-{
-	size_t scope, pci, method, package;
-
-	aml_def(a, "\\_S5");
-	package = aml_open(a, AML_PACKAGE);
-	aml_byte(a, 4);
-	aml_int(a, ACPI_S5_SLP_TYP);
-	for (unsigned i = 0; i < 3; i++)
-		aml_int(a, 0);
-	aml_close(a, package);
-	/* The system tells with _PIC whether it uses the 8259s (0) or I/O APICs (1). */
-	aml_def_int(a, "\\PICF", 0);
-	method = aml_open_method(a, "\\_PIC", 1, false);
-	aml_byte(a, AML_STORE);
-	aml_byte(a, AML_ARG0);
-	aml_name(a, "\\PICF");
-	aml_close(a, method);
-
-	scope = aml_open(a, AML_SCOPE);
-	aml_name(a, "\\_SB");
-	add_cpus(a, board->cpus);
-	pci = aml_open_device(a, "PCI0");
-	aml_def_eisa(a, "_HID", "PNP0A03");
-	aml_def_int(a, "_BBN", 0);
-	aml_def_int(a, "_UID", 0);
-	add_bridge_resources(a, board);
-	add_isa(a, board);
-	add_prt(a);
-	aml_close(a, pci);
-	aml_close(a, scope);
-}
-
-static u32 build_dsdt(struct builder *b, const struct acpi_board *board)
+static u32 build_dsdt(struct image *b, const struct acpi_board *board)
 {
 	u8 *t = reserve(b, HEADER_SIZE, 16);
-	struct aml a = { .buf = b->area + b->used, .cap = sizeof(b->area) - b->used };
+	struct aml a = { .buf = b->tables + b->used, .cap = sizeof(b->tables) - b->used };
 
-	write_dsdt(&a, board);
+	acpi_dsdt_write(&a, board);
 	b->overflow |= a.overflow;
 	b->used += (u32)a.len;
-	seal(t, "DSDT", 2, HEADER_SIZE + (u32)a.len);
-	return address(b, t);
+	return seal(b, t, "DSDT", 2, HEADER_SIZE + (u32)a.len);
 }
 
-/* --- Root ----------------------------------------------------------------------------------- */
-
-static u32 build_root(struct builder *b, const char *signature, unsigned entry_size,
-		      const u32 *tables, unsigned count)
+static u32 build_root(struct image *b, const char *signature, u8 entry_size, const u32 *tables,
+		      unsigned count)
 {
 	u32 size = HEADER_SIZE + entry_size * count;
 	u8 *t = reserve(b, size, 16);
 
 	for (unsigned i = 0; i < count; i++)
-		le_store(t + HEADER_SIZE + entry_size * i, tables[i], entry_size);
-	seal(t, signature, 1, size);
-	return address(b, t);
+		put_pointer(b, PART_TABLES, t + HEADER_SIZE + entry_size * i, tables[i],
+			    entry_size);
+	return seal(b, t, signature, 1, size);
+}
+
+static void build_rsdp(struct image *b, u32 rsdt, u32 xsdt)
+{
+	memset(b->rsdp, 0, sizeof(b->rsdp));
+	memcpy(b->rsdp, "RSD PTR ", 8);
+	memcpy(b->rsdp + 9, "POGO  ", 6);
+	b->rsdp[15] = 2;
+	put_pointer(b, PART_RSDP, b->rsdp + 16, rsdt, 4);
+	le_store(b->rsdp + 20, RSDP_SIZE, 4);
+	put_pointer(b, PART_RSDP, b->rsdp + 24, xsdt, 8);
+	put_sum(b, PART_RSDP, b->rsdp, 20, 8);
+	put_sum(b, PART_RSDP, b->rsdp, RSDP_SIZE, 32);
+}
+
+/* False: the board has more than tables can tell. */
+static bool build(struct image *b, const struct acpi_board *board)
+{
+	u32 tables[3], rsdt, xsdt, facs, dsdt;
+	unsigned count = 0;
+
+	b->used = b->pointers = b->sums = 0;
+	b->overflow = false;
+	if (board->cpus == 0 || board->cpus > 254)
+		return false;
+	facs = build_facs(b);
+	dsdt = build_dsdt(b, board);
+	tables[count++] = build_fadt(b, board, facs, dsdt);
+	tables[count++] = build_madt(b, board);
+	if (board->hpet_addr)
+		tables[count++] = build_hpet(b, board);
+	rsdt = build_root(b, "RSDT", 4, tables, count);
+	xsdt = build_root(b, "XSDT", 8, tables, count);
+	build_rsdp(b, rsdt, xsdt);
+	return !b->overflow;
+}
+
+/* --- In guest memory ------------------------------------------------------------------------ */
+
+static void relocate(struct image *b, u64 base)
+{
+	for (unsigned i = 0; i < b->pointers; i++) {
+		const struct pointer *r = &b->pointer[i];
+		u8 *p = part_bytes(b, r->part) + r->at;
+
+		le_store(p, le_load(p, r->size) + base, r->size);
+	}
+	for (unsigned i = 0; i < b->sums; i++) {
+		const struct sum *s = &b->sum[i];
+		u8 *p = part_bytes(b, s->part), sum = 0;
+
+		for (u32 k = 0; k < s->size; k++)
+			sum = (u8)(sum + p[s->start + k]);
+		p[s->at] = (u8)(p[s->at] - sum);
+	}
 }
 
 gpa_t acpi_build(struct mem *mem, const struct acpi_board *board)
 {
-	struct builder b;
-	u32 tables[2], rsdt, xsdt, facs, dsdt;
-	u8 *rsdp;
+	struct image *b = malloc(sizeof(*b));
+	bool ok = b && build(b, board);
 
-	if (board->cpus == 0 || board->cpus > 254)
-		return 0;
-	b.used = 0;
-	b.overflow = false;
-	rsdp = reserve(&b, RSDP_SIZE, 16);
-	facs = build_facs(&b);
-	dsdt = build_dsdt(&b, board);
-	tables[0] = build_fadt(&b, board, facs, dsdt);
-	tables[1] = build_madt(&b, board);
-	rsdt = build_root(&b, "RSDT", 4, tables, ARRAY_LEN(tables));
-	xsdt = build_root(&b, "XSDT", 8, tables, ARRAY_LEN(tables));
-	memcpy(rsdp, "RSD PTR ", 8);
-	memcpy(rsdp + 9, "POGO  ", 6);
-	rsdp[15] = 2;
-	le_store(rsdp + 16, rsdt, 4);
-	le_store(rsdp + 20, RSDP_SIZE, 4);
-	le_store(rsdp + 24, xsdt, 8);
-	rsdp[8] = checksum(rsdp, 20);
-	rsdp[32] = checksum(rsdp, RSDP_SIZE);
-	if (b.overflow || !mem_write(mem, ACPI_AREA_BASE, b.area, b.used))
-		return 0;
-	trace(BOOT, "ACPI tables: %u bytes", b.used);
-	return ACPI_AREA_BASE;
+	if (ok) {
+		relocate(b, TABLES_BASE);
+		ok = mem_write(mem, ACPI_AREA_BASE, b->rsdp, RSDP_SIZE) &&
+		     mem_write(mem, TABLES_BASE, b->tables, b->used);
+		trace(BOOT, "ACPI tables: %u bytes", b->used);
+	}
+	free(b);
+	return ok ? ACPI_AREA_BASE : 0;
+}
+
+/* --- For firmware --------------------------------------------------------------------------- */
+
+/* A command of "etc/table-loader": its number, then what it works on. File names have 56 bytes. */
+#define COMMAND_SIZE 128u
+#define ALLOCATE     1 /* file, alignment (4 bytes), zone (1) */
+#define ADD_POINTER  2 /* file with the pointer, file pointed to, offset (4), size (1) */
+#define ADD_CHECKSUM 3 /* file, offset of the sum, start, length (4 each) */
+#define ZONE_HIGH    1
+#define ZONE_FSEG    2 /* where systems look for the root pointer */
+#define COMMANDS     (PARTS + POINTERS + SUMS)
+
+/* Files keep some room for what firmware may yet program, such as the SMBus controller. */
+#define FILE_ALIGN 4096u
+#define FILE_SPARE 256u
+
+static const char *const part_files[PARTS] = { "etc/acpi/tables", "etc/acpi/rsdp" };
+
+static u8 *command(u8 *p, u32 number, enum part part)
+{
+	le_store(p, number, 4);
+	memcpy(p + 4, part_files[part], strlen(part_files[part]));
+	return p + 4 + FW_CFG_NAME;
+}
+
+static u32 write_commands(const struct image *b, u8 commands[COMMANDS * COMMAND_SIZE])
+{
+	u8 *p = commands, *q;
+
+	for (enum part part = 0; part < PARTS; part++, p += COMMAND_SIZE) {
+		q = command(p, ALLOCATE, part);
+		le_store(q, part == PART_TABLES ? TABLES_ALIGN : 16, 4);
+		q[4] = part == PART_TABLES ? ZONE_HIGH : ZONE_FSEG;
+	}
+	for (unsigned i = 0; i < b->pointers; i++, p += COMMAND_SIZE) {
+		q = command(p, ADD_POINTER, b->pointer[i].part);
+		memcpy(q, part_files[PART_TABLES], strlen(part_files[PART_TABLES]));
+		le_store(q + FW_CFG_NAME, b->pointer[i].at, 4);
+		q[FW_CFG_NAME + 4] = b->pointer[i].size;
+	}
+	for (unsigned i = 0; i < b->sums; i++, p += COMMAND_SIZE) {
+		q = command(p, ADD_CHECKSUM, b->sum[i].part);
+		le_store(q, b->sum[i].at, 4);
+		le_store(q + 4, b->sum[i].start, 4);
+		le_store(q + 8, b->sum[i].size, 4);
+	}
+	return (u32)(p - commands);
+}
+
+static int add_files(struct fw_cfg *f, struct image *b)
+{
+	u8 commands[COMMANDS * COMMAND_SIZE] = { 0 };
+	u32 size = (u32)align_up(b->used + FILE_SPARE, FILE_ALIGN), commands_size;
+	int err;
+
+	if (fw_cfg_file(f, part_files[PART_TABLES], &size) && size < b->used)
+		return -ENOSPC;
+	if (size > sizeof(b->tables))
+		return -ENOSPC;
+	memset(b->tables + b->used, 0, size - b->used);
+	commands_size = write_commands(b, commands);
+	err = fw_cfg_add_file(f, part_files[PART_TABLES], b->tables, size);
+	if (!err)
+		err = fw_cfg_add_file(f, part_files[PART_RSDP], b->rsdp, RSDP_SIZE);
+	if (!err)
+		err = fw_cfg_add_file(f, "etc/table-loader", commands, commands_size);
+	return err;
+}
+
+int acpi_add_files(struct fw_cfg *f, const struct acpi_board *board)
+{
+	struct image *b = malloc(sizeof(*b));
+	int err = !b ? -ENOMEM : build(b, board) ? add_files(f, b) : -ENOSPC;
+
+	free(b);
+	return err;
 }

@@ -197,3 +197,19 @@ void aml_memory_range(struct aml *a, u32 first, u32 last)
 {
 	range(a, 0, 1, first, last, 4); /* read and write, not cacheable */
 }
+
+void aml_memory_fixed(struct aml *a, u32 base, u32 size)
+{
+	aml_byte(a, 0x86);
+	put(a, 9, 2);
+	aml_byte(a, 1); /* writable */
+	put(a, base, 4);
+	put(a, size, 4);
+}
+
+void aml_dma(struct aml *a, unsigned channel)
+{
+	aml_byte(a, 0x2a);
+	aml_byte(a, (unsigned)BIT(channel));
+	aml_byte(a, 0); /* compatible timing, no bus master, 8 bits */
+}

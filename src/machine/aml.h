@@ -59,5 +59,7 @@ void aml_interrupts(struct aml *a, const u32 *irqs, unsigned count);
 void aml_bus_range(struct aml *a, u16 first, u16 last);
 void aml_io_range(struct aml *a, u16 first, u16 last);
 void aml_memory_range(struct aml *a, u32 first, u32 last);
+void aml_memory_fixed(struct aml *a, u32 base, u32 size); /* registers */
+void aml_dma(struct aml *a, unsigned channel);            /* of the 8237, one byte at a time */
 
 #endif

@@ -5,6 +5,7 @@
 #include "machine/boot.h"
 #include "machine/internal.h"
 #include "machine/pci_setup.h"
+#include "machine/rom.h"
 #include "x86/exec.h"
 #include "x86/mem.h"
 
@@ -12,17 +13,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define IRQ_PIT      0
-#define IRQ_KEYBOARD 1
-#define IRQ_COM1     4
-#define IRQ_RTC      8
-#define IRQ_SCI      9
-#define IRQ_MOUSE    12
-#define PIT_GSI      2 /* as on every PC: pin 0 of the I/O APIC is the 8259's */
-#define IOAPIC_ID \
-	0 /* its four bits are a space of their own beside the local APICs of xAPIC systems */
-#define LAPIC_TIMER_HZ  1000000000ull
-#define FIRST_DISK_SLOT 8
+#define IRQ_PIT        0
+#define IRQ_KEYBOARD   1
+#define IRQ_COM2       3
+#define IRQ_COM1       4
+#define IRQ_FLOPPY     6
+#define IRQ_RTC        8
+#define IRQ_SCI        9
+#define IRQ_MOUSE      12
+#define LAPIC_TIMER_HZ 1000000000ull
+#define VGA_SLOT       2
+#define VGABIOS        "/usr/share/seabios/vgabios-stdvga.bin"
 
 /* --- Wires ----------------------------------------------------------------------------------- */
 
@@ -33,7 +34,7 @@ static void isa_set(void *opaque, unsigned line, bool level)
 
 	trace(IRQ, "isa irq %u %s", line, level ? "up" : "down");
 	i8259_set_line(&m->i8259, line, level);
-	ioapic_set_line(&m->ioapic, line == IRQ_PIT ? PIT_GSI : line, level);
+	ioapic_set_line(&m->ioapic, line == IRQ_PIT ? IOAPIC_PIT_PIN : line, level);
 }
 
 static struct irq isa_irq(struct machine *m, unsigned line)
@@ -158,12 +159,6 @@ static void on_port92_a20(void *opaque, bool on)
 	a20_update(m);
 }
 
-static void on_block_ready(void *arg, short revents)
-{
-	(void)revents;
-	block_poll(arg);
-}
-
 static void on_console_write(void *opaque, const u8 *buf, size_t n)
 {
 	struct machine *m = opaque;
@@ -181,10 +176,18 @@ static void on_console_ready(void *opaque)
 		m->console.ready(m->console.opaque);
 }
 
+/* SeaBIOS and OVMF know the 82441FX alone: they look for shadow RAM by the bridge's identity. */
+static bool board_is_fx(const struct machine_config *cfg)
+{
+	if (cfg->board && strcmp(cfg->board, "auto"))
+		return !strcmp(cfg->board, "440fx");
+	return cfg->firmware && (!strcmp(cfg->firmware, "bios") || !strcmp(cfg->firmware, "uefi"));
+}
+
 /* --- Parts ----------------------------------------------------------------------------------- */
 
-static int part(struct machine *m, struct device *dev, const struct device_type *type,
-		const char *name)
+int board_part(struct machine *m, struct device *dev, const struct device_type *type,
+	       const char *name)
 {
 	int err;
 
@@ -192,6 +195,8 @@ static int part(struct machine *m, struct device *dev, const struct device_type 
 	dev->name = name;
 	dev->platform = &m->platform;
 	err = type->init(dev);
+	if (!err && m->device_count == MACHINE_MAX_DEVICES)
+		err = -ENOSPC;
 	if (!err)
 		m->devices[m->device_count++] = dev;
 	else
@@ -223,7 +228,7 @@ static int init_lapics(struct machine *m)
 		l->tsc_due = on_tsc_due;
 		l->opaque = m->vm.vcpus[n];
 		snprintf(m->lapic_name[n], sizeof(m->lapic_name[n]), "lapic%u", n);
-		err = part(m, &l->dev, &lapic_type, m->lapic_name[n]);
+		err = board_part(m, &l->dev, &lapic_type, m->lapic_name[n]);
 	}
 	return err;
 }
@@ -238,9 +243,9 @@ static int init_interrupts(struct machine *m)
 	m->ioapic.opaque = &m->lapics;
 	m->i8259.out = (struct irq){ lapic_lint_all, &m->lapics, 0 };
 	if (!err)
-		err = part(m, &m->ioapic.dev, &ioapic_type, "ioapic");
+		err = board_part(m, &m->ioapic.dev, &ioapic_type, "ioapic");
 	if (!err)
-		err = part(m, &m->i8259.dev, &i8259_type, "pic");
+		err = board_part(m, &m->i8259.dev, &i8259_type, "pic");
 	return err;
 }
 
@@ -254,6 +259,10 @@ static int init_bridges(struct machine *m)
 	}
 	for (unsigned n = 0; n < ARRAY_LEN(m->piix4.isa); n++)
 		m->piix4.isa[n] = isa_irq(m, n);
+	for (unsigned n = 0; n < IDE_CHANNELS; n++)
+		m->ide.irq[n] = isa_irq(m, IDE_IRQ0 + n);
+	m->i440bx.bus.mem = &m->mem;
+	m->i440bx.fx = board_is_fx(&m->cfg);
 	m->i440bx.bus.msi = on_msi;
 	m->i440bx.bus.msi_opaque = m;
 	m->i440bx.reset_ops = &piix4_reset_ops;
@@ -265,11 +274,11 @@ static int init_bridges(struct machine *m)
 	m->acpi_pm.sci = (struct irq){ piix4_sci_set, &m->piix4, 0 };
 	m->acpi_pm.power_off = on_power_off;
 	m->acpi_pm.power_off_opaque = m;
-	err = part(m, &m->i440bx.dev, &i440bx_type, "pci");
+	err = board_part(m, &m->i440bx.dev, &i440bx_type, "pci");
 	if (!err)
-		err = part(m, &m->piix4.dev, &piix4_type, "isa");
+		err = board_part(m, &m->piix4.dev, &piix4_type, "isa");
 	if (!err)
-		err = part(m, &m->acpi_pm.dev, &acpi_pm_type, "pm");
+		err = board_part(m, &m->acpi_pm.dev, &acpi_pm_type, "pm");
 	return err;
 }
 
@@ -292,70 +301,63 @@ static int init_isa(struct machine *m)
 	m->com1.base = 0x3f8;
 	m->com1.irq = isa_irq(m, IRQ_COM1);
 	m->com1.backend = (struct chardev){ on_console_write, on_console_ready, m };
+	m->com2.base = 0x2f8;
+	m->com2.irq = isa_irq(m, IRQ_COM2);
+	m->fdc.irq = isa_irq(m, IRQ_FLOPPY);
+	m->fdc.dma = &m->dma;
 	m->debug_exit.base = (u16)m->cfg.debug_exit;
 	m->debug_exit.exit = on_debug_exit;
 	m->debug_exit.opaque = m;
-	err = part(m, &m->i8254.dev, &i8254_type, "pit");
+	err = board_part(m, &m->i8254.dev, &i8254_type, "pit");
 	if (!err)
-		err = part(m, &m->mc146818.dev, &mc146818_type, "rtc");
+		err = board_part(m, &m->mc146818.dev, &mc146818_type, "rtc");
 	if (!err)
-		err = part(m, &m->i8042.dev, &i8042_type, "keyboard");
+		err = board_part(m, &m->i8042.dev, &i8042_type, "keyboard");
 	if (!err)
-		err = part(m, &m->port92.dev, &port92_type, "port92");
+		err = board_part(m, &m->port92.dev, &port92_type, "port92");
 	if (!err)
-		err = part(m, &m->com1.dev, &ns16550_type, "com1");
+		err = board_part(m, &m->com1.dev, &ns16550_type, "com1");
+	if (!err)
+		err = board_part(m, &m->com2.dev, &ns16550_type, "com2");
+	if (!err)
+		err = board_part(m, &m->dma.dev, &i8237_type, "dma");
 	if (!err && m->cfg.debug_exit)
-		err = part(m, &m->debug_exit.dev, &debug_exit_type, "debug-exit");
+		err = board_part(m, &m->debug_exit.dev, &debug_exit_type, "debug-exit");
 	return err;
 }
 
-/* FILE or FILE,ro */
-static int open_disk(struct machine *m, unsigned n, char *err, size_t errlen)
+static int init_vga(struct machine *m, char *err, size_t errlen)
 {
-	char path[4096];
-	size_t len = strlen(m->cfg.disks.item[n]);
-	struct block_options o = { .path = path,
-				   .threaded = m->clock.kind == CLOCK_KIND_REAL,
-				   .scratch = m->cfg.pace != PACE_FREE };
+	u8 *rom = NULL;
+	size_t size = 0;
+	int code = 0;
 
-	if (len >= sizeof(path)) {
-		snprintf(err, errlen, "--disk: the path is too long");
-		return -ENAMETOOLONG;
-	}
-	memcpy(path, m->cfg.disks.item[n], len + 1);
-	if (len > 3 && !strcmp(path + len - 3, ",ro")) {
-		path[len - 3] = 0;
-		o.readonly = true;
-	}
-	int code = block_open(&m->block[n], &o, err, errlen);
-
-	if (!code && block_fd(m->block[n]) >= 0)
-		code = loop_add(&m->loop, block_fd(m->block[n]), POLLIN, on_block_ready,
-				m->block[n]);
+	if (m->cfg.no_vga)
+		return 0;
+	if (!m->cfg.kernel)
+		code = rom_file_read("VGA BIOS", VGABIOS, 256 * KIB, &rom, &size, err, errlen);
+	if (code)
+		return code;
+	m->vga.func.bus = &m->i440bx.bus;
+	m->vga.func.devfn = PCI_DEVFN(VGA_SLOT, 0);
+	m->vga.rom = rom;
+	m->vga.rom_size = size;
+	code = board_part(m, &m->vga.dev, &vga_type, "vga");
+	free(rom);
+	m->vga.rom = NULL;
 	return code;
 }
 
-static int init_disks(struct machine *m, char *err, size_t errlen)
+/* What a virtual machine's firmware asks for, beside chips. */
+static int init_firmware(struct machine *m)
 {
-	int code = 0;
+	int err = board_part(m, &m->fw_cfg.dev, &fw_cfg_type, "fw-cfg");
 
-	for (unsigned n = 0; n < m->cfg.disks.count && !code; n++) {
-		struct virtio_blk *d;
-
-		code = open_disk(m, n, err, errlen);
-		if (code)
-			return code;
-		d = m->disk[n] = calloc(1, sizeof(*d));
-		if (!d)
-			return -ENOMEM;
-		d->block = m->block[n];
-		d->vpci.func.bus = &m->i440bx.bus;
-		d->vpci.func.devfn = PCI_DEVFN(FIRST_DISK_SLOT + n, 0);
-		snprintf(d->serial, sizeof(d->serial), "pogo-disk-%u", n % 100);
-		snprintf(m->disk_name[n], sizeof(m->disk_name[n]), "disk%u", n);
-		code = part(m, &d->vpci.dev, &virtio_blk_type, m->disk_name[n]);
-	}
-	return code;
+	if (!err)
+		err = board_firmware_init(m);
+	if (!err)
+		err = board_part(m, &m->debug_port.dev, &debug_port_type, "firmware-log");
+	return err;
 }
 
 int board_init(struct machine *m, char *err, size_t errlen)
@@ -367,7 +369,13 @@ int board_init(struct machine *m, char *err, size_t errlen)
 	if (!code)
 		code = init_isa(m);
 	if (!code)
-		code = init_disks(m, err, errlen);
+		code = init_vga(m, err, errlen);
+	if (!code)
+		code = board_disks_init(m, err, errlen);
+	if (!code && !m->cfg.kernel)
+		code = init_firmware(m);
+	if (!code)
+		code = rom_init(m, err, errlen);
 	if (code && !err[0])
 		snprintf(err, errlen, "the board could not be built: %s", strerror(-code));
 	return code;
@@ -375,19 +383,14 @@ int board_init(struct machine *m, char *err, size_t errlen)
 
 void board_fini(struct machine *m)
 {
-	for (unsigned n = 0; n < OPT_LIST_MAX; n++)
-		if (m->block[n])
-			block_drain(m->block[n]);
+	board_disks_drain(m);
 	while (m->device_count) {
 		struct device *dev = m->devices[--m->device_count];
 
 		if (dev->type->fini)
 			dev->type->fini(dev);
 	}
-	for (unsigned n = 0; n < OPT_LIST_MAX; n++) {
-		block_close(m->block[n]);
-		free(m->disk[n]);
-	}
+	board_disks_fini(m);
 	for (unsigned n = 0; n < VM_MAX_VCPUS; n++)
 		free(m->lapic[n]);
 }
@@ -395,20 +398,9 @@ void board_fini(struct machine *m)
 /* --- Power-on -------------------------------------------------------------------------------- */
 
 /* What firmware leaves behind, for kernels that start without it. */
-static int firmware(struct machine *m, char *err, size_t errlen)
+static int boot_directly(struct machine *m, char *err, size_t errlen)
 {
-	struct acpi_board board = {
-		.cpus = m->vm.nvcpus,
-		.lapic_addr = LAPIC_MMIO_BASE,
-		.ioapic_addr = IOAPIC_BASE,
-		.ioapic_id = IOAPIC_ID,
-		.pit_gsi = PIT_GSI,
-		.pci_base = MEM_LOW_MAX, /* where the MTRRs say uncacheable */
-		.pci_end = IOAPIC_BASE,
-		.serial_ports = 1,
-		.keyboard = true,
-		.mouse = true,
-	};
+	struct acpi_board board = board_acpi(m);
 	struct boot_request boot = {
 		.kernel = m->cfg.kernel,
 		.initrd = m->cfg.initrd,
@@ -438,7 +430,7 @@ int board_power_on(struct machine *m, char *err, size_t errlen)
 
 	for (unsigned n = 0; n < m->device_count; n++)
 		m->devices[n]->type->reset(m->devices[n]);
-	m->a20_keyboard = true; /* firmware has opened the gate */
+	m->a20_keyboard = true; /* as on boards of the last decades */
 	a20_update(m);
 	for (unsigned n = 0; n < m->vm.nvcpus; n++) {
 		struct vcpu *v = m->vm.vcpus[n];
@@ -447,7 +439,7 @@ int board_power_on(struct machine *m, char *err, size_t errlen)
 		x86_reset(v);
 		x86_tlb_flush(v, false);
 	}
-	code = firmware(m, err, errlen);
+	code = m->cfg.kernel ? boot_directly(m, err, errlen) : 0;
 	for (unsigned n = 0; n < m->vm.nvcpus; n++)
 		x86_mode_changed(m->vm.vcpus[n]);
 	return code;

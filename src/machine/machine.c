@@ -97,6 +97,15 @@ static void on_code_written(void *opaque, const u8 *host, u64 size)
 	vm->code_written(vm, host, size);
 }
 
+/* What the guest sees at some addresses has changed. */
+static void on_memory_changed(void *opaque)
+{
+	struct vm *vm = opaque;
+
+	for (unsigned n = 0; n < vm->nvcpus; n++)
+		x86_tlb_flush(vm->vcpus[n], false);
+}
+
 static int machine_build(struct machine **out, const struct machine_config *cfg,
 			 const struct machine_console *console, char *err, size_t errlen)
 {
@@ -140,6 +149,7 @@ static int machine_build(struct machine **out, const struct machine_config *cfg,
 	if (!code)
 		code = init_cpus(m, err, errlen);
 	m->mem.code_written = on_code_written;
+	m->mem.changed = on_memory_changed;
 	m->mem.opaque = &m->vm;
 	if (!code)
 		code = board_init(m, err, errlen);
@@ -229,6 +239,22 @@ size_t machine_input(struct machine *m, const u8 *buf, size_t n)
 	return taken;
 }
 
+struct screen *machine_screen(struct machine *m) { return m->cfg.no_vga ? NULL : &m->vga.screen; }
+
+/* A key is at most six bytes; a keyboard that does not scan drops them. */
+bool machine_key(struct machine *m, u16 code, bool down)
+{
+	if (m->i8042.regs.kbd.out.count + 6u > PS2_QUEUE)
+		return false;
+	i8042_key(&m->i8042, code, down);
+	return true;
+}
+
+void machine_pointer(struct machine *m, int dx, int dy, u8 buttons)
+{
+	i8042_mouse(&m->i8042, dx, -dy, buttons);
+}
+
 void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why),
 		      void *opaque)
 {
@@ -242,12 +268,16 @@ static void dump_config(const struct machine *m, FILE *f)
 {
 	fprintf(f, "engine %s\ncpu %s\ncpus %u\nmemory %llu MiB\nclock %s\n", m->cfg.engine,
 		m->cfg.cpu, m->cfg.cpus, (unsigned long long)(m->cfg.memory / MIB), m->cfg.clock);
-	fprintf(f, "kernel %s\ninitrd %s\nappend %s\nboot-entry %s\n", m->cfg.kernel,
-		m->cfg.initrd ? m->cfg.initrd : "-", m->cfg.append, m->cfg.boot_entry);
-	for (unsigned n = 0; n < m->cfg.disks.count; n++)
-		fprintf(f, "disk%u %s %llu MiB%s\n", n, m->cfg.disks.item[n],
-			(unsigned long long)(m->block[n]->size / MIB),
-			m->block[n]->readonly ? " read-only" : "");
+	if (m->cfg.kernel)
+		fprintf(f, "kernel %s\ninitrd %s\nappend %s\nboot-entry %s\n", m->cfg.kernel,
+			m->cfg.initrd ? m->cfg.initrd : "-", m->cfg.append, m->cfg.boot_entry);
+	else
+		fprintf(f, "firmware %s\n", m->cfg.firmware);
+	for (unsigned n = 0; n < m->cfg.disk_count; n++)
+		if (m->block[n])
+			fprintf(f, "disk%u %s %llu MiB%s\n", n, m->cfg.disks[n].path,
+				(unsigned long long)(m->block[n]->size / MIB),
+				m->block[n]->readonly ? " read-only" : "");
 	for (unsigned n = 0; n < m->device_count; n++)
 		fprintf(f, "device %s: %s\n", m->devices[n]->name, m->devices[n]->type->help);
 }

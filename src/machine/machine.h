@@ -3,15 +3,44 @@
 #define MACHINE_MACHINE_H
 
 #include "core/opt.h"
+#include "core/screen.h"
 #include "engine/engine.h"
 #include "host/loop.h"
 
+enum machine_drive { DRIVE_DISK, DRIVE_CDROM, DRIVE_FLOPPY };
+enum machine_bus { DISK_BUS_AUTO, DISK_BUS_VIRTIO, DISK_BUS_IDE, DISK_BUS_FDC };
+
+#define MACHINE_MAX_DISKS 16 /* four on IDE, two floppies */
+
+struct machine_disk {
+	enum machine_drive drive;
+	enum machine_bus bus; /* AUTO: virtio for disks, IDE for CD-ROMs, FDC for floppies */
+	const char *path;     /* NULL: a CD-ROM or floppy drive without a medium */
+	const char *format;   /* NULL: found out */
+	const char *serial;   /* NULL: made from its number */
+	const char *
+		overlay; /* NULL: changes go to the image. "": they are lost at the end. Else the image that keeps them */
+	const char *
+		parent; /* what a differencing image may refer to: NULL nothing, "*" what it names, else this file */
+	bool readonly;
+	unsigned boot; /* order: 1 first; 0: after those that have one */
+};
+
 /* All strings outlive the machine. */
 struct machine_config {
+	/* A kernel that is loaded directly, or NULL: then firmware starts the machine. */
 	const char *kernel, *initrd, *append;
+	/* "bios", "uefi", or a ROM image; NULL with a kernel. */
+	const char *firmware;
+	const char *nvram; /* uefi: file that keeps its variables; NULL: they are lost at the end */
+	const char *board; /* "440bx", "440fx"; "auto" or NULL is what the firmware knows */
+	bool boot_menu;    /* the BIOS offers a choice */
+	bool no_vga;
+	const char *parallel; /* file for the parallel port's output; NULL: nothing is connected */
+	struct machine_disk disks[MACHINE_MAX_DISKS];
+	unsigned disk_count;
 	u64 memory; /* bytes */
 	u32 cpus;
-	struct opt_list disks; /* FILE or FILE,ro */
 	const char *engine, *cpu, *clock, *boot_entry;
 	u32 timeout_s;  /* 0: none */
 	u32 debug_exit; /* port, 0: none */
@@ -67,6 +96,12 @@ size_t machine_input(struct machine *m, const u8 *buf,
 		     size_t n); /* returns how many bytes the serial port took */
 void machine_end(struct machine *m, enum machine_end end);
 void machine_reset(struct machine *m);
+/* What the display adapter shows, or NULL if there is none. */
+struct screen *machine_screen(struct machine *m);
+/* A key of the PS/2 keyboard moves; code as for ps2_kbd_key. False if its buffer is full: the key waits with the caller. */
+bool machine_key(struct machine *m, u16 code, bool down);
+/* The PS/2 mouse moves (down is positive); buttons: bit 0 left, 1 right, 2 middle. */
+void machine_pointer(struct machine *m, int dx, int dy, u8 buttons);
 void machine_pause(struct machine *m, bool paused);
 bool machine_paused(const struct machine *m);
 /* fn is called when a vCPU stops for the debugger (STOP_DEBUG) or in a triple fault (STOP_SHUTDOWN), with the machine paused. It returns

@@ -3,6 +3,7 @@
 #include "machine/pci_setup.h"
 
 #include "dev/acpi_pm.h"
+#include "dev/i440bx.h"
 #include "dev/piix4.h"
 
 #define ISA_BRIDGE PCI_DEVFN(PIIX4_SLOT, 0)
@@ -59,6 +60,10 @@ void pci_setup(struct pci_bus *bus, u64 mem_base, u64 mem_end)
 {
 	struct window windows[2] = { { mem_base, mem_end }, { IO_BASE, IO_END } };
 	u16 level = BIT(PIIX4_SCI_IRQ);
+
+	/* RAM from 768 KiB to 1 MiB, both ways. */
+	for (unsigned n = 0; n < I440BX_PAMS; n++)
+		pci_config_write(bus, 0, I440BX_PAM + n, n ? 0x33 : 0x30, 1);
 
 	for (unsigned devfn = 0; devfn < ARRAY_LEN(bus->funcs); devfn++) {
 		if (pci_config_read(bus, devfn, PCI_VENDOR_ID, 2) != 0xffff)

@@ -4,7 +4,7 @@
 
 #include "dev/pci.h"
 
-/* Gives each BAR an address (memory from mem_base to mem_end) and switches it on, routes
+/* Makes the shadow area below 1 MiB plain RAM, gives each BAR an address (memory from mem_base to mem_end) and switches it on, routes
  * PIRQA..D to IRQ 10 and 11, fills in the interrupt line registers, turns the power management
  * block on, and makes the PCI interrupts and the SCI level-triggered at the 8259s. Through
  * configuration cycles and ports alone, as software would. */

@@ -55,6 +55,8 @@ void tr_rip(struct tr *t, unsigned reg, i64 off)
 		off -= 4095;
 	}
 	as_lea(&t->a, t->mode == 64 ? 8 : 4, reg, rm_mem(reg, (i32)off));
+	if (t->mode == 16)
+		as_loadz(&t->a, 2, reg, rm_reg(reg)); /* jumps wrap in their segment */
 }
 
 void tr_jump_rax(struct tr *t)

@@ -128,13 +128,13 @@ static void data_beside_code(void **state)
 	put(m, 0x2000, code, sizeof(code));
 	b = block_decode(&c, m->v, mem_host(&m->mem, 0x2000, 1), 0x2000, 64);
 	assert_int_equal(b->count, 2);
-	block_cache_written(&c, 0x2100, 4); /* elsewhere on the page */
-	block_cache_written(&c, 0x2006, 4); /* right behind it */
-	block_cache_written(&c, 0x1ff8, 8); /* right before it */
+	block_cache_written(&c, mem_host(&m->mem, 0x2100, 1), 4); /* elsewhere on the page */
+	block_cache_written(&c, mem_host(&m->mem, 0x2006, 1), 4); /* right behind it */
+	block_cache_written(&c, mem_host(&m->mem, 0x1ff8, 1), 8); /* right before it */
 	assert_int_equal(c.killed, 0);
 	assert_ptr_equal(block_find(&c, mem_host(&m->mem, 0x2000, 1), 64), b);
 	assert_null(block_find(&c, mem_host(&m->mem, 0x2000, 1), 32));
-	block_cache_written(&c, 0x2005, 1);
+	block_cache_written(&c, mem_host(&m->mem, 0x2005, 1), 1);
 	assert_int_equal(c.killed, 1);
 	assert_null(block_find(&c, mem_host(&m->mem, 0x2000, 1), 64));
 	block_cache_fini(&c);
@@ -154,7 +154,7 @@ static void bounded(void **state)
 		if (!block_find(c, host, 64))
 			block_decode(c, m->v, host, 0, 64);
 		else
-			block_cache_written(c, 0x20000 + n % 0x10000, 1);
+			block_cache_written(c, host, 1);
 		assert_true(c->used <= BLOCK_ARENA);
 	}
 	assert_true(c->flushes > 0);

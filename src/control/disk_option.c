@@ -1,0 +1,106 @@
+/* A disk as the command line gives it. */
+#include "control/disk_option.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const drives[] = { "disk", "cdrom", "floppy" };
+
+/* Cuts the next word off text at a comma; two commas are one of the word's own. NULL at the end. */
+static char *next_word(char **text)
+{
+	char *word = *text, *to = word, *from = word;
+
+	if (!word)
+		return NULL;
+	for (; *from && (*from != ',' || from[1] == ','); from++) {
+		if (*from == ',')
+			from++;
+		*to++ = *from;
+	}
+	*text = *from ? from + 1 : NULL;
+	*to = 0;
+	return word;
+}
+
+static bool set_bus(struct machine_disk *d, const char *value)
+{
+	if (!strcmp(value, "virtio") && d->drive == DRIVE_DISK)
+		d->bus = DISK_BUS_VIRTIO;
+	else if (!strcmp(value, "ide") && d->drive != DRIVE_FLOPPY)
+		d->bus = DISK_BUS_IDE;
+	else
+		return false;
+	return true;
+}
+
+static bool set_boot(struct machine_disk *d, const char *value)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+
+	d->boot = (unsigned)n;
+	return *value && !*end && n >= 1 && n <= 100;
+}
+
+/* One NAME or NAME=VALUE. */
+static bool set_attribute(struct machine_disk *d, const char *name, const char *value)
+{
+	if (!strcmp(name, "ro") && !value)
+		d->readonly = true;
+	else if (!strcmp(name, "overlay"))
+		d->overlay = value ? value : "";
+	else if (!value || !*value)
+		return false;
+	else if (!strcmp(name, "format"))
+		d->format = value;
+	else if (!strcmp(name, "bus"))
+		return set_bus(d, value);
+	else if (!strcmp(name, "serial"))
+		d->serial = value;
+	else if (!strcmp(name, "parent"))
+		d->parent = value;
+	else if (!strcmp(name, "boot"))
+		return set_boot(d, value);
+	else
+		return false;
+	return true;
+}
+
+bool disk_option_add(struct machine_config *cfg, enum machine_drive drive, char *text, char *err,
+		     size_t errlen)
+{
+	struct machine_disk *d = &cfg->disks[cfg->disk_count];
+	char *word;
+
+	if (cfg->disk_count == MACHINE_MAX_DISKS) {
+		snprintf(err, errlen, "--%s: a machine has at most %u drives", drives[drive],
+			 MACHINE_MAX_DISKS);
+		return false;
+	}
+	*d = (struct machine_disk){ .drive = drive, .path = next_word(&text) };
+	if (!*d->path)
+		d->path = NULL;
+	if (!d->path && drive == DRIVE_DISK) {
+		snprintf(err, errlen, "--disk: no file is named; say --disk FILE");
+		return false;
+	}
+	while ((word = next_word(&text))) {
+		char *value = strchr(word, '=');
+
+		if (value)
+			*value++ = 0;
+		if (set_attribute(d, word, value))
+			continue;
+		snprintf(err, errlen,
+			 "--%s %s: '%s%s%s' means nothing here; known are ro, format=NAME, bus=%s, "
+			 "serial=TEXT, overlay[=FILE], parent=FILE, boot=N (a comma in a name is "
+			 "written twice)",
+			 drives[drive], d->path ? d->path : "", word, value ? "=" : "",
+			 value ? value : "", drive == DRIVE_DISK ? "virtio|ide" : "ide");
+		return false;
+	}
+	cfg->disk_count++;
+	return true;
+}

@@ -1,0 +1,13 @@
+/* A disk as the command line gives it. */
+#ifndef CONTROL_DISK_OPTION_H
+#define CONTROL_DISK_OPTION_H
+
+#include "machine/machine.h"
+
+/* Reads FILE[,ro][,format=NAME][,bus=virtio|ide][,serial=TEXT][,overlay[=FILE]][,parent=FILE|*][,boot=N] and adds it to the
+ * machine; text is cut apart in place and outlives the machine. A comma in a file's name is written twice. False, and one line in
+ * err, if it means nothing. */
+bool disk_option_add(struct machine_config *cfg, enum machine_drive drive, char *text, char *err,
+		     size_t errlen) must_check;
+
+#endif
