@@ -394,10 +394,10 @@ static int qcow2_open(struct block **out, struct block_file *file,
 		return qcow2_fail(err, errlen, -ENOMEM, "disk '%s': out of memory", file->path);
 	q->block = (struct block){ .ops = &block_qcow2, .file = file };
 	q->virgin = file->size;
-	r = qcow2_load(q, writable, err, errlen);
+	r = qcow2_load(q, writable, options->repair, err, errlen);
 	if (!r)
 		r = open_parent(q, options, err, errlen);
-	if (!r && writable)
+	if (!r && writable && !options->repair)
 		r = clean(q, err, errlen);
 	if (r) {
 		release(q);
