@@ -137,7 +137,6 @@ static int split(struct qcow2 *q, struct piece *p, enum qcow2_kind *kind)
 		if (k != *kind ||
 		    (own && (entry & QCOW2_OFFSET) != p->host + ((u64)n << q->cluster_bits)))
 			break;
-		p->count = MAX(p->count, n);
 	}
 	p->count = n;
 	return 0;
