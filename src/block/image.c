@@ -249,7 +249,7 @@ int block_open_parent(struct block **parent, const struct block_file *child, con
 		     child->path, where, strerror(errno), child->path);
 	if (is_above(&st, o.above))
 		FAIL(ELOOP,
-		     "disk '%s': its parent '%s' is itself a difference to it; name the right one with: "
+		     "disk '%s': its parent '%s' is above it in the same chain; name the right one with: "
 		     "pogo disk rebase --unsafe '%s' --parent FILE",
 		     child->path, where, child->path);
 	return block_open(parent, &o, err, errlen);

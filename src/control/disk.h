@@ -45,13 +45,15 @@ void disk_print_json(json_t *json);
 #define DISK_PIECE (1 * MIB)
 
 struct disk_work {
-	u64 done, total; /* bytes */
+	u64 total; /* bytes */
 	const char *verb;
 	bool tty;
 	int percent;
 };
 
-/* From here on an interrupt only makes disk_interrupted say so. */
+/* From here on a first interrupt only makes disk_interrupted say so; a second one ends the program. */
+void disk_catch_signals(void);
+/* Does that too. */
 void disk_work_start(struct disk_work *w, const char *verb, u64 total);
 void disk_work_step(struct disk_work *w, u64 done);
 /* Takes the progress off the terminal. */
