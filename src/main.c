@@ -13,6 +13,8 @@ static void version_usage(void *file);
 
 const struct command commands[] = {
 	{ "run", "run a machine in the foreground", command_run, command_run_usage },
+	{ "validate", "say what is wrong with machine files", command_validate,
+	  command_validate_usage },
 	{ "disk", "make, show, check and change disk images", command_disk, command_disk_usage },
 	{ "doctor", "say what this host offers to each engine", command_doctor,
 	  command_doctor_usage },

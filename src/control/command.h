@@ -25,6 +25,8 @@ extern const struct command commands[]; /* ended by name == NULL */
 
 int command_run(int argc, char **argv);
 void command_run_usage(void *file);
+int command_validate(int argc, char **argv);
+void command_validate_usage(void *file);
 int command_doctor(int argc, char **argv);
 void command_doctor_usage(void *file);
 int command_disk(int argc, char **argv);

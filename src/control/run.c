@@ -5,17 +5,22 @@
 #include "control/console.h"
 #include "control/disk_option.h"
 #include "control/gdb.h"
+#include "control/screens.h"
+#include "control/screenshot.h"
 #include "host/terminal.h"
 #include "x86/exec.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct run_config {
 	struct machine_config machine;
 	struct opt_list disks, cdroms, floppies;
-	const char *trace, *dump, *gdb;
+	const char *trace, *dump, *gdb, *display, *screenshot;
+	struct screens_options screens;
 	bool stats;
 };
 
@@ -95,6 +100,28 @@ static const struct opt run_opts[] = {
 	  .kind = OPT_FLAG,
 	  .offset = MACHINE(no_vga),
 	  .help = "no screen: firmware and boot loaders use the serial port" },
+	{ .key = "display",
+	  .kind = OPT_CHOICE,
+	  .offset = offsetof(struct run_config, display),
+	  .value = "serial|text",
+	  .help = "what this terminal is: the serial port (default), or the screen while it is in a text mode",
+	  .choices = "serial text" },
+	{ .key = "vnc",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, screens.vnc.listen),
+	  .value = "WHERE",
+	  .help = "the screen over VNC on [HOST:]PORT or unix:PATH (default 5900 on the loopback address)",
+	  .implied = "5900" },
+	{ .key = "vnc-password",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, screens.vnc.password_file),
+	  .value = "FILE",
+	  .help = "VNC clients must know the first line of FILE; needed where others than this host can connect" },
+	{ .key = "screenshot",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, screenshot),
+	  .value = "FILE",
+	  .help = "the screen as it is at the end, as PNG" },
 	{ .key = "engine",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(engine),
@@ -174,7 +201,7 @@ static const struct opt run_opts[] = {
 	  .kind = OPT_STRING,
 	  .offset = offsetof(struct run_config, dump),
 	  .value = "WHAT",
-	  .help = "config, memmap, bus, cpuid: print and exit; state: at the end; block (interp) or tu (bt): each block or unit to stderr" },
+	  .help = "config, memmap, bus, cpuid: print and exit; state, screen: at the end; block (interp) or tu (bt): each block or unit to stderr" },
 	{ .key = "perf-map",
 	  .kind = OPT_FLAG,
 	  .offset = MACHINE(perf_map),
@@ -285,8 +312,7 @@ static int add_list(struct machine_config *m, enum machine_drive drive, const st
 	char err[512];
 
 	for (unsigned n = 0; n < list->count; n++)
-		if (!disk_option_add(m, drive, (char *)(uintptr_t)list->item[n], err,
-				     sizeof(err)))
+		if (!disk_option_add(m, drive, (char *)(uintptr_t)list->item[n], err, sizeof(err)))
 			return usage_error(err);
 	return 0;
 }
@@ -304,7 +330,8 @@ static int add_drives(struct run_config *cfg)
 	if (!code && !m->kernel && !m->firmware)
 		m->firmware = "bios";
 	if (!code && !m->kernel && !m->disk_count && !strcmp(m->firmware, "bios")) {
-		log_error("nothing to boot: give --kernel FILE, --disk FILE, --cdrom FILE or --floppy FILE");
+		log_error(
+			"nothing to boot: give --kernel FILE, --disk FILE, --cdrom FILE or --floppy FILE");
 		log_info("see `pogo help run`");
 		return EXIT_USAGE;
 	}
@@ -362,6 +389,29 @@ static int end_code(struct machine *m, enum machine_end end, const struct run_co
 	return EXIT_ERROR;
 }
 
+static void print_screen(struct machine *m)
+{
+	struct screen *s = machine_screen(m);
+	char *text = s ? screenshot_text(s) : NULL;
+
+	if (text)
+		fputs(text, stdout);
+	else
+		log_info("the machine's screen is not in a text mode");
+	free(text);
+}
+
+static int screenshot(struct machine *m, const char *path)
+{
+	struct screen *s = machine_screen(m);
+	char err[512] = "the machine has no screen";
+	int r = s ? screenshot_png(s, path, err, sizeof(err)) : -ENODEV;
+
+	if (r)
+		log_error("%s", err);
+	return r;
+}
+
 static int run_machine(struct run_config *cfg)
 {
 	struct console console = { 0 };
@@ -369,6 +419,7 @@ static int run_machine(struct run_config *cfg)
 	struct machine *m;
 	char err[512];
 	struct gdb *gdb = NULL;
+	struct screens screens = { 0 };
 	int code = EXIT_ERROR;
 
 	if (machine_new(&m, &cfg->machine, &wires, err, sizeof(err))) {
@@ -376,14 +427,14 @@ static int run_machine(struct run_config *cfg)
 		return EXIT_ERROR;
 	}
 	const struct engine_ops *engine = machine_vm(m)->engine;
-	bool at_end = cfg->dump && !strcmp(cfg->dump, "state"),
+	bool at_end = cfg->dump && (!strcmp(cfg->dump, "state") || !strcmp(cfg->dump, "screen")),
 	     code_made = cfg->dump && !strcmp(cfg->dump, engine->dump_name);
 
 	if (cfg->dump && !at_end && !code_made) {
 		code = machine_dump(m, cfg->dump, stdout) ? EXIT_OK : EXIT_USAGE;
 		if (code)
 			log_error(
-				"--dump %s: choose config, memmap, bus, cpuid, state or, with engine %s, %s",
+				"--dump %s: choose config, memmap, bus, cpuid, state, screen or, with engine %s, %s",
 				cfg->dump, engine->name, engine->dump_name);
 		goto out;
 	}
@@ -393,6 +444,15 @@ static int run_machine(struct run_config *cfg)
 		log_error("%s", err);
 		goto out;
 	}
+	cfg->screens.text = cfg->display && !strcmp(cfg->display, "text");
+	if (screens_open(&screens, m, &cfg->screens, err, sizeof(err))) {
+		log_error("%s", err);
+		goto out;
+	}
+	if (cfg->screens.text)
+		console.display = &screens.text;
+	if (screens.vnc)
+		log_info("VNC on %s", vnc_address(screens.vnc));
 	if (console_attach(&console, m)) {
 		log_error("standard input cannot be watched");
 		goto out;
@@ -401,13 +461,19 @@ static int run_machine(struct run_config *cfg)
 	enum machine_end end = machine_run(m);
 
 	console_detach(&console);
+	screens_close(&screens);
 	code = end_code(m, end, cfg);
-	if (at_end)
+	if (at_end && !strcmp(cfg->dump, "screen"))
+		print_screen(m);
+	else if (at_end)
 		machine_dump(m, "state", stdout);
+	if (cfg->screenshot && screenshot(m, cfg->screenshot) && !code)
+		code = EXIT_ERROR;
 	if (cfg->stats)
 		machine_stats(m, stderr);
 out:
 	signalled = NULL;
+	screens_close(&screens);
 	gdb_free(gdb, code);
 	machine_free(m);
 	return code;

@@ -12,6 +12,9 @@
 #define E820_ENTRY 20u
 #define E820_RAM   1
 
+/* Firmware places BARs above low RAM, but not below this, and sets memory types accordingly. */
+#define PCI_BASE_MIN (2 * GIB)
+
 #define BOOT_PATH 64u /* bytes of one device path, at most */
 #define FDC_PORT  0x3f0
 
@@ -91,14 +94,10 @@ static int add_boot(const struct firmware *fw)
 static int add_screen(const struct firmware *fw)
 {
 	struct fw_cfg *f = fw->fw_cfg;
-	char name[FW_CFG_NAME];
 	int err = fw_cfg_add_int(f, FW_CFG_NOGRAPHIC, !fw->vga, 2);
 
 	if (!err && fw->serial_console)
 		err = fw_cfg_add_file_int(f, "etc/sercon-port", fw->serial_console, 2);
-	snprintf(name, sizeof(name), "pci%04x,%04x.rom", fw->vga_vendor, fw->vga_device);
-	if (!err && fw->vga_bios)
-		err = fw_cfg_add_file(f, name, fw->vga_bios, fw->vga_bios_size);
 	return err;
 }
 
@@ -145,6 +144,7 @@ static int add_tables(struct firmware *fw)
 	fw->smbios.ram_low_end = fw->ram_low_end;
 	fw->smbios.ram_high = fw->ram_high;
 	fw->acpi.vga = fw->vga;
+	fw->acpi.pci_base = MAX(fw->ram_low_end, PCI_BASE_MIN);
 	fw->acpi.fw_cfg = true;
 	err = acpi_add_files(fw->fw_cfg, &fw->acpi);
 	if (!err)

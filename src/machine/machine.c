@@ -119,7 +119,7 @@ static int machine_build(struct machine **out, const struct machine_config *cfg,
 	}
 	m->cfg = *cfg;
 	m->console = *console;
-	m->wake_fd = m->timeout_fd = -1;
+	m->wake_fd = m->timeout_fd = m->parallel_fd = -1;
 	m->mem.fd = -1;
 	clock_init(&m->clock, strcmp(cfg->clock, "insns") ? CLOCK_KIND_REAL : CLOCK_KIND_INSNS);
 	m->clock.count = machine_insns;
@@ -253,6 +253,13 @@ bool machine_key(struct machine *m, u16 code, bool down)
 void machine_pointer(struct machine *m, int dx, int dy, u8 buttons)
 {
 	i8042_mouse(&m->i8042, dx, -dy, buttons);
+}
+
+void machine_on_event(struct machine *m, void (*fn)(void *opaque, enum machine_event event),
+		      void *opaque)
+{
+	m->on_event = fn;
+	m->event_opaque = opaque;
 }
 
 void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why),

@@ -104,6 +104,17 @@ bool machine_key(struct machine *m, u16 code, bool down);
 void machine_pointer(struct machine *m, int dx, int dy, u8 buttons);
 void machine_pause(struct machine *m, bool paused);
 bool machine_paused(const struct machine *m);
+/* Somebody presses the power button: a guest with ACPI shuts itself down, another one does nothing. */
+void machine_power_button(struct machine *m);
+enum machine_event {
+	MACHINE_RESET,       /* on request; done: devices and CPUs are in their reset state */
+	MACHINE_GUEST_RESET, /* by the guest; likewise */
+	MACHINE_PAUSED,  /* by whomever */
+	MACHINE_RESUMED,
+};
+/* fn is called on the machine's thread; it must not free the machine. NULL: nobody listens. */
+void machine_on_event(struct machine *m, void (*fn)(void *opaque, enum machine_event event),
+		      void *opaque);
 /* fn is called when a vCPU stops for the debugger (STOP_DEBUG) or in a triple fault (STOP_SHUTDOWN), with the machine paused. It returns
  * true if it has taken the stop; if not, a triple fault ends the machine, and anything else goes on. NULL: nobody asks. */
 void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why),
