@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,18 +162,6 @@ static void subcommand_usage(const struct subcommand *c)
 {
 	printf("pogo disk %s %s: %s.\n\n%s\nOptions:\n", c->name, c->words, c->help, c->more);
 	opt_help(c->opts, stdout);
-}
-
-int disk_usage_error(const char *fmt, ...)
-{
-	char text[1024];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	log_error("%s", text);
-	return EXIT_USAGE;
 }
 
 int command_disk(int argc, char **argv)

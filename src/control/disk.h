@@ -30,8 +30,8 @@ int disk_diff(struct disk_args *a);
 bool disk_size(const char *text, u64 *bytes) must_check;
 /* "20 GiB" */
 const char *disk_size_text(u64 bytes, char *buf, size_t len);
-/* What is wrong with the words: EXIT_USAGE. */
-int disk_usage_error(const char *fmt, ...) printf_like(1, 2);
+/* Says what is wrong with the words; the exit code. */
+#define disk_usage_error(...) (log_error(__VA_ARGS__), EXIT_USAGE)
 /* Opens an image; on failure NULL, and the error has been said. format NULL: found out. */
 struct block *disk_open(const char *path, const char *format, bool readonly,
 			enum block_backing backing) must_check;
