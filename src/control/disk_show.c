@@ -143,7 +143,7 @@ int disk_info(struct disk_args *a)
 
 	if (!info || !list || strlen(a->words[0]) >= PATH_MAX)
 		goto out;
-	strcpy(path, a->words[0]);
+	snprintf(path, sizeof(path), "%s", a->words[0]);
 	if (a->format)
 		snprintf(format, sizeof(format), "%s", a->format);
 	do {
@@ -164,7 +164,7 @@ int disk_info(struct disk_args *a)
 			print_info(path, info);
 		}
 		parent_path(path, PATH_MAX, info->parent);
-		strcpy(format, info->parent_format);
+		snprintf(format, sizeof(format), "%s", info->parent_format);
 		count++;
 	} while (a->chain && info->parent[0] && count < BLOCK_CHAIN_MAX);
 	code = EXIT_OK;
