@@ -21,7 +21,7 @@ static void serve(struct fuzz_disk *d, struct block_req *req)
 {
 	struct fuzz *f = d->fuzz;
 
-	f->requests++;
+	f->requests[d - f->disk]++;
 	if (req->size > d->block.size || req->offset > d->block.size - req->size)
 		abort(); /* block_submit has checked */
 	req->result = f->failing && one_in(f, 4) ? -EIO : 0;

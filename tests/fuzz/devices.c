@@ -63,7 +63,7 @@ static u64 run(u64 seed, u64 rounds, unsigned plant, u64 *dearest)
 }
 
 struct totals {
-	u64 runs, vectors, extints, requests, bytes, rects, resets;
+	u64 runs, vectors, extints, requests[DISKS], bytes, rects, resets;
 };
 
 static void count(struct totals *t)
@@ -71,7 +71,8 @@ static void count(struct totals *t)
 	t->runs++;
 	t->vectors += machine.vectors;
 	t->extints += machine.extints;
-	t->requests += machine.requests;
+	for (unsigned n = 0; n < DISKS; n++)
+		t->requests[n] += machine.requests[n];
 	t->bytes += machine.bytes_sent;
 	t->rects += machine.rects;
 	t->resets += machine.resets;
@@ -124,12 +125,14 @@ int main(int argc, char **argv)
 		seed++;
 	} while (!one && time(NULL) < end);
 	printf("%" PRIu64 " runs of %" PRIu64 " operations: %" PRIu64 " interrupts, %" PRIu64
-	       " of them from the 8259, %" PRIu64 " disk requests, %" PRIu64 " bytes sent, %" PRIu64
-	       " rectangles drawn, %" PRIu64 " resets; the dearest operation took %" PRIu64
-	       " basic blocks\n",
-	       t.runs, rounds, t.vectors, t.extints, t.requests, t.bytes, t.rects, t.resets,
-	       dearest);
-	if (one || (t.vectors && t.extints && t.requests && t.bytes && t.rects && t.resets))
+	       " of them from the 8259, %" PRIu64 "+%" PRIu64 "+%" PRIu64 "+%" PRIu64
+	       " requests to hard disk, CD-ROM, floppy and virtio disk, %" PRIu64
+	       " bytes sent, %" PRIu64 " rectangles drawn, %" PRIu64
+	       " resets; the dearest operation took %" PRIu64 " basic blocks\n",
+	       t.runs, rounds, t.vectors, t.extints, t.requests[0], t.requests[1], t.requests[2],
+	       t.requests[3], t.bytes, t.rects, t.resets, dearest);
+	if (one || (t.vectors && t.extints && t.requests[0] && t.requests[1] && t.requests[2] &&
+		    t.requests[3] && t.bytes && t.rects && t.resets))
 		return 0;
 	fprintf(stderr, "the fuzzer does not reach the devices any more\n");
 	return 1;

@@ -87,7 +87,7 @@ struct fuzz {
 	u64 seed, rounds;
 	bool slow, failing; /* what the disks do */
 	/* What was reached. */
-	u64 vectors, extints, requests, bytes_sent, resets, rects;
+	u64 vectors, extints, requests[DISKS], bytes_sent, resets, rects;
 };
 
 /* The state of one run, and what a sanitizer's report is followed by. */

@@ -186,19 +186,54 @@ static void start_virtio(struct fuzz *f)
 			bar = &f->virtio.vpci.func.bars[n];
 	for (unsigned n = 0; bar && n < ARRAY_LEN(steps); n++)
 		bus_write(&f->mmio, bar->base + steps[n].offset, steps[n].value, steps[n].size);
-	/* Chains of which the first descriptors look right. */
+	/* Chains of which the first descriptors look right, with headers that do. */
+	for (unsigned n = 0; n < 4; n++) {
+		u64 header[2] = { (u64[]){ 0, 1, 4, 8, 11, 13 }[rnd(f) % 6], rnd(f) % 64 };
+
+		(void)!mem_write(&f->mem, HOT + 0x4000 + n * 16, header, 16);
+	}
 	for (unsigned n = 0; n < 16; n++) {
 		u64 desc[2] = { rnd_value(f), rnd(f) % 3 ? (u64[]){ 16, 512, 1 }[n % 3] : rnd(f) };
 
 		desc[1] |= (u64)(rnd(f) % 8) << 32 | (u64)(rnd(f) % 18) << 48;
+		if (n % 3 == 0 && !one_in(f, 4)) {
+			desc[0] = HOT + 0x4000 + rnd(f) % 4 * 16;
+			desc[1] = 16 | BIT(32) | (u64)(n + 1) << 48;
+		} else if (n % 3 == 1 && !one_in(f, 4)) {
+			desc[0] = HOT + 0x5000 + rnd(f) % 0x2000;
+			desc[1] = 512 | (rnd(f) & 1 ? 3ull : 1ull) << 32 | (u64)(n + 1) << 48;
+		} else if (!one_in(f, 4)) {
+			desc[1] = 1 | BIT(33);
+		}
 		(void)!mem_write(&f->mem, HOT + n * 16, desc, 16);
 	}
 	for (unsigned n = 0; bar && n < 4; n++) {
-		u16 avail[18] = { 0, (u16)rnd(f) % 20, (u16)(rnd(f) % 17), (u16)(rnd(f) % 17) };
+		u16 avail[18] = { 0, (u16)(rnd(f) % 20), (u16)(rnd(f) % 6 * 3),
+				  (u16)(rnd(f) % 17) };
 
 		(void)!mem_write(&f->mem, HOT + 0x1000, avail, sizeof(avail));
 		bus_write(&f->mmio, bar->base + 0x3000, 0, 2);
 	}
+}
+
+/* A command packet to the CD-ROM drive, small numbers in it. */
+static void send_packet(struct fuzz *f)
+{
+	static const u8 codes[] = { 0x00, 0x03, 0x12, 0x1b, 0x1e, 0x25, 0x28, 0xa8,
+				    0x43, 0x46, 0x4a, 0x51, 0x52, 0x5a, 0xbd, 0xbe };
+	u8 packet[12] = { one_in(f, 8) ? (u8)rnd(f) : codes[rnd(f) % ARRAY_LEN(codes)] };
+
+	packet[5] = (u8)(rnd(f) % 200);
+	packet[8] = (u8)(rnd(f) % 32);
+	for (unsigned n = rnd(f) % 3; n; n--)
+		packet[1 + rnd(f) % 11] = (u8)rnd(f);
+	put(f, 0x171, one_in(f, 2), 1);
+	put(f, 0x174, rnd(f), 1);
+	put(f, 0x175, rnd(f) & 0x3f, 1);
+	put(f, 0x176, 0xa0, 1);
+	put(f, 0x177, 0xa0, 1);
+	for (unsigned n = 0; n < 12; n += 2)
+		put(f, 0x170, le_load(packet + n, 2), 2);
 }
 
 /* A command with parameters on a channel, its bus master set to a list on a hot page. */
@@ -224,10 +259,15 @@ static void start_ide(struct fuzz *f)
 		(void)!mem_write(&f->mem, HOT + 0x3000 + n * 8, &entry, 8);
 	}
 	put(f, (u16)(bm + 4), one_in(f, 2) ? HOT + 0x3000 : HOT + rnd(f) % 8 * 512, 4);
-	put(f, (u16)(base + 6), (rnd(f) & 0x10) | 0xe0, 1);
-	for (u16 n = 1; n < 6; n++)
-		put(f, (u16)(base + n), one_in(f, 3) ? rnd(f) : rnd(f) % 8, 1);
-	put(f, (u16)(base + 7), one_in(f, 4) ? rnd(f) : commands[rnd(f) % ARRAY_LEN(commands)], 1);
+	if (base == 0x170 && !one_in(f, 3)) {
+		send_packet(f);
+	} else {
+		put(f, (u16)(base + 6), one_in(f, 6) ? rnd(f) : 0xe0, 1);
+		for (u16 n = 1; n < 6; n++)
+			put(f, (u16)(base + n), one_in(f, 12) ? rnd(f) : n < 4 ? rnd(f) % 8 : 0, 1);
+		put(f, (u16)(base + 7),
+		    one_in(f, 4) ? rnd(f) : commands[rnd(f) % ARRAY_LEN(commands)], 1);
+	}
 	put(f, bm, 1 | (rnd(f) & 8), 1);
 	for (unsigned n = rnd(f) % 300; n; n--) {
 		if (one_in(f, 2))
@@ -242,6 +282,7 @@ static void start_floppy(struct fuzz *f)
 {
 	static const u8 commands[] = { 0x46, 0xe6, 0x45, 0xc5, 0x4d, 0x42, 0x4c, 0x56,
 				       0x4a, 0x0f, 0x07, 0x08, 0x13, 0x03, 0x8f, 0x12 };
+	static const u8 params[] = { 0, 0, 0, 1, 2, 18, 0x1b, 0xff };
 
 	if (one_in(f, 2)) {
 		put(f, 0x3f2, 0, 1);
@@ -261,8 +302,8 @@ static void start_floppy(struct fuzz *f)
 	put(f, 0x81, rnd(f) % 4, 1);
 	put(f, 0x0a, 2, 1);
 	put(f, 0x3f5, commands[rnd(f) % ARRAY_LEN(commands)], 1);
-	for (unsigned n = 0; n < 8; n++)
-		put(f, 0x3f5, one_in(f, 3) ? rnd(f) : (u64[]){ 0, 1, 2, 18 }[rnd(f) % 4], 1);
+	for (unsigned n = 0; n < sizeof(params); n++)
+		put(f, 0x3f5, one_in(f, 16) ? rnd(f) : params[n], 1);
 	for (unsigned n = rnd(f) % 8; n; n--)
 		random_time(f);
 	for (unsigned n = one_in(f, 4) ? rnd(f) % 600 : 8; n; n--)
