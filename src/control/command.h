@@ -25,6 +25,26 @@ extern const struct command commands[]; /* ended by name == NULL */
 
 int command_run(int argc, char **argv);
 void command_run_usage(void *file);
+int command_validate(int argc, char **argv);
+void command_validate_usage(void *file);
+int command_create(int argc, char **argv);
+void command_create_usage(void *file);
+int command_start(int argc, char **argv);
+void command_start_usage(void *file);
+int command_ls(int argc, char **argv);
+void command_ls_usage(void *file);
+int command_info(int argc, char **argv);
+void command_info_usage(void *file);
+int command_console(int argc, char **argv);
+void command_console_usage(void *file);
+int command_power(int argc, char **argv); /* stop, kill, reset, pause, resume */
+void command_stop_usage(void *file);
+void command_kill_usage(void *file);
+void command_reset_usage(void *file);
+void command_pause_usage(void *file);
+void command_resume_usage(void *file);
+int command_rm(int argc, char **argv);
+void command_rm_usage(void *file);
 int command_doctor(int argc, char **argv);
 void command_doctor_usage(void *file);
 int command_disk(int argc, char **argv);

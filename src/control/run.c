@@ -5,6 +5,9 @@
 #include "control/console.h"
 #include "control/disk_option.h"
 #include "control/gdb.h"
+#include "control/instance.h"
+#include "control/machine_xml.h"
+#include "control/places.h"
 #include "host/terminal.h"
 #include "x86/exec.h"
 
@@ -15,6 +18,7 @@
 struct run_config {
 	struct machine_config machine;
 	struct opt_list disks, cdroms, floppies;
+	struct machine_spec *spec; /* of the machine file; NULL: there is none */
 	const char *trace, *dump, *gdb;
 	bool stats;
 };
@@ -191,7 +195,9 @@ static const struct opt run_opts[] = {
 
 void command_run_usage(void *file)
 {
-	fputs("Runs a machine in the foreground; its first serial port is this terminal.\n\n"
+	fputs("Runs a machine in the foreground; its first serial port is this terminal. Options go over what a machine file says.\n\n"
+	      "  pogo run web.xml\n"
+	      "  pogo run web --memory 2G --cdrom rescue.iso\n"
 	      "  pogo run --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\"\n"
 	      "  pogo run --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\" --memory 1G --cpus 2 --disk root.img\n"
 	      "  pogo run --kernel test.elf --debug-exit --stats\n\n"
@@ -285,8 +291,7 @@ static int add_list(struct machine_config *m, enum machine_drive drive, const st
 	char err[512];
 
 	for (unsigned n = 0; n < list->count; n++)
-		if (!disk_option_add(m, drive, (char *)(uintptr_t)list->item[n], err,
-				     sizeof(err)))
+		if (!disk_option_add(m, drive, (char *)(uintptr_t)list->item[n], err, sizeof(err)))
 			return usage_error(err);
 	return 0;
 }
@@ -304,7 +309,8 @@ static int add_drives(struct run_config *cfg)
 	if (!code && !m->kernel && !m->firmware)
 		m->firmware = "bios";
 	if (!code && !m->kernel && !m->disk_count && !strcmp(m->firmware, "bios")) {
-		log_error("nothing to boot: give --kernel FILE, --disk FILE, --cdrom FILE or --floppy FILE");
+		log_error(
+			"nothing to boot: give --kernel FILE, --disk FILE, --cdrom FILE or --floppy FILE");
 		log_info("see `pogo help run`");
 		return EXIT_USAGE;
 	}
@@ -362,17 +368,69 @@ static int end_code(struct machine *m, enum machine_end end, const struct run_co
 	return EXIT_ERROR;
 }
 
+/* A machine of a machine file is there under its name. False after a message. */
+static bool open_instance(struct run_config *cfg, struct instance *i)
+{
+	char err[PATH_MAX + 256];
+
+	if (instance_claim(i, cfg->spec, err, sizeof(err))) {
+		i->config = cfg->machine;
+		if (instance_open(i, false, err, sizeof(err)))
+			return true;
+		instance_close(i);
+	}
+	log_error("%s", err);
+	return false;
+}
+
+static int run_attached(struct run_config *cfg, struct instance *i, struct machine *m,
+			struct console *console)
+{
+	char err[256];
+	bool at_end = cfg->dump && !strcmp(cfg->dump, "state");
+
+	if (cfg->spec && !instance_attach(i, m, err, sizeof(err))) {
+		log_error("%s", err);
+		return EXIT_ERROR;
+	}
+	if (!i->hub && console_attach(console, m)) {
+		log_error("standard input cannot be watched");
+		return EXIT_ERROR;
+	}
+	catch_signals(m);
+	enum machine_end end = machine_run(m);
+
+	if (!i->hub)
+		console_detach(console);
+	if (cfg->spec)
+		instance_ended(i, end);
+	int code = end_code(m, end, cfg);
+
+	if (at_end)
+		machine_dump(m, "state", stdout);
+	if (cfg->stats)
+		machine_stats(m, stderr);
+	return code;
+}
+
 static int run_machine(struct run_config *cfg)
 {
 	struct console console = { 0 };
-	struct machine_console wires = console_wires(&console);
+	struct instance instance = { .claim = -1, .qmp.listener = -1 };
 	struct machine *m;
 	char err[512];
 	struct gdb *gdb = NULL;
 	int code = EXIT_ERROR;
 
+	if (cfg->spec && !open_instance(cfg, &instance))
+		return EXIT_ERROR;
+	struct machine_console wires = instance.hub ? hub_wires(instance.hub)
+						    : console_wires(&console);
+
 	if (machine_new(&m, &cfg->machine, &wires, err, sizeof(err))) {
 		log_error("%s", err);
+		if (cfg->spec)
+			instance_close(&instance);
 		return EXIT_ERROR;
 	}
 	const struct engine_ops *engine = machine_vm(m)->engine;
@@ -393,23 +451,79 @@ static int run_machine(struct run_config *cfg)
 		log_error("%s", err);
 		goto out;
 	}
-	if (console_attach(&console, m)) {
-		log_error("standard input cannot be watched");
-		goto out;
-	}
-	catch_signals(m);
-	enum machine_end end = machine_run(m);
-
-	console_detach(&console);
-	code = end_code(m, end, cfg);
-	if (at_end)
-		machine_dump(m, "state", stdout);
-	if (cfg->stats)
-		machine_stats(m, stderr);
+	code = run_attached(cfg, &instance, m, &console);
 out:
 	signalled = NULL;
 	gdb_free(gdb, code);
+	if (cfg->spec)
+		instance_detach(&instance);
 	machine_free(m);
+	if (cfg->spec)
+		instance_close(&instance);
+	return code;
+}
+
+/* The configuration that a machine file, or a name, means. 0 or an exit code. */
+static int read_machine(struct run_config *cfg, struct machine_spec *spec, const char *arg)
+{
+	char path[PATH_MAX], whole[PATH_MAX], err[PATH_MAX + 256];
+
+	if (!registry_find(arg, path, err, sizeof(err)) ||
+	    !machine_xml_read(spec, realpath(path, whole) ? whole : path, err, sizeof(err))) {
+		log_error("%s", err);
+		return EXIT_ERROR;
+	}
+	cfg->spec = spec;
+	if (spec_config(spec, &cfg->machine, err, sizeof(err)))
+		return 0;
+	log_error("%s", err);
+	return EXIT_ERROR;
+}
+
+/* A kernel of the options rules out the file's firmware, and the other way round. */
+static void settle_boot(struct machine_config *cfg, const struct machine_config *file)
+{
+	if (!cfg->kernel || !cfg->firmware)
+		return;
+	if (cfg->kernel != file->kernel) {
+		cfg->firmware = NULL;
+	} else {
+		cfg->kernel = cfg->initrd = NULL;
+		cfg->append = "";
+	}
+}
+
+static int run_parsed(struct run_config *cfg, int argc, char **argv, const char *word)
+{
+	struct machine_config file = { 0 };
+	struct machine_spec spec;
+	bool help;
+	char err[256];
+	int code = 0;
+
+	if (word) {
+		struct run_config fresh = { 0 };
+
+		/* Options once more, over the file's settings. */
+		code = read_machine(&fresh, &spec, word);
+		*cfg = fresh;
+		file = fresh.machine;
+		if (!code &&
+		    opt_parse(run_opts, cfg, argc, argv, &word, 1, &help, err, sizeof(err)) < 0)
+			code = usage_error(err);
+		settle_boot(&cfg->machine, &file);
+		if (cfg->machine.check && !strcmp(file.clock, cfg->machine.clock))
+			cfg->machine.clock = "";
+	}
+	if (!code)
+		code = check_config(cfg);
+	if (!code) {
+		if (!*cfg->machine.clock)
+			cfg->machine.clock = cfg->machine.check ? "insns" : "real";
+		code = run_machine(cfg);
+	}
+	if (cfg->spec)
+		spec_free(cfg->spec);
 	return code;
 }
 
@@ -426,8 +540,9 @@ int command_run(int argc, char **argv)
 					       .boot_entry = "auto",
 					       .append = "" } };
 	char err[256];
+	const char *word = NULL;
 	bool help;
-	int code, words = opt_parse(run_opts, &cfg, argc, argv, NULL, 0, &help, err, sizeof(err));
+	int words = opt_parse(run_opts, &cfg, argc, argv, &word, 1, &help, err, sizeof(err));
 
 	if (words < 0)
 		return usage_error(err);
@@ -439,8 +554,5 @@ int command_run(int argc, char **argv)
 		trace_help();
 		return EXIT_OK;
 	}
-	code = check_config(&cfg);
-	if (!*cfg.machine.clock)
-		cfg.machine.clock = cfg.machine.check ? "insns" : "real";
-	return code ? code : run_machine(&cfg);
+	return run_parsed(&cfg, argc, argv, word);
 }

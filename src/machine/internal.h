@@ -83,6 +83,8 @@ struct machine {
 	struct check *check; /* of the leader and the follower of a lockstep, else NULL */
 	volatile sig_atomic_t interrupted;
 	u64 started_ns;
+	void (*on_event)(void *opaque, enum machine_event event);
+	void *event_opaque;
 	bool (*on_debug)(void *opaque, struct vcpu *v, enum stop why);
 	void *debug_opaque;
 };

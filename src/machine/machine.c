@@ -239,6 +239,13 @@ size_t machine_input(struct machine *m, const u8 *buf, size_t n)
 	return taken;
 }
 
+void machine_on_event(struct machine *m, void (*fn)(void *opaque, enum machine_event event),
+		      void *opaque)
+{
+	m->on_event = fn;
+	m->event_opaque = opaque;
+}
+
 void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why),
 		      void *opaque)
 {

@@ -2,6 +2,7 @@
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
 
+#include "block/block.h"
 #include "core/opt.h"
 #include "engine/engine.h"
 #include "host/loop.h"
@@ -21,6 +22,8 @@ struct machine_disk {
 		overlay; /* NULL: changes go to the image. "": they are lost at the end. Else the image that keeps them */
 	const char *
 		parent; /* what a differencing image may refer to: NULL nothing, "*" what it names, else this file */
+	const char *parent_format;       /* with a file as parent; NULL: found out */
+	const struct block_below *below; /* the same of the parent's own parent, and so on; NULL: it has none */
 	bool readonly;
 	unsigned boot; /* order: 1 first; 0: after those that have one */
 };
@@ -97,6 +100,17 @@ void machine_end(struct machine *m, enum machine_end end);
 void machine_reset(struct machine *m);
 void machine_pause(struct machine *m, bool paused);
 bool machine_paused(const struct machine *m);
+/* Somebody presses the power button: a guest with ACPI shuts itself down, another one does nothing. */
+void machine_power_button(struct machine *m);
+enum machine_event {
+	MACHINE_RESET,       /* on request; done: devices and CPUs are in their reset state */
+	MACHINE_GUEST_RESET, /* by the guest; likewise */
+	MACHINE_PAUSED,  /* by whomever */
+	MACHINE_RESUMED,
+};
+/* fn is called on the machine's thread; it must not free the machine. NULL: nobody listens. */
+void machine_on_event(struct machine *m, void (*fn)(void *opaque, enum machine_event event),
+		      void *opaque);
 /* fn is called when a vCPU stops for the debugger (STOP_DEBUG) or in a triple fault (STOP_SHUTDOWN), with the machine paused. It returns
  * true if it has taken the stop; if not, a triple fault ends the machine, and anything else goes on. NULL: nobody asks. */
 void machine_on_debug(struct machine *m, bool (*fn)(void *opaque, struct vcpu *v, enum stop why),

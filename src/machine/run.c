@@ -161,6 +161,12 @@ static void on_wake(void *arg, short revents)
 	machine_tick(m);
 }
 
+static void tell(struct machine *m, enum machine_event event)
+{
+	if (m->on_event)
+		m->on_event(m->event_opaque, event);
+}
+
 static void handle_reset(struct machine *m)
 {
 	char err[256];
@@ -170,13 +176,17 @@ static void handle_reset(struct machine *m)
 		machine_end(m, END_RESET);
 		return;
 	}
+	bool guest = m->guest_reset;
+
 	m->guest_reset = false;
 	trace(RUN, "reset");
 	if (board_power_on(m, err, sizeof(err)) ||
 	    (m->check && board_power_on(check_follower(m->check), err, sizeof(err)))) {
 		log_error("reset: %s", err);
 		machine_end(m, END_ERROR);
+		return;
 	}
+	tell(m, guest ? MACHINE_GUEST_RESET : MACHINE_RESET);
 }
 
 int machine_loop_init(struct machine *m)
@@ -251,6 +261,14 @@ void machine_pause(struct machine *m, bool paused)
 	else
 		clock_start(&m->clock);
 	board_kick(m);
+	tell(m, paused ? MACHINE_PAUSED : MACHINE_RESUMED);
+}
+
+void machine_power_button(struct machine *m)
+{
+	acpi_pm_power_button(&m->acpi_pm);
+	if (m->check)
+		acpi_pm_power_button(&check_follower(m->check)->acpi_pm);
 }
 
 bool machine_paused(const struct machine *m) { return m->paused; }
