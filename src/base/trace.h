@@ -17,6 +17,7 @@
 	X(ACPI, "acpi", "power management registers")                                  \
 	X(DMA, "dma", "8237 registers and transfers")                                  \
 	X(FLOPPY, "floppy", "floppy controller commands")                              \
+	X(PARALLEL, "parallel", "parallel port registers")                             \
 	X(PORT, "port", "each port access with its device")                            \
 	X(MMIO, "mmio", "each memory-mapped access with its device")                   \
 	X(MMU, "mmu", "page faults, TLB flushes, CR3 loads")                           \

@@ -2,6 +2,7 @@
 #include "block/block.h"
 
 #include "block/thread.h"
+#include "block/uring.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -41,6 +42,47 @@ int block_flush_now(struct block *block)
 	return serve_now(block, &req);
 }
 
+/* --- Ways of service ------------------------------------------------------------------------- */
+
+int block_engage(struct block *block, enum block_io io)
+{
+	bool memory = io == BLOCK_IO_AUTO, ring = io != BLOCK_IO_THREAD && block->ops == &block_raw;
+	int r = -EOPNOTSUPP;
+
+	/* In the host's memory a request takes less time than its way to a thread. */
+	for (const struct block *b = block; b && memory; b = b->parent)
+		memory = b->file && block_file_in_memory(b->file);
+	if (memory)
+		return 0;
+	if (ring && block->file->fd >= 0)
+		r = block_uring_start(block);
+	if (r && io != BLOCK_IO_URING)
+		r = block_thread_start(block);
+	return r;
+}
+
+/* Serves a read at once if all it needs is in the host's memory: true, and it is done. A request that has to cross to another thread and back
+ * takes several times as long. */
+static bool serve_cached(struct block *block, struct block_req *req)
+{
+	if (req->op != BLOCK_READ || (block->thread && block_thread_busy(block)))
+		return false;
+	for (const struct block *b = block; b; b = b->parent)
+		if (!b->file || b->file->fd < 0 || b->file->nowait_refused)
+			return false;
+	for (struct block *b = block; b; b = b->parent)
+		b->file->nowait = true;
+	block->now = true;
+	block->ops->submit(block, req);
+	block->now = false;
+	for (struct block *b = block; b; b = b->parent)
+		b->file->nowait = false;
+	if (req->result == -EAGAIN)
+		return false;
+	req->done(req);
+	return true;
+}
+
 void block_close(struct block *block)
 {
 	if (!block)
@@ -48,6 +90,8 @@ void block_close(struct block *block)
 	block_drain(block);
 	if (block->thread)
 		block_thread_stop(block);
+	if (block->uring)
+		block_uring_stop(block);
 	block->ops->close(block);
 }
 
@@ -66,30 +110,43 @@ void block_submit(struct block *block, struct block_req *req)
 	req->result = check(block, req);
 	if (req->result)
 		req->done(req);
-	else if (block->thread)
-		block_thread_submit(block, req);
-	else
+	else if (!block->thread && !block->uring)
 		block->ops->submit(block, req);
+	else if (serve_cached(block, req))
+		return;
+	else if (block->uring)
+		block_uring_submit(block, req);
+	else
+		block_thread_submit(block, req);
 }
 
 void block_complete(struct block *block, struct block_req *req)
 {
+	if (block->now)
+		return;
 	if (block->thread)
 		block_thread_complete(block, req);
 	else
 		req->done(req);
 }
 
-int block_fd(const struct block *block) { return block->thread ? block_thread_fd(block) : -1; }
+int block_fd(const struct block *block)
+{
+	return block->uring ? block_uring_fd(block) : block->thread ? block_thread_fd(block) : -1;
+}
 
 void block_poll(struct block *block)
 {
-	if (block->thread)
+	if (block->uring)
+		block_uring_poll(block);
+	else if (block->thread)
 		block_thread_poll(block);
 }
 
 void block_drain(struct block *block)
 {
-	if (block->thread)
+	if (block->uring)
+		block_uring_drain(block);
+	else if (block->thread)
 		block_thread_drain(block);
 }

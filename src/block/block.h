@@ -52,6 +52,13 @@ struct block_above {
 	const struct block_above *next;
 };
 
+/* How requests are served beside the caller. */
+enum block_io {
+	BLOCK_IO_AUTO,   /* the quickest way that this image and this host allow */
+	BLOCK_IO_URING,  /* io_uring: raw images in host files; an error elsewhere */
+	BLOCK_IO_THREAD, /* worker threads */
+};
+
 struct block_options {
 	const char *path;
 	/* A format's name is final, whatever the image contains. NULL finds out. Who records what was found (a machine file) passes it
@@ -59,8 +66,9 @@ struct block_options {
 	 * image that was found to be raw refuses writes after which it would be found to be of another format. */
 	const char *format;
 	bool readonly;
-	bool threaded; /* requests are served beside the caller; else within block_submit */
-	bool scratch;  /* the image is only read: changes are kept apart, and lost at the end */
+	bool threaded; /* requests that may take long are served beside the caller; else all are within block_submit */
+	enum block_io io; /* if threaded */
+	bool scratch;     /* the image is only read: changes are kept apart, and lost at the end */
 	enum block_backing backing;
 	const char *parent,
 		*parent_format; /* BLOCK_BACKING_NAMED; a relative path is one of the caller's directory */
@@ -122,8 +130,10 @@ struct block_ops {
 	/* Writes an empty image into an empty file. NULL: cannot be created. parent: open for reading, or NULL. */
 	int (*create)(struct block_file *file, const struct block_create *c, struct block *parent,
 		      char *err, size_t errlen);
+	bool parallel; /* submit is called on several threads at once */
 	/* Serves a request that lies within the disk; sets result, then calls block_complete. Any
-	 * one thread at a time. */
+	 * one thread at a time, unless it is parallel. A read of the file may fail with -EAGAIN, its data not being in memory: then so
+	 * does the read request, which comes again. Only a read request meets this. */
 	void (*submit)(struct block *block, struct block_req *req);
 	/* Writes what it must to leave a clean image (errors are lost: who must know flushes first), closes file and parent. */
 	void (*close)(struct block *block);
@@ -149,7 +159,9 @@ struct block {
 	u64 size;                /* bytes, a multiple of BLOCK_SECTOR */
 	u32 physical_size;       /* bytes that the storage writes at once: a power of two */
 	bool readonly;
-	struct block_thread *thread; /* NULL if not threaded */
+	struct block_thread *thread; /* at most one of the two is there */
+	struct block_uring *uring;
+	bool now; /* a request is being served within block_submit, to see if that can be done without waiting */
 };
 
 extern const struct block_ops block_raw, block_vhd, block_qcow2;
@@ -181,6 +193,8 @@ int block_path_from(char *out, size_t size, const char *image, const char *path)
  * formats are found out. Then open it with BLOCK_BACKING_NAMED and base as the parent. `base` is only read. */
 int block_overlay_prepare(const char *overlay, const char *format, const char *base,
 			  const char *base_format, char *err, size_t errlen) must_check;
+/* For block_open: readies threads or rings where requests may have to wait for a device. -ENOSYS and others if `io` is refused. */
+int block_engage(struct block *block, enum block_io io) must_check;
 /* Drains, flushes nothing, frees. NULL is ignored. */
 void block_close(struct block *block);
 /* A request beyond the disk fails with -EINVAL, a change of a read-only disk with -EROFS. */

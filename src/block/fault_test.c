@@ -1,12 +1,12 @@
 /* Failing storage: for each kind of image and each k, the k-th call that changes the file fails, with each error, whole or after a part of the
  * transfer, once or from then on. Requests fail or not; but the image stays good, and a flush that was reported as done was done.
  *
- *     fault_test [K]     default 40 */
+ *     fault_test [K]     default 5 */
 #include "block/block_test.h"
 
 #include <errno.h>
 
-static unsigned last_call = 40;
+static unsigned last_call = 5;
 
 #define CHANGES (1u << FAULT_WRITE | 1u << FAULT_FLUSH | 1u << FAULT_RESIZE | 1u << FAULT_PUNCH)
 

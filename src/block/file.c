@@ -1,6 +1,8 @@
 /* Host files and block devices under disk images, and the locks that keep two writers apart. */
 #include "block/file.h"
 
+#include "block/lock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -10,15 +12,31 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
+
+struct host_file {
+	struct block_file file;
+	struct block_lock *lock;
+};
 
 static int host_read(struct block_file *f, void *buf, u64 size, u64 offset)
 {
+	int flags = f->nowait ? RWF_NOWAIT : 0;
 	u64 done = 0;
 
 	while (done < size) {
-		ssize_t n = pread(f->fd, (u8 *)buf + done, size - done, (off_t)(offset + done));
+		struct iovec iov = { (u8 *)buf + done, size - done };
+		ssize_t n = flags ? preadv2(f->fd, &iov, 1, (off_t)(offset + done), flags)
+				  : pread(f->fd, iov.iov_base, iov.iov_len, (off_t)(offset + done));
 
+		if (n < 0 && flags && errno == EOPNOTSUPP) {
+			f->nowait_refused = true;
+			return -EAGAIN;
+		}
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n == 0) {
@@ -71,7 +89,8 @@ static int host_punch(struct block_file *f, u64 offset, u64 size)
 
 static void host_close(struct block_file *f)
 {
-	close(f->fd); /* and with it the lock */
+	block_lock_release(((struct host_file *)f)->lock);
+	close(f->fd); /* and with it the kernel's lock */
 	free(f->path);
 	free(f);
 }
@@ -89,19 +108,6 @@ static const struct block_file_ops host_ops = {
 		snprintf(err, errlen, __VA_ARGS__);                          \
 		return -error_;                                              \
 	} while (0)
-
-/* Keeps other monitors off the image: many may read it, or one write. */
-static int lock_image(int fd, const char *path, bool readonly, char *err, size_t errlen)
-{
-	struct flock lock = { .l_type = readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
-
-	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
-		return 0;
-	if (errno == EAGAIN || errno == EACCES)
-		FAIL(EBUSY, "disk '%s' is in use by another process%s", path,
-		     readonly ? " that writes to it" : "");
-	FAIL(errno, "disk '%s' cannot be locked: %s", path, strerror(errno));
-}
 
 static int find_size(struct block_file *f, char *err, size_t errlen)
 {
@@ -146,11 +152,12 @@ static int open_image(const char *path, bool readonly, char *err, size_t errlen)
 static int file_new(struct block_file **out, int fd, const char *path, bool readonly, char *err,
 		    size_t errlen)
 {
-	struct block_file *f = calloc(1, sizeof(*f));
+	struct host_file *host = calloc(1, sizeof(*host));
+	struct block_file *f = &host->file;
 	int r;
 
-	if (!f || !(f->path = strdup(path))) {
-		free(f);
+	if (!host || !(f->path = strdup(path))) {
+		free(host);
 		close(fd);
 		FAIL(ENOMEM, "disk '%s': out of memory", path);
 	}
@@ -159,7 +166,7 @@ static int file_new(struct block_file **out, int fd, const char *path, bool read
 	f->readonly = readonly;
 	r = find_size(f, err, errlen);
 	if (!r)
-		r = lock_image(fd, path, readonly, err, errlen);
+		r = block_lock_take(&host->lock, fd, path, readonly, err, errlen);
 	if (r)
 		host_close(f);
 	else
@@ -185,6 +192,14 @@ int block_file_create(struct block_file **f, const char *path, char *err, size_t
 	if (fd < 0)
 		FAIL(errno, "disk '%s' cannot be created: %s", path, strerror(errno));
 	return file_new(f, fd, path, false, err, errlen);
+}
+
+bool block_file_in_memory(const struct block_file *f)
+{
+	struct statfs fs;
+
+	return f->fd >= 0 && fstatfs(f->fd, &fs) == 0 &&
+	       (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
 void block_file_close(struct block_file *f)

@@ -27,7 +27,9 @@ struct block_file {
 	char *path; /* for messages; owned */
 	u64 size;   /* bytes, kept current by write and resize */
 	bool readonly;
-	int fd; /* of a host file, or -1: then only ops reach the bytes */
+	int fd;              /* of a host file, or -1: then only ops reach the bytes */
+	bool nowait;         /* set by who reads: fail with -EAGAIN rather than wait for a device */
+	bool nowait_refused; /* the host cannot tell: such reads always fail */
 	int flush_error; /* of a flush that failed: what it was to make stable may be lost, so all later ones fail too */
 };
 
@@ -37,6 +39,8 @@ int block_file_open(struct block_file **f, const char *path, bool readonly, char
 		    size_t errlen) must_check;
 /* Creates a file of no bytes, locked for writing; -EEXIST if there is one. */
 int block_file_create(struct block_file **f, const char *path, char *err, size_t errlen) must_check;
+/* True if the file lies in the host's memory, so that nothing ever waits for a device. */
+bool block_file_in_memory(const struct block_file *f);
 /* NULL is ignored. */
 void block_file_close(struct block_file *f);
 

@@ -1,8 +1,6 @@
 /* Images as files: which format one is of, opening it with the images below it, making a new one. */
 #include "block/block.h"
 
-#include "block/thread.h"
-
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -146,10 +144,12 @@ int block_open(struct block **block, const struct block_options *options, char *
 	if (r)
 		return r;
 	if (options->threaded) {
-		r = block_thread_start(b);
+		r = block_engage(b, options->io);
 		if (r) {
 			b->ops->close(b);
-			FAIL(-r, "disk '%s': no worker thread: %s", options->path, strerror(-r));
+			FAIL(-r, "disk '%s': no %s: %s", options->path,
+			     options->io == BLOCK_IO_URING ? "io_uring for it" : "worker thread",
+			     strerror(-r));
 		}
 	}
 	*block = b;

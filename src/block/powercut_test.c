@@ -2,14 +2,14 @@
  * moment, in the middle of a request too. Then the image must open, hold all that was flushed, nothing that was never written, and a check
  * may find space that is lost but no error; repaired, not even that.
  *
- *     powercut_test [CUTS [SEED]]     for each kind of image; default 120, seed 1
+ *     powercut_test [CUTS [SEED]]     for each kind of image; default 25, seed 1
  *
  * A failure names the seed that repeats it. */
 #include "block/block_test.h"
 
 #define CUTS_A_RUN 25 /* by one guest, on one image */
 
-static unsigned cuts_wanted = 120;
+static unsigned cuts_wanted = 25;
 static u64 first_seed = 1;
 
 struct cutter {

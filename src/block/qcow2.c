@@ -218,8 +218,8 @@ static int write_range(struct qcow2 *q, const u8 *buf, u64 size, u64 offset)
 /* The L2 entry that makes a cluster read as zeros without a cluster in the file; false if there is none. */
 static bool zero_entry(const struct qcow2 *q, u64 *entry)
 {
-	*entry = q->version >= 3 && q->block.parent ? QCOW2_ZERO : 0;
-	return q->version >= 3 || !q->block.parent;
+	*entry = q->version >= 3 && q->backing[0] ? QCOW2_ZERO : 0;
+	return q->version >= 3 || !q->backing[0];
 }
 
 /* Whole clusters of one L2 table become zeros. */
@@ -228,7 +228,7 @@ static int zero_clusters(struct qcow2 *q, struct piece *p, bool unmap)
 	u64 l1_index = p->offset >> (q->cluster_bits + q->l2_bits), none;
 	int r = qcow2_l2_read(q, l1_index, &p->table);
 
-	if (r || (!p->table && !q->block.parent))
+	if (r || (!p->table && !q->backing[0]))
 		return r;
 	r = qcow2_l2_change(q, l1_index, &p->table);
 	if (r || !zero_entry(q, &none))
@@ -262,7 +262,7 @@ static int write_zeros(struct qcow2 *q, u64 size, u64 offset)
 		if (r)
 			return r;
 		if (run.kind == QCOW2_K_DATA || run.kind == QCOW2_K_PACKED ||
-		    (run.kind == QCOW2_K_NONE && q->block.parent))
+		    (run.kind == QCOW2_K_NONE && q->backing[0]))
 			r = write_range(q, zeros, run.size, offset);
 	}
 	return r;
@@ -366,10 +366,13 @@ static int open_parent(struct qcow2 *q, const struct block_options *options, cha
 
 static int clean(struct qcow2 *q, char *err, size_t errlen)
 {
+	struct block_check c = { 0 };
 	int r = 0;
 
 	if (q->incompatible & QCOW2_DIRTY) {
-		r = -EOPNOTSUPP;
+		r = qcow2_check(&q->block, &c, true);
+		if (!r && (q->incompatible & QCOW2_DIRTY))
+			r = -EIO;
 	} else if (q->header_dirty) {
 		r = qcow2_commit(q);
 	}
@@ -443,7 +446,7 @@ static bool qcow2_allocated(struct block *block, u64 offset, u64 *size)
 		return true; /* reading it says what is wrong */
 	*size = run.size;
 	if (run.kind == QCOW2_K_ZERO || run.kind == QCOW2_K_RESERVED)
-		return block->parent; /* zeros that hide what the parent has */
+		return q->backing[0]; /* zeros that hide what the parent has */
 	return run.kind != QCOW2_K_NONE;
 }
 
@@ -455,6 +458,7 @@ const struct block_ops block_qcow2 = {
 	.create = qcow2_create,
 	.submit = qcow2_submit,
 	.close = qcow2_close,
+	.check = qcow2_check,
 	.info = qcow2_info,
 	.resize = qcow2_resize,
 	.set_parent = qcow2_set_parent,

@@ -199,6 +199,8 @@ int qcow2_ref_get(struct qcow2 *q, u64 cluster, u64 *count) must_check;
 int qcow2_ref_set(struct qcow2 *q, u64 cluster, u64 count) must_check;
 /* Takes up to `want` free clusters that follow each other, exactly as many if exact; their counts are 1. */
 int qcow2_alloc(struct qcow2 *q, u64 want, bool exact, u64 *first, u64 *got) must_check;
+/* For repairs: the block that an entry of the refcount table names is none; a new one is made when it is needed. */
+void qcow2_ref_forget(struct qcow2 *q, u32 index);
 /* Gives back clusters that no table, on disk or in memory, has ever linked. */
 void qcow2_unalloc(struct qcow2 *q, u64 first, u64 count);
 /* The references of tables in memory to these clusters are gone; counts fall once those on disk are too. */
@@ -236,6 +238,7 @@ int qcow2_map(struct qcow2 *q, u64 offset, u64 size, struct qcow2_run *run) must
 int qcow2_l2_read(struct qcow2 *q, u64 l1_index, struct qcow2_table **t) must_check;
 /* The same to be changed: makes one, or a copy of one that a snapshot has too. */
 int qcow2_l2_change(struct qcow2 *q, u64 l1_index, struct qcow2_table **t) must_check;
+void qcow2_l1_set(struct qcow2 *q, u32 index, u64 entry);
 /* Sets an entry of a table to be changed, and drops the reference that it held. */
 void qcow2_l2_set(struct qcow2 *q, struct qcow2_table *t, u32 index, u64 entry);
 static inline u64 qcow2_l2_get(const struct qcow2_table *t, u32 index)
@@ -260,5 +263,9 @@ int qcow2_serve(struct qcow2 *q, const struct block_req *req) must_check;
 
 /* The contents of a compressed cluster, in q->unpacked. */
 int qcow2_unpack(struct qcow2 *q, u64 entry) must_check;
+
+/* --- qcow2_check.c --- */
+
+int qcow2_check(struct block *block, struct block_check *c, bool repair);
 
 #endif

@@ -284,12 +284,14 @@ static int grow_l1(struct qcow2 *q, u64 entries)
 static int hide_parent(struct block *block, u64 from, u64 to)
 {
 	struct block_req req = { .op = BLOCK_WRITE_ZEROES, .offset = from, .done = NULL };
-	u64 end = block->parent ? MIN(to, block->parent->size) : 0;
+	struct qcow2 *q = (struct qcow2 *)block;
 
-	if (end <= from)
+	if (block->parent)
+		to = MIN(to, block->parent->size);
+	if (!q->backing[0] || to <= from)
 		return 0;
-	req.size = end - from;
-	return qcow2_serve((struct qcow2 *)block, &req);
+	req.size = to - from;
+	return qcow2_serve(q, &req);
 }
 
 int qcow2_resize(struct block *block, u64 size, char *err, size_t errlen)

@@ -82,7 +82,7 @@ int qcow2_own(struct qcow2 *q, u64 entry, bool *own)
 	return r;
 }
 
-static void l1_set(struct qcow2 *q, u32 index, u64 entry)
+void qcow2_l1_set(struct qcow2 *q, u32 index, u64 entry)
 {
 	q->l1[index] = entry;
 	if (q->l1_dirty_from == q->l1_dirty_to) {
@@ -118,7 +118,7 @@ static int l2_make(struct qcow2 *q, u64 l1_index, struct qcow2_table **t)
 	memcpy((*t)->data, q->bounce, q->cluster_size);
 	qcow2_cache_mark(&q->l2, *t, 0, q->cluster_size);
 	(*t)->fresh = true;
-	l1_set(q, (u32)l1_index, first << q->cluster_bits | QCOW2_COPIED);
+	qcow2_l1_set(q, (u32)l1_index, first << q->cluster_bits | QCOW2_COPIED);
 	if (was)
 		qcow2_free_later(q, was >> q->cluster_bits, 1);
 	return 0;

@@ -157,6 +157,8 @@ static void table_set(struct qcow2 *q, u32 index, u64 offset)
 	q->reftable_dirty_to = MAX(q->reftable_dirty_to, index + 1);
 }
 
+void qcow2_ref_forget(struct qcow2 *q, u32 index) { table_set(q, index, 0); }
+
 /* Makes the block of counts that are all 0 so far. It lies among the clusters that it counts, which are free; unless the image is
  * damaged or being repaired. */
 static int block_make(struct qcow2 *q, u64 index)

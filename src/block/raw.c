@@ -231,6 +231,7 @@ const struct block_ops block_raw = {
 	.name = "raw",
 	.help = "a plain image, or a block device",
 	.open = raw_open,
+	.parallel = true,
 	.submit = raw_submit,
 	.close = raw_close,
 	.create = raw_create,

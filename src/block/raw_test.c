@@ -31,9 +31,9 @@ static int setup(void **state)
 	return 0;
 }
 
-static struct block *open_ok(bool readonly, bool threaded)
+static struct block *open_ok(bool readonly)
 {
-	struct block_options o = { .path = image, .readonly = readonly, .threaded = threaded };
+	struct block_options o = { .path = image, .readonly = readonly };
 	struct block *block = NULL;
 	char err[256] = "";
 
@@ -100,65 +100,139 @@ static void read_write(struct block *block)
 
 static void synchronous(void **state)
 {
-	struct block *block = open_ok(false, false);
+	struct block *block = open_ok(false);
 
 	assert_int_equal(block_fd(block), -1);
 	read_write(block);
 	block_close(block);
 }
 
-static void threaded(void **state)
+static struct block *open_by(enum block_io io)
 {
-	struct block *block = open_ok(false, true);
+	struct block_options o = { .path = image, .threaded = true, .io = io };
+	struct block *block = NULL;
+	char err[256] = "";
 
-	read_write(block);
-	block_close(block);
+	if (block_open(&block, &o, err, sizeof(err)))
+		fail_msg("%s", err);
+	return block;
 }
 
-/* Completion by the event descriptor: none before poll is called, all of them after. */
+/* Where the host refuses io_uring, that way is left out, and AUTO is another. */
+static bool have_ring(void)
+{
+	struct block_options o = { .path = image, .threaded = true, .io = BLOCK_IO_URING };
+	struct block *block;
+	char err[256];
+
+	if (block_open(&block, &o, err, sizeof(err)))
+		return false;
+	block_close(block);
+	return true;
+}
+
+static void each_way(void **state)
+{
+	for (enum block_io io = BLOCK_IO_AUTO; io <= BLOCK_IO_THREAD; io++) {
+		struct block *block;
+
+		if (io == BLOCK_IO_URING && !have_ring())
+			continue;
+		make_image(SIZE);
+		block = open_by(io);
+		if (io == BLOCK_IO_URING)
+			assert_non_null(block->uring);
+		if (io == BLOCK_IO_THREAD)
+			assert_non_null(block->thread);
+		read_write(block);
+		block_close(block);
+	}
+}
+
+#define MANY 200 /* more than there are slots in a ring */
+
+/* Completion by the event descriptor: for each request, once, whatever is in flight; and what was written is there. */
 static void completion_by_poll(void **state)
 {
-	struct block *block = open_ok(false, true);
-	struct block_req req[16];
-	u8 buf[16][512];
-	unsigned done = 0;
+	static u8 buf[MANY][512];
+	struct block_req req[MANY];
 
-	for (unsigned i = 0; i < 16; i++) {
-		req[i] = (struct block_req){ .op = BLOCK_READ,
-					     .offset = i * 512,
-					     .size = 512,
-					     .buf = buf[i],
-					     .done = count_done,
-					     .opaque = &done };
-		block_submit(block, &req[i]);
-	}
-	assert_int_equal(done, 0);
-	for (unsigned tries = 0; done < 16 && tries < 100; tries++) {
-		struct pollfd p = { .fd = block_fd(block), .events = POLLIN };
+	for (enum block_io io = BLOCK_IO_URING; io <= BLOCK_IO_THREAD; io++) {
+		struct block *block;
+		unsigned done = 0;
 
-		assert_int_equal(poll(&p, 1, 10000), 1);
+		if (io == BLOCK_IO_URING && !have_ring())
+			continue;
+		block = open_by(io);
+		assert_true(block_fd(block) >= 0);
+		for (unsigned i = 0; i < MANY; i++) {
+			memset(buf[i], (int)(i + io), 512);
+			req[i] = (struct block_req){ .op = BLOCK_WRITE,
+						     .fua = i % 8 == 0,
+						     .offset = i * 512,
+						     .size = 512,
+						     .buf = buf[i],
+						     .done = count_done,
+						     .opaque = &done };
+			block_submit(block, &req[i]);
+		}
+		assert_int_equal(done, 0);
+		for (unsigned tries = 0; done < MANY && tries < 10000; tries++) {
+			struct pollfd p = { .fd = block_fd(block), .events = POLLIN };
+
+			assert_int_equal(poll(&p, 1, 10000), 1);
+			block_poll(block);
+		}
+		assert_int_equal(done, MANY);
 		block_poll(block);
+		for (unsigned i = 0; i < MANY; i++) {
+			u8 in[512];
+
+			assert_int_equal(req[i].result, 0);
+			assert_int_equal(run_op(block, BLOCK_READ, i * 512, 512, in), 0);
+			assert_memory_equal(in, buf[i], 512);
+		}
+		block_close(block);
 	}
-	assert_int_equal(done, 16);
-	block_poll(block);
-	block_close(block);
+}
+
+/* A failed flush stays failed, as what it was to make stable may be lost. */
+static void failed_flush(void **state)
+{
+	for (enum block_io io = BLOCK_IO_URING; io <= BLOCK_IO_THREAD; io++) {
+		struct block *block;
+
+		if (io == BLOCK_IO_URING && !have_ring())
+			continue;
+		block = open_by(io);
+		assert_int_equal(run_op(block, BLOCK_FLUSH, 0, 0, NULL), 0);
+		block->file->flush_error = -EIO;
+		assert_int_equal(run_op(block, BLOCK_FLUSH, 0, 0, NULL), -EIO);
+		block_close(block);
+	}
 }
 
 /* A file cut behind our back is an I/O error, not zeros. */
 static void cut_file(void **state)
 {
-	struct block *block = open_ok(false, false);
-	u8 buf[1024];
+	for (enum block_io io = BLOCK_IO_AUTO; io <= BLOCK_IO_THREAD; io++) {
+		struct block *block;
+		u8 buf[1024];
 
-	assert_int_equal(truncate(image, 512), 0);
-	assert_int_equal(run_op(block, BLOCK_READ, 0, 512, buf), 0);
-	assert_int_equal(run_op(block, BLOCK_READ, 0, 1024, buf), -EIO);
-	block_close(block);
+		if (io == BLOCK_IO_URING && !have_ring())
+			continue;
+		make_image(SIZE);
+		block = open_by(io);
+		assert_int_equal(truncate(image, 512), 0);
+		assert_int_equal(run_op(block, BLOCK_READ, 0, 512, buf), 0);
+		assert_int_equal(run_op(block, BLOCK_READ, 0, 1024, buf), -EIO);
+		block_close(block);
+	}
 }
 
 static void readonly(void **state)
 {
-	struct block *block = open_ok(true, false);
+	struct block *block = open_ok(true);
 	u8 buf[512];
 
 	assert_int_equal(run_op(block, BLOCK_READ, 0, 512, buf), 0);
@@ -171,17 +245,17 @@ static void readonly(void **state)
 
 static void locking(void **state)
 {
-	struct block *writer = open_ok(false, false), *reader, *other;
+	struct block *writer = open_ok(false), *reader, *other;
 
 	assert_int_equal(open_fails(image, false, "in use"), -EBUSY);
 	assert_int_equal(open_fails(image, true, "in use"), -EBUSY);
 	block_close(writer);
-	reader = open_ok(true, false);
-	other = open_ok(true, false);
+	reader = open_ok(true);
+	other = open_ok(true);
 	assert_int_equal(open_fails(image, false, "in use"), -EBUSY);
 	block_close(reader);
 	block_close(other);
-	block_close(open_ok(false, false));
+	block_close(open_ok(false));
 }
 
 static void refused(void **state)
@@ -211,8 +285,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(synchronous, setup),
-		cmocka_unit_test_setup(threaded, setup),
+		cmocka_unit_test_setup(each_way, setup),
 		cmocka_unit_test_setup(completion_by_poll, setup),
+		cmocka_unit_test_setup(failed_flush, setup),
 		cmocka_unit_test_setup(cut_file, setup),
 		cmocka_unit_test_setup(readonly, setup),
 		cmocka_unit_test_setup(locking, setup),

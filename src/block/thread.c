@@ -1,4 +1,4 @@
-/* A worker thread per disk. Submitted requests wait in one list, served ones in another until
+/* The worker threads of a disk. Submitted requests wait in one list, served ones in another until
  * the submitting thread collects them; an eventfd tells its event loop. */
 #include "block/thread.h"
 
@@ -13,8 +13,11 @@ struct list {
 	struct block_req *head, **tail;
 };
 
+#define WORKERS 4u /* of a parallel format */
+
 struct block_thread {
-	pthread_t thread;
+	pthread_t worker[WORKERS];
+	unsigned workers;
 	pthread_mutex_t lock;
 	pthread_cond_t submitted, served;
 	struct list todo, finished;
@@ -69,10 +72,26 @@ static void *worker(void *arg)
 	return NULL;
 }
 
+static int start_workers(struct block *block, unsigned count)
+{
+	struct block_thread *t = block->thread;
+	sigset_t all, old;
+	int r = 0;
+
+	/* Signals are for the thread that runs the machine. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	while (t->workers < count && !r) {
+		r = -pthread_create(&t->worker[t->workers], NULL, worker, block);
+		t->workers += !r;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return t->workers ? 0 : r; /* fewer will do */
+}
+
 int block_thread_start(struct block *block)
 {
 	struct block_thread *t = calloc(1, sizeof(*t));
-	sigset_t all, old;
 	int r;
 
 	if (!t)
@@ -89,16 +108,9 @@ int block_thread_start(struct block *block)
 	list_init(&t->todo);
 	list_init(&t->finished);
 	block->thread = t;
-	/* Signals are for the thread that runs the machine. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = -pthread_create(&t->thread, NULL, worker, block);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r) {
-		block->thread = NULL;
-		close(t->event);
-		free(t);
-	}
+	r = start_workers(block, block->ops->parallel ? WORKERS : 1);
+	if (r)
+		block_thread_stop(block);
 	return r;
 }
 
@@ -108,9 +120,10 @@ void block_thread_stop(struct block *block)
 
 	pthread_mutex_lock(&t->lock);
 	t->stop = true;
-	pthread_cond_signal(&t->submitted);
+	pthread_cond_broadcast(&t->submitted);
 	pthread_mutex_unlock(&t->lock);
-	pthread_join(t->thread, NULL);
+	for (unsigned n = 0; n < t->workers; n++)
+		pthread_join(t->worker[n], NULL);
 	pthread_cond_destroy(&t->submitted);
 	pthread_cond_destroy(&t->served);
 	pthread_mutex_destroy(&t->lock);
@@ -142,6 +155,8 @@ void block_thread_complete(struct block *block, struct block_req *req)
 	/* Cannot fail: the counter is cleared long before it could overflow. */
 	(void)!write(t->event, &one, sizeof(one));
 }
+
+bool block_thread_busy(const struct block *block) { return block->thread->inflight > 0; }
 
 int block_thread_fd(const struct block *block) { return block->thread->event; }
 

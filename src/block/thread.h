@@ -1,4 +1,5 @@
-/* A worker thread that serves a disk's requests in order, beside the thread that submits them. */
+/* Worker threads that serve a disk's requests beside the thread that submits them: several for a format that is parallel, otherwise one, which
+ * takes them in order. */
 #ifndef BLOCK_THREAD_H
 #define BLOCK_THREAD_H
 
@@ -11,6 +12,8 @@ void block_thread_stop(struct block *block);
 void block_thread_submit(struct block *block, struct block_req *req);
 /* On the worker. */
 void block_thread_complete(struct block *block, struct block_req *req);
+/* Whether a request is under way. */
+bool block_thread_busy(const struct block *block);
 int block_thread_fd(const struct block *block);
 void block_thread_poll(struct block *block);
 void block_thread_drain(struct block *block);

@@ -213,24 +213,33 @@ static int open_dynamic(struct vhd *v, char *err, size_t errlen)
 	return read_table(v, err, errlen);
 }
 
-static bool overlap(u64 a, u64 a_end, u64 b, u64 b_end) { return a < b_end && b < a_end; }
+u64 vhd_next_metadata(const struct vhd *v, u64 from, u64 *end)
+{
+	u64 start[2 + VHD_LOCATORS] = { v->header_offset, v->table_offset }, first = ~0ull;
+	u64 stop[2 + VHD_LOCATORS] = { v->header_offset + VHD_HEADER,
+				       align_up(v->table_offset + v->entries * 4ull,
+						BLOCK_SECTOR) };
+
+	for (unsigned i = 0; i < VHD_LOCATORS; i++) {
+		start[2 + i] =
+			vhd_get(v->header + VHD_H_LOCATORS + i * VHD_L_SIZE + VHD_L_OFFSET, 8);
+		stop[2 + i] = locator_end(v, i);
+	}
+	*end = first;
+	for (unsigned i = 0; i < ARRAY_LEN(start); i++)
+		if (stop[i] > from && start[i] < first) {
+			first = start[i];
+			*end = stop[i];
+		}
+	return first;
+}
 
 bool vhd_entry_ok(const struct vhd *v, u32 entry)
 {
-	u64 offset = entry * (u64)BLOCK_SECTOR, end = offset + vhd_span(v);
+	u64 offset = entry * (u64)BLOCK_SECTOR, end = offset + vhd_span(v), metadata_end;
 
-	if (offset < VHD_FOOTER || end > align_up(v->block.file->size, BLOCK_SECTOR) ||
-	    overlap(offset, end, v->header_offset, v->header_offset + VHD_HEADER) ||
-	    overlap(offset, end, v->table_offset, v->table_offset + v->entries * 4ull))
-		return false;
-	for (unsigned i = 0; i < VHD_LOCATORS; i++) {
-		const u8 *l = v->header + VHD_H_LOCATORS + i * VHD_L_SIZE;
-		u64 locator_offset = vhd_get(l + VHD_L_OFFSET, 8);
-
-		if (locator_end(v, i) && overlap(offset, end, locator_offset, locator_end(v, i)))
-			return false;
-	}
-	return true;
+	return offset >= VHD_FOOTER && end <= align_up(v->block.file->size, BLOCK_SECTOR) &&
+	       vhd_next_metadata(v, offset, &metadata_end) >= end;
 }
 
 static int by_number(const void *a, const void *b)
@@ -387,6 +396,7 @@ const struct block_ops block_vhd = {
 	.create = vhd_create,
 	.submit = vhd_submit,
 	.close = vhd_close,
+	.check = vhd_check,
 	.info = vhd_info,
 	.resize = vhd_resize,
 	.set_parent = vhd_set_parent,

@@ -59,6 +59,9 @@ bool vhd_entry_ok(const struct vhd *v, u32 entry);
 /* Finds `end`, `trim` and `damaged` anew from the table. 0 or -ENOMEM. */
 int vhd_survey(struct vhd *v) must_check;
 
+/* Where the first header, table or locator that ends behind `from` starts, and its end; ~0 if there is none. */
+u64 vhd_next_metadata(const struct vhd *v, u64 from, u64 *end);
+
 /* --- vhd_io.c --- */
 
 /* Makes the cache; the table is loaded. 0 or -ENOMEM. */
@@ -94,6 +97,10 @@ int vhd_create(struct block_file *file, const struct block_create *c, struct blo
 int vhd_resize(struct block *block, u64 size, char *err, size_t errlen) must_check;
 int vhd_set_parent(struct block *block, const char *path, const char *format, char *err,
 		   size_t errlen) must_check;
+
+/* --- vhd_check.c --- */
+
+int vhd_check(struct block *block, struct block_check *c, bool repair) must_check;
 
 static inline struct vhd *vhd_of(struct block *block) { return (struct vhd *)block; }
 

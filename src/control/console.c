@@ -15,7 +15,10 @@
 /* Writes all of buf, waiting where the reader is slow; a reader that has gone is ignored. */
 static void console_write(void *opaque, const u8 *buf, size_t n)
 {
-	(void)opaque;
+	struct console *c = opaque;
+
+	if (c->display)
+		return;
 	while (n) {
 		ssize_t done = write(STDOUT_FILENO, buf, n);
 
@@ -161,6 +164,10 @@ static void console_readable(void *arg, short revents)
 	}
 	for (ssize_t k = 0; k < n; k++)
 		console_key(c, buf[k]);
+	if (c->display) {
+		text_display_input(c->display, c->pending, c->count);
+		c->count = 0;
+	}
 	console_feed(c);
 }
 

@@ -3,9 +3,11 @@
 #ifndef CONTROL_CONSOLE_H
 #define CONTROL_CONSOLE_H
 
-#include "machine/machine.h"
+#include "control/text_display.h"
 
 struct console {
+	struct text_display *
+		display; /* its keys go there, and the serial port is not shown; NULL: to the serial port */
 	struct machine *machine;
 	bool raw;         /* standard input is a terminal */
 	bool escaped;     /* Ctrl-] was the last key */

@@ -18,7 +18,7 @@ struct create_config {
 	u64 memory;
 	u32 cpus, debug_exit;
 	struct opt_list disks, cdroms, floppies;
-	const char *kernel, *initrd, *append, *firmware, *nvram, *board, *engine, *cpu, *vnc,
+	const char *kernel, *initrd, *append, *firmware, *nvram, *board, *engine, *cpu, *vnc, *vnc_password,
 		*serial, *parallel, *title;
 	bool no_vga, json, no_register;
 };
@@ -99,8 +99,14 @@ static const struct opt create_opts[] = {
 	{ .key = "vnc",
 	  .kind = OPT_STRING,
 	  .offset = FIELD(vnc),
-	  .value = "SOCKET|ADDRESS:PORT",
-	  .help = "screen by VNC, on a unix socket or for example 127.0.0.1:5901" },
+	  .value = "WHERE",
+	  .help = "the screen over VNC on [HOST:]PORT or unix:PATH (default 5900 on the loopback address)",
+	  .implied = "5900" },
+	{ .key = "vnc-password",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(vnc_password),
+	  .value = "FILE",
+	  .help = "VNC clients must know the first line of FILE" },
 	{ .key = "no-vga", .kind = OPT_FLAG, .offset = FIELD(no_vga), .help = "no screen" },
 	{ .key = "serial",
 	  .kind = OPT_STRING,
@@ -317,24 +323,24 @@ static bool set_serial(struct creation *c, const char *text)
 	return true;
 }
 
-/* A path, or ADDRESS:PORT. */
+/* unix:PATH, PORT or HOST:PORT. */
 static bool set_vnc(struct creation *c, const char *text)
 {
-	const char *colon = strrchr(text, ':');
-	char *end = NULL;
-	unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+	const char *colon = strrchr(text, ':'), *digits = colon ? colon + 1 : text;
+	char *end;
+	unsigned long port = strtoul(digits, &end, 10);
 
 	c->spec.vnc.on = true;
-	if (!colon || strchr(text, '/')) {
-		c->spec.vnc.socket = text;
+	if (!strncmp(text, "unix:", 5) && text[5]) {
+		c->spec.vnc.socket = text + 5;
 		return true;
 	}
-	c->spec.vnc.listen = spec_keep(&c->spec, text, (size_t)(colon - text));
+	c->spec.vnc.listen = colon ? spec_keep(&c->spec, text, (size_t)(colon - text)) : NULL;
 	c->spec.vnc.port = (u32)port;
-	if (colon != text && colon[1] && !*end && port >= 1 && port <= 65535)
+	if (colon != text && *digits >= '0' && *digits <= '9' && !*end && port >= 1 &&
+	    port <= 65535)
 		return true;
-	snprintf(c->err, sizeof(c->err),
-		 "--vnc %s: write a path, or ADDRESS:PORT as 127.0.0.1:5901", text);
+	snprintf(c->err, sizeof(c->err), "--vnc %s: write unix:PATH, or [HOST:]PORT as 5901", text);
 	return false;
 }
 
@@ -382,6 +388,7 @@ static bool fill(struct creation *c)
 	s->cmdline = cfg->append;
 	s->nvram = cfg->nvram;
 	s->debug_exit = cfg->debug_exit;
+	s->vnc.password_file = cfg->vnc_password;
 	s->video = cfg->no_vga ? SPEC_NO_VIDEO : SPEC_VGA;
 	set_firmware(c, cfg->firmware);
 	if (cfg->parallel) {
@@ -467,8 +474,9 @@ static bool settle(struct creation *c, const char **path)
 static bool settle_all(struct creation *c)
 {
 	struct machine_spec *s = &c->spec;
-	const char **paths[] = { &s->kernel,     &s->initrd,        &s->nvram,         &s->loader,
-				 &s->vnc.socket, &s->parallel.path, &s->serial[0].path };
+	const char **paths[] = { &s->kernel,        &s->initrd,        &s->nvram,
+				 &s->loader,        &s->vnc.socket,    &s->vnc.password_file,
+				 &s->parallel.path, &s->serial[0].path };
 	bool good = true;
 
 	for (unsigned n = 0; n < ARRAY_LEN(paths); n++)

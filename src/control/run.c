@@ -2,26 +2,15 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "control/command.h"
-#include "control/console.h"
 #include "control/disk_option.h"
-#include "control/gdb.h"
-#include "control/instance.h"
 #include "control/machine_xml.h"
 #include "control/places.h"
-#include "host/terminal.h"
-#include "x86/exec.h"
+#include "control/run.h"
+#include "x86/cpuid.h"
 
-#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-struct run_config {
-	struct machine_config machine;
-	struct opt_list disks, cdroms, floppies;
-	struct machine_spec *spec; /* of the machine file; NULL: there is none */
-	const char *trace, *dump, *gdb;
-	bool stats;
-};
 
 #define MACHINE(field) offsetof(struct run_config, machine.field)
 
@@ -99,6 +88,28 @@ static const struct opt run_opts[] = {
 	  .kind = OPT_FLAG,
 	  .offset = MACHINE(no_vga),
 	  .help = "no screen: firmware and boot loaders use the serial port" },
+	{ .key = "display",
+	  .kind = OPT_CHOICE,
+	  .offset = offsetof(struct run_config, display),
+	  .value = "serial|text",
+	  .help = "what this terminal is: the serial port (default), or the screen while it is in a text mode",
+	  .choices = "serial text" },
+	{ .key = "vnc",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, screens.vnc.listen),
+	  .value = "WHERE",
+	  .help = "the screen over VNC on [HOST:]PORT or unix:PATH (default 5900 on the loopback address)",
+	  .implied = "5900" },
+	{ .key = "vnc-password",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, screens.vnc.password_file),
+	  .value = "FILE",
+	  .help = "VNC clients must know the first line of FILE; needed where others than this host can connect" },
+	{ .key = "screenshot",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, screenshot),
+	  .value = "FILE",
+	  .help = "the screen as it is at the end, as PNG" },
 	{ .key = "engine",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(engine),
@@ -178,7 +189,7 @@ static const struct opt run_opts[] = {
 	  .kind = OPT_STRING,
 	  .offset = offsetof(struct run_config, dump),
 	  .value = "WHAT",
-	  .help = "config, memmap, bus, cpuid: print and exit; state: at the end; block (interp) or tu (bt): each block or unit to stderr" },
+	  .help = "config, memmap, bus, cpuid: print and exit; state, screen: at the end; block (interp) or tu (bt): each block or unit to stderr" },
 	{ .key = "perf-map",
 	  .kind = OPT_FLAG,
 	  .offset = MACHINE(perf_map),
@@ -209,34 +220,6 @@ void command_run_usage(void *file)
 	      "4 the engine cannot run on this host, 5 the engines differ (--check), 124 timeout; with --debug-exit, what the guest\n"
 	      "asks for.\n",
 	      file);
-}
-
-/* The running machine, for the signal handler: an interrupt asks it to end. */
-static struct machine *volatile signalled;
-
-/* The second one does not ask: whoever reads the output may have stopped doing so. */
-static void on_signal(int sig)
-{
-	struct machine *m = signalled;
-
-	signalled = NULL;
-	if (m) {
-		machine_interrupt(m);
-		return;
-	}
-	terminal_restore();
-	signal(sig, SIG_DFL);
-	raise(sig);
-}
-
-static void catch_signals(struct machine *m)
-{
-	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_NODEFER };
-
-	signalled = m;
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 static int usage_error(const char *err)
@@ -346,123 +329,6 @@ static int check_config(struct run_config *cfg)
 	return add_drives(cfg);
 }
 
-static int end_code(struct machine *m, enum machine_end end, const struct run_config *cfg)
-{
-	switch (end) {
-	case END_POWEROFF:
-	case END_RESET:
-	case END_QUIT: return EXIT_OK;
-	case END_CRASH:
-		log_error("the guest crashed: triple fault");
-		machine_report(m, stderr);
-		return EXIT_CRASHED;
-	case END_TIMEOUT:
-		log_error("timeout after %u s", cfg->machine.timeout_s);
-		return EXIT_TIMED_OUT;
-	case END_DEBUG_EXIT: return machine_exit_code(m);
-	case END_INTERRUPTED: log_error("interrupted by a signal"); return EXIT_ERROR;
-	case END_DIFFERENT: return EXIT_DIFFERENT;
-	case END_NONE:
-	case END_ERROR: break;
-	}
-	return EXIT_ERROR;
-}
-
-/* A machine of a machine file is there under its name. False after a message. */
-static bool open_instance(struct run_config *cfg, struct instance *i)
-{
-	char err[PATH_MAX + 256];
-
-	if (instance_claim(i, cfg->spec, err, sizeof(err))) {
-		i->config = cfg->machine;
-		if (instance_open(i, false, err, sizeof(err)))
-			return true;
-		instance_close(i);
-	}
-	log_error("%s", err);
-	return false;
-}
-
-static int run_attached(struct run_config *cfg, struct instance *i, struct machine *m,
-			struct console *console)
-{
-	char err[256];
-	bool at_end = cfg->dump && !strcmp(cfg->dump, "state");
-
-	if (cfg->spec && !instance_attach(i, m, err, sizeof(err))) {
-		log_error("%s", err);
-		return EXIT_ERROR;
-	}
-	if (!i->hub && console_attach(console, m)) {
-		log_error("standard input cannot be watched");
-		return EXIT_ERROR;
-	}
-	catch_signals(m);
-	enum machine_end end = machine_run(m);
-
-	if (!i->hub)
-		console_detach(console);
-	if (cfg->spec)
-		instance_ended(i, end);
-	int code = end_code(m, end, cfg);
-
-	if (at_end)
-		machine_dump(m, "state", stdout);
-	if (cfg->stats)
-		machine_stats(m, stderr);
-	return code;
-}
-
-static int run_machine(struct run_config *cfg)
-{
-	struct console console = { 0 };
-	struct instance instance = { .claim = -1, .qmp.listener = -1 };
-	struct machine *m;
-	char err[512];
-	struct gdb *gdb = NULL;
-	int code = EXIT_ERROR;
-
-	if (cfg->spec && !open_instance(cfg, &instance))
-		return EXIT_ERROR;
-	struct machine_console wires = instance.hub ? hub_wires(instance.hub)
-						    : console_wires(&console);
-
-	if (machine_new(&m, &cfg->machine, &wires, err, sizeof(err))) {
-		log_error("%s", err);
-		if (cfg->spec)
-			instance_close(&instance);
-		return EXIT_ERROR;
-	}
-	const struct engine_ops *engine = machine_vm(m)->engine;
-	bool at_end = cfg->dump && !strcmp(cfg->dump, "state"),
-	     code_made = cfg->dump && !strcmp(cfg->dump, engine->dump_name);
-
-	if (cfg->dump && !at_end && !code_made) {
-		code = machine_dump(m, cfg->dump, stdout) ? EXIT_OK : EXIT_USAGE;
-		if (code)
-			log_error(
-				"--dump %s: choose config, memmap, bus, cpuid, state or, with engine %s, %s",
-				cfg->dump, engine->name, engine->dump_name);
-		goto out;
-	}
-	if (code_made)
-		engine->dump(machine_vm(m), stderr);
-	if (cfg->gdb && !(gdb = gdb_new(m, cfg->gdb, err, sizeof(err)))) {
-		log_error("%s", err);
-		goto out;
-	}
-	code = run_attached(cfg, &instance, m, &console);
-out:
-	signalled = NULL;
-	gdb_free(gdb, code);
-	if (cfg->spec)
-		instance_detach(&instance);
-	machine_free(m);
-	if (cfg->spec)
-		instance_close(&instance);
-	return code;
-}
-
 /* The configuration that a machine file, or a name, means. 0 or an exit code. */
 static int read_machine(struct run_config *cfg, struct machine_spec *spec, const char *arg)
 {
@@ -474,6 +340,8 @@ static int read_machine(struct run_config *cfg, struct machine_spec *spec, const
 		return EXIT_ERROR;
 	}
 	cfg->spec = spec;
+	cfg->screens.vnc =
+		(struct vnc_options){ spec_vnc(spec), spec_path(spec, spec->vnc.password_file) };
 	if (spec_config(spec, &cfg->machine, err, sizeof(err)))
 		return 0;
 	log_error("%s", err);

@@ -69,7 +69,8 @@ int screenshot_png(struct screen *s, const char *path, char *err, size_t errlen)
 	if (!file) {
 		int error = errno;
 
-		snprintf(err, errlen, "screenshot '%s' cannot be written: %s", path, strerror(error));
+		snprintf(err, errlen, "screenshot '%s' cannot be written: %s", path,
+			 strerror(error));
 		return -error;
 	}
 	ok = write_png(file, s);

@@ -106,8 +106,11 @@ static void note(const char *name, const char *what)
 /* Builds the machine, tells the parent, runs it. In the child. */
 static int serve(struct instance *i, const struct start_config *cfg, int report)
 {
-	static const struct machine_console nowhere = { 0 };
-	struct machine_console wires = nowhere;
+	struct machine_spec *spec = i->spec;
+	struct screens_options options = { .vnc = { spec_vnc(spec),
+						    spec_path(spec, spec->vnc.password_file) } };
+	struct machine_console wires;
+	struct screens screens = { 0 };
 	struct machine *m = NULL;
 	char err[PATH_MAX + 256] = "";
 
@@ -120,6 +123,9 @@ static int serve(struct instance *i, const struct start_config *cfg, int report)
 		goto failed;
 	if (!instance_attach(i, m, err, sizeof(err)))
 		goto failed;
+	if (screens_open(&screens, m, &options, err, sizeof(err)))
+		goto failed;
+	i->screens = &screens;
 	catch_signals(m);
 	machine_pause(m, cfg->paused);
 	note(i->spec->name, "started");
@@ -132,6 +138,7 @@ static int serve(struct instance *i, const struct start_config *cfg, int report)
 		machine_report(m, stderr);
 	instance_ended(i, end);
 	running = NULL;
+	screens_close(&screens);
 	instance_detach(i);
 	machine_free(m);
 	instance_close(i);
@@ -139,6 +146,7 @@ static int serve(struct instance *i, const struct start_config *cfg, int report)
 failed:
 	(void)!write(report, err, strlen(err));
 	close(report);
+	screens_close(&screens);
 	instance_detach(i);
 	if (m)
 		machine_free(m);

@@ -16,6 +16,10 @@
 #define CNTRL_STORED 0x1c03u
 #define CNTRL_SUS_EN BIT(13)
 
+#define SMB_HST_EN    0x01u
+#define SMB_INTR      0x0eu
+#define SMB_INTR_IRQ9 0x08u
+
 #define PM_TIMER_HZ   3579545u
 #define PM_TIMER_BITS 24 /* 7.2.4; the FADT leaves TMR_VAL_EXT clear */
 #define HALF_PERIOD   (1ull << (PM_TIMER_BITS - 1))
@@ -25,6 +29,13 @@
 static u64 ticks(const struct acpi_pm *pm)
 {
 	return clock_ns_to_ticks(clock_now(pm->dev.platform->clock), PM_TIMER_HZ);
+}
+
+/* SMBHSTCFG (7.1.35): the controller's interrupt is IRQ 9, or an SMI that nobody sees. */
+static bool smbus_irq(const struct acpi_pm *pm)
+{
+	return (pm->regs.pci.config[ACPI_PM_SMBHSTCFG] & SMB_INTR) == SMB_INTR_IRQ9 &&
+	       smbus_interrupt(&pm->smbus);
 }
 
 /* Brings the overflow status, the SCI and the timer for the next overflow in step with the time.
@@ -38,7 +49,7 @@ static void update(struct acpi_pm *pm)
 	if (wraps != r->timer_wraps)
 		r->pmsts |= STS_TMROF;
 	r->timer_wraps = wraps;
-	irq_set(&pm->sci, (r->pmcntrl & CNTRL_SCI_EN) && (r->pmsts & r->pmen));
+	irq_set(&pm->sci, ((r->pmcntrl & CNTRL_SCI_EN) && (r->pmsts & r->pmen)) || smbus_irq(pm));
 	if ((r->pmen & STS_TMROF) && !(r->pmsts & STS_TMROF))
 		timer_set(clock, &pm->overflow,
 			  clock_ticks_to_ns((wraps + 1) * HALF_PERIOD, PM_TIMER_HZ));
@@ -180,33 +191,49 @@ static const struct bus_ops smi_ops = { smi_read, smi_write, 1 };
 
 /* --- Function 3 ----------------------------------------------------------------------------- */
 
-static void unmap_block(struct acpi_pm *pm)
+/* One of the two blocks: decoded where it is, or not. A place that is taken stays with its owner. */
+static void place(struct bus *ports, bool *mapped, u16 *at, bool on, u16 base, u32 size,
+		  const struct bus_ops *ops, void *dev, const char *name)
 {
-	if (pm->mapped)
-		bus_unmap(pm->dev.platform->ports, pm->base, pm);
-	pm->mapped = false;
+	if (*mapped == on && base == *at)
+		return;
+	if (*mapped)
+		bus_unmap(ports, *at, dev);
+	*at = base;
+	*mapped = on && bus_map(ports, base, size, ops, dev, name) == 0;
 }
 
-/* PMREGMISC switches the block on, not the command register (7.1.30). A place that is taken stays
- * with its owner. */
-static void map_block(struct acpi_pm *pm)
+static void map_power(struct acpi_pm *pm, bool on, u16 base)
+{
+	place(pm->dev.platform->ports, &pm->mapped, &pm->base, on, base, ACPI_PM_SIZE, &block_ops,
+	      pm, pm->dev.name);
+}
+
+static void map_smbus(struct acpi_pm *pm, bool on, u16 base)
+{
+	place(pm->dev.platform->ports, &pm->smbus_mapped, &pm->smbus_base, on, base, SMBUS_SIZE,
+	      &smbus_ops, &pm->smbus, "smbus");
+}
+
+/* PMREGMISC switches the power management block on, not the command register (7.1.30); the SMBus
+ * block needs both (7.1.2, 7.1.35). */
+static void map_blocks(struct acpi_pm *pm)
 {
 	const u8 *config = pm->regs.pci.config;
-	u16 base = (u16)(le_load(config + ACPI_PM_PMBA, 2) & ~(ACPI_PM_SIZE - 1));
-	bool on = config[ACPI_PM_PMREGMISC] & ACPI_PM_PMIOSE;
+	bool io = pci_command(&pm->func) & PCI_COMMAND_IO;
 
-	if (pm->mapped == on && base == pm->base)
-		return;
-	unmap_block(pm);
-	pm->base = base;
-	if (on)
-		pm->mapped = bus_map(pm->dev.platform->ports, base, ACPI_PM_SIZE, &block_ops, pm,
-				     pm->dev.name) == 0;
+	map_power(pm, config[ACPI_PM_PMREGMISC] & ACPI_PM_PMIOSE,
+		  (u16)(le_load(config + ACPI_PM_PMBA, 2) & ~(ACPI_PM_SIZE - 1)));
+	map_smbus(pm, io && (config[ACPI_PM_SMBHSTCFG] & SMB_HST_EN),
+		  (u16)(le_load(config + ACPI_PM_SMBBA, 2) & ~(SMBUS_SIZE - 1)));
 }
+
+static void smbus_changed(void *opaque) { update(opaque); }
 
 static void config_written(struct pci_func *f, unsigned offset, unsigned size)
 {
-	map_block(f->opaque);
+	map_blocks(f->opaque);
+	update(f->opaque);
 }
 
 static void acpi_pm_reset(struct device *dev)
@@ -215,8 +242,9 @@ static void acpi_pm_reset(struct device *dev)
 
 	pci_func_reset(&pm->func);
 	memset((u8 *)&pm->regs + sizeof(pm->regs.pci), 0, sizeof(pm->regs) - sizeof(pm->regs.pci));
+	smbus_reset(&pm->smbus);
 	pm->regs.timer_wraps = ticks(pm) / HALF_PERIOD;
-	map_block(pm);
+	map_blocks(pm);
 	update(pm);
 }
 
@@ -234,7 +262,10 @@ static void describe(struct acpi_pm *pm)
 	/* There is no system management mode: firmware takes APMC_EN for the mark of an earlier stage that has set it up. */
 	le_store(f->initial + ACPI_PM_DEVACTB, ACPI_PM_APMC_EN, 4);
 	f->writable[ACPI_PM_PMREGMISC] = 1;
-	le_store(f->initial + 0x90, 1, 4); /* SMBBA; no SMBus host behind it */
+	le_store(f->initial + ACPI_PM_SMBBA, 1, 4);
+	le_store(f->writable + ACPI_PM_SMBBA, 0xfff0, 4);
+	f->writable[ACPI_PM_SMBHSTCFG] = SMB_HST_EN | SMB_INTR;
+	memset(f->writable + ACPI_PM_SMBHSTCFG + 1, 0xff, 3); /* SMBSLVC, SMBSHDW1 and 2 */
 }
 
 static int acpi_pm_init(struct device *dev)
@@ -249,7 +280,13 @@ static int acpi_pm_init(struct device *dev)
 	f->opaque = pm;
 	f->config_written = config_written;
 	describe(pm);
-	r = timer_init(dev->platform->clock, &pm->overflow, dev->name, overflowed, pm);
+	pm->smbus = (struct smbus){ .regs = &pm->regs.smbus,
+				    .clock = dev->platform->clock,
+				    .changed = smbus_changed,
+				    .opaque = pm };
+	r = smbus_init(&pm->smbus, "smbus");
+	if (!r)
+		r = timer_init(dev->platform->clock, &pm->overflow, dev->name, overflowed, pm);
 	if (r)
 		return r;
 	r = bus_map(ports, ACPI_SMI_COMMAND, 2, &smi_ops, pm, dev->name);
@@ -268,7 +305,9 @@ static void acpi_pm_fini(struct device *dev)
 	struct acpi_pm *pm = (struct acpi_pm *)dev;
 
 	timer_cancel(dev->platform->clock, &pm->overflow);
-	unmap_block(pm);
+	map_power(pm, false, 0);
+	map_smbus(pm, false, 0);
+	timer_cancel(dev->platform->clock, &pm->smbus.timer);
 	bus_unmap(dev->platform->ports, ACPI_SMI_COMMAND, pm);
 	pci_remove(&pm->func);
 }
@@ -278,7 +317,8 @@ static void acpi_pm_loaded(struct device *dev)
 	struct acpi_pm *pm = (struct acpi_pm *)dev;
 
 	pci_func_loaded(&pm->func);
-	map_block(pm);
+	smbus_loaded(&pm->smbus);
+	map_blocks(pm);
 	update(pm);
 }
 
@@ -289,7 +329,7 @@ static const struct state_field fields[] = {
 	STATE_ROW(struct acpi_pm_regs, glbctl),      STATE_ROW(struct acpi_pm_regs, devctl),
 	STATE_ROW(struct acpi_pm_regs, gporeg),      STATE_ROW(struct acpi_pm_regs, gpen),
 	STATE_ROW(struct acpi_pm_regs, apmc),        STATE_ROW(struct acpi_pm_regs, apms),
-	STATE_ROW(struct acpi_pm_regs, timer_wraps),
+	STATE_ROW(struct acpi_pm_regs, timer_wraps), SMBUS_STATE_ROWS(struct acpi_pm_regs, smbus),
 };
 static STATE_DESC(acpi_pm_state, struct acpi_pm_regs, "acpi-pm", fields);
 

@@ -4,10 +4,12 @@
 #define DEV_ACPI_PM_H
 
 #include "dev/pci.h"
+#include "dev/smbus.h"
 
-/* Where firmware puts the register block. */
-#define ACPI_PM_BASE 0x600u
-#define ACPI_PM_SIZE 64u
+/* Where firmware puts the register blocks. */
+#define ACPI_PM_BASE  0x600u
+#define ACPI_PM_SMBUS 0x700u
+#define ACPI_PM_SIZE  64u
 
 /* Offsets in the block. */
 #define ACPI_PM1_EVENT   0x00
@@ -26,6 +28,9 @@
 #define ACPI_PM_DEVACTB   0x58
 #define ACPI_PM_APMC_EN   BIT(25)
 #define ACPI_PM_PMREGMISC 0x80
+#define ACPI_PM_SMBBA     0x90
+#define ACPI_PM_SMBHSTCFG 0xd2
+#define ACPI_PM_SMB_ON    0x09   /* the SMBus block is decoded, interrupts on IRQ 9 */
 #define ACPI_PM_PMIOSE    BIT(0) /* the block is decoded */
 
 struct acpi_pm_regs {
@@ -35,6 +40,7 @@ struct acpi_pm_regs {
 	u32 gporeg;
 	u16 gpen;
 	u8 apmc, apms;
+	struct smbus_regs smbus;
 	u64 timer_wraps; /* half periods of the PM timer that its overflow status has seen */
 };
 
@@ -44,8 +50,9 @@ struct acpi_pm {
 	struct pci_func func; /* the board sets func.bus */
 	struct irq sci;       /* active high, level */
 	struct timer overflow;
-	bool mapped;
-	u16 base;
+	struct smbus smbus;
+	bool mapped, smbus_mapped;
+	u16 base, smbus_base;
 	/* Soft off: called from a vCPU's exit; it must only take note. */
 	void (*power_off)(void *opaque);
 	void *power_off_opaque;

@@ -170,12 +170,59 @@ static void registers(void **state)
 	assert_int_equal(in(f, 2, 2), 0);
 }
 
+static void smbus(void **state)
+{
+	struct fixture *f = *state;
+	unsigned devfn = f->pm.func.devfn;
+
+	pci_config_write(&f->bus, devfn, 0x90, 0x70f, 4);
+	assert_int_equal(pci_config_read(&f->bus, devfn, 0x90, 4), 0x701);
+	pci_config_write(&f->bus, devfn, 0xd2, 0x09, 1);
+	assert_int_equal(in8(&f->board, 0x700), 0xff); /* the command register has its say too */
+	pci_config_write(&f->bus, devfn, 4, 1, 2);
+	assert_int_equal(in8(&f->board, 0x700), 0);
+	/* A byte data read from address 50h: nobody acknowledges. */
+	out8(&f->board, 0x704, 0xa1);
+	out8(&f->board, 0x702, 0x49);
+	assert_int_equal(in8(&f->board, 0x700), 0x01);
+	assert_int_equal(in8(&f->board, 0x702), 0x09);
+	board_run(&f->board, 50000);
+	board_save_and_load(&f->pm.dev);
+	assert_false(f->sci.level);
+	board_run(&f->board, 50000);
+	assert_int_equal(in8(&f->board, 0x700), 0x04);
+	assert_true(f->sci.level);
+	pci_config_write(&f->bus, devfn, 0xd2, 0x01, 1); /* an SMI instead */
+	assert_false(f->sci.level);
+	pci_config_write(&f->bus, devfn, 0xd2, 0x09, 1);
+	assert_true(f->sci.level);
+	out8(&f->board, 0x700, 0x1e);
+	assert_int_equal(in8(&f->board, 0x700), 0);
+	assert_false(f->sci.level);
+	/* KILL ends one that is under way, and the block register counts through its bytes. */
+	out8(&f->board, 0x702, 0x54);
+	out8(&f->board, 0x702, 0x02);
+	assert_int_equal(in8(&f->board, 0x700), 0x10);
+	board_run(&f->board, 1000000);
+	assert_int_equal(in8(&f->board, 0x700), 0x10);
+	in8(&f->board, 0x702);
+	for (u8 n = 0; n < 32; n++)
+		out8(&f->board, 0x707, n * 3);
+	in8(&f->board, 0x702);
+	for (u8 n = 0; n < 33; n++)
+		assert_int_equal(in8(&f->board, 0x707), n % 32 * 3);
+	pci_config_write(&f->bus, devfn, 0xd2, 0, 1);
+	assert_int_equal(in8(&f->board, 0x700), 0xff);
+	for (u16 n = 0; n < 16; n++)
+		in8(&f->board, 0x700 + n);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(place),        TEST(timer_counts), TEST(timer_overflow),
-		TEST(power_button), TEST(soft_off),     TEST(registers),
+		TEST(place),    TEST(timer_counts), TEST(timer_overflow), TEST(power_button),
+		TEST(soft_off), TEST(registers),    TEST(smbus),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -114,6 +114,10 @@ void ata_reset(struct ata_channel *ch)
 
 int ata_init(struct ata_channel *ch)
 {
+	for (unsigned i = 0; i < ATA_UNITS; i++) {
+		if (ch->drive[i].kind == ATA_DISK && !ch->drive[i].block)
+			return -EINVAL;
+	}
 	ch->bounce = malloc(ATA_BOUNCE);
 	if (!ch->bounce)
 		return -ENOMEM;

@@ -129,7 +129,7 @@ struct ata_channel {
 	u8 *bounce;             /* ATA_BOUNCE bytes */
 };
 
-/* -ENOMEM. The channel is as after power-on then. */
+/* Leaves the channel as after power-on. -ENOMEM; -EINVAL for a disk without a block. */
 int ata_init(struct ata_channel *ch) must_check;
 void ata_fini(struct ata_channel *ch);
 /* Hardware reset. What is with the block layer is waited for and dropped. */

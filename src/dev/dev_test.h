@@ -61,7 +61,7 @@ static inline void board_run(struct test_board *b, u64 ns)
 /* Saves a device's state, resets it, loads it again: what follows must not show a difference. */
 static inline void board_save_and_load(struct device *dev)
 {
-	static u8 buf[4096];
+	static u8 buf[32768];
 	const struct state_desc *desc = dev->type->regs;
 	size_t n = state_save(desc, device_regs(dev), buf, sizeof(buf));
 

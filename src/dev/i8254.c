@@ -16,6 +16,7 @@
 #define READBACK_NO_STATUS 0x10
 
 #define P61_GATE2     0x01
+#define P61_SPEAKER   0x02
 #define P61_WRITABLE  0x0f /* gate 2, speaker, and two check enables */
 #define P61_REFRESH   0x10 /* toggles with each refresh cycle */
 #define P61_OUT2      0x20
@@ -434,13 +435,28 @@ static u64 port61_read(void *dev, u64 offset, unsigned size)
 	       (r->out[2] ? P61_OUT2 : 0);
 }
 
+/* What is heard while bits 0 and 1 are set is the square wave of channel 2. */
+static void trace_speaker(const struct i8254_regs *r, u8 old)
+{
+	u8 both = P61_GATE2 | P61_SPEAKER;
+
+	if (!((r->port61 ^ old) & both))
+		return;
+	if ((r->port61 & both) == both && chan_mode(r, 2) == 3)
+		trace(TIMER, "speaker: %u Hz", (unsigned)(I8254_HZ / MAX(r->cr[2], 1)));
+	else
+		trace(TIMER, "speaker: %s", r->port61 & P61_SPEAKER ? "clicks" : "off");
+}
+
 static void port61_write(void *dev, u64 offset, u64 value, unsigned size)
 {
 	struct i8254 *pit = dev;
+	u8 old = pit->regs.port61;
 
 	pit_sync(pit);
 	pit->regs.port61 = value & P61_WRITABLE;
 	chan_set_gate(&pit->regs, 2, value & P61_GATE2);
+	trace_speaker(&pit->regs, old);
 	pit_update(pit);
 }
 

@@ -96,7 +96,7 @@ struct pci_func {
 
 struct pci_bus {
 	struct bus *ports, *mmio;
-	struct mem *mem; /* may be NULL if no function has memory behind a BAR */
+	struct mem *mem;             /* may be NULL if no function has memory behind a BAR */
 	struct pci_func *funcs[256]; /* by device and function number */
 	struct irq pirq[PCI_PIRQS];  /* PIRQA..PIRQD, active high */
 	u8 pirq_level;               /* bit per line, derived from the functions */

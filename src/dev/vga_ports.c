@@ -80,7 +80,8 @@ static struct timing timing_of(const struct vga_regs *r)
 
 	if (vga_dispi_on(r))
 		return dispi_timing(r);
-	t.retrace_lines = ((r->crtc[CRTC_VSYNC_END] - t.retrace_line) & 15) + 1;
+	/* It ends in the line that has these low bits. */
+	t.retrace_lines = ((r->crtc[CRTC_VSYNC_END] - t.retrace_line - 1) & 15) + 1;
 	if (r->seq[SEQ_CLOCKING] & CLOCKING_HALF)
 		t.dot_hz /= 2;
 	if (t.shown_dots < t.line_dots && t.shown_lines < t.lines && t.retrace_line < t.lines)

@@ -13,16 +13,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define IRQ_PIT      0
-#define IRQ_KEYBOARD 1
-#define IRQ_COM1     4
-#define IRQ_RTC      8
-#define IRQ_SCI      9
-#define IRQ_MOUSE    12
-#define PIT_GSI      2 /* as on every PC: pin 0 of the I/O APIC is the 8259's */
-#define IOAPIC_ID \
-	0 /* its four bits are a space of their own beside the local APICs of xAPIC systems */
+#define IRQ_PIT        0
+#define IRQ_KEYBOARD   1
+#define IRQ_COM2       3
+#define IRQ_COM1       4
+#define IRQ_FLOPPY     6
+#define IRQ_RTC        8
+#define IRQ_SCI        9
+#define IRQ_MOUSE      12
 #define LAPIC_TIMER_HZ 1000000000ull
+#define VGA_SLOT       2
+#define VGABIOS        "/usr/share/seabios/vgabios-stdvga.bin"
 
 /* --- Wires ----------------------------------------------------------------------------------- */
 
@@ -33,7 +34,7 @@ static void isa_set(void *opaque, unsigned line, bool level)
 
 	trace(IRQ, "isa irq %u %s", line, level ? "up" : "down");
 	i8259_set_line(&m->i8259, line, level);
-	ioapic_set_line(&m->ioapic, line == IRQ_PIT ? PIT_GSI : line, level);
+	ioapic_set_line(&m->ioapic, line == IRQ_PIT ? IOAPIC_PIT_PIN : line, level);
 }
 
 static struct irq isa_irq(struct machine *m, unsigned line)
@@ -258,6 +259,9 @@ static int init_bridges(struct machine *m)
 	}
 	for (unsigned n = 0; n < ARRAY_LEN(m->piix4.isa); n++)
 		m->piix4.isa[n] = isa_irq(m, n);
+	for (unsigned n = 0; n < IDE_CHANNELS; n++)
+		m->ide.irq[n] = isa_irq(m, IDE_IRQ0 + n);
+	m->i440bx.bus.mem = &m->mem;
 	m->i440bx.fx = board_is_fx(&m->cfg);
 	m->i440bx.bus.msi = on_msi;
 	m->i440bx.bus.msi_opaque = m;
@@ -297,6 +301,10 @@ static int init_isa(struct machine *m)
 	m->com1.base = 0x3f8;
 	m->com1.irq = isa_irq(m, IRQ_COM1);
 	m->com1.backend = (struct chardev){ on_console_write, on_console_ready, m };
+	m->com2.base = 0x2f8;
+	m->com2.irq = isa_irq(m, IRQ_COM2);
+	m->fdc.irq = isa_irq(m, IRQ_FLOPPY);
+	m->fdc.dma = &m->dma;
 	m->debug_exit.base = (u16)m->cfg.debug_exit;
 	m->debug_exit.exit = on_debug_exit;
 	m->debug_exit.opaque = m;
@@ -309,9 +317,35 @@ static int init_isa(struct machine *m)
 		err = board_part(m, &m->port92.dev, &port92_type, "port92");
 	if (!err)
 		err = board_part(m, &m->com1.dev, &ns16550_type, "com1");
+	if (!err)
+		err = board_part(m, &m->com2.dev, &ns16550_type, "com2");
+	if (!err)
+		err = board_part(m, &m->dma.dev, &i8237_type, "dma");
 	if (!err && m->cfg.debug_exit)
 		err = board_part(m, &m->debug_exit.dev, &debug_exit_type, "debug-exit");
 	return err;
+}
+
+static int init_vga(struct machine *m, char *err, size_t errlen)
+{
+	u8 *rom = NULL;
+	size_t size = 0;
+	int code = 0;
+
+	if (m->cfg.no_vga)
+		return 0;
+	if (!m->cfg.kernel)
+		code = rom_file_read("VGA BIOS", VGABIOS, 256 * KIB, &rom, &size, err, errlen);
+	if (code)
+		return code;
+	m->vga.func.bus = &m->i440bx.bus;
+	m->vga.func.devfn = PCI_DEVFN(VGA_SLOT, 0);
+	m->vga.rom = rom;
+	m->vga.rom_size = size;
+	code = board_part(m, &m->vga.dev, &vga_type, "vga");
+	free(rom);
+	m->vga.rom = NULL;
+	return code;
 }
 
 /* What a virtual machine's firmware asks for, beside chips. */
@@ -319,6 +353,8 @@ static int init_firmware(struct machine *m)
 {
 	int err = board_part(m, &m->fw_cfg.dev, &fw_cfg_type, "fw-cfg");
 
+	if (!err)
+		err = board_firmware_init(m);
 	if (!err)
 		err = board_part(m, &m->debug_port.dev, &debug_port_type, "firmware-log");
 	return err;
@@ -332,6 +368,8 @@ int board_init(struct machine *m, char *err, size_t errlen)
 		code = init_bridges(m);
 	if (!code)
 		code = init_isa(m);
+	if (!code)
+		code = init_vga(m, err, errlen);
 	if (!code)
 		code = board_disks_init(m, err, errlen);
 	if (!code && !m->cfg.kernel)
@@ -362,18 +400,7 @@ void board_fini(struct machine *m)
 /* What firmware leaves behind, for kernels that start without it. */
 static int boot_directly(struct machine *m, char *err, size_t errlen)
 {
-	struct acpi_board board = {
-		.cpus = m->vm.nvcpus,
-		.lapic_addr = LAPIC_MMIO_BASE,
-		.ioapic_addr = IOAPIC_BASE,
-		.ioapic_id = IOAPIC_ID,
-		.pit_gsi = PIT_GSI,
-		.pci_base = MEM_LOW_MAX, /* where the MTRRs say uncacheable */
-		.pci_end = IOAPIC_BASE,
-		.serial_ports = 1,
-		.keyboard = true,
-		.mouse = true,
-	};
+	struct acpi_board board = board_acpi(m);
 	struct boot_request boot = {
 		.kernel = m->cfg.kernel,
 		.initrd = m->cfg.initrd,

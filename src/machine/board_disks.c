@@ -1,4 +1,5 @@
-/* The drives of the board: images are opened, and controllers given to them. */
+/* The drives of the board: images are opened and put on controllers. */
+#include "dev/floppy.h"
 #include "machine/internal.h"
 
 #include <poll.h>
@@ -21,6 +22,10 @@ static struct block_options options_of(const struct machine *m, const struct mac
 				   .threaded = m->clock.kind == CLOCK_KIND_REAL,
 				   .scratch = m->cfg.pace != PACE_FREE || d->overlay };
 
+	if (d->drive == DRIVE_CDROM) {
+		o.scratch = false;
+		o.format = d->format ? d->format : "raw";
+	}
 	if (d->parent) {
 		bool any = !strcmp(d->parent, "*");
 
@@ -29,8 +34,6 @@ static struct block_options options_of(const struct machine *m, const struct mac
 		o.parent_format = any ? NULL : d->parent_format;
 		o.below = any ? NULL : d->below;
 	}
-	if (d->drive == DRIVE_CDROM)
-		o.scratch = false;
 	return o;
 }
 
@@ -45,22 +48,90 @@ static int open_image(struct machine *m, unsigned n, char *err, size_t errlen)
 	return code;
 }
 
+static void make_serial(const struct machine *m, unsigned n, char *serial, size_t size)
+{
+	if (m->cfg.disks[n].serial)
+		snprintf(serial, size, "%s", m->cfg.disks[n].serial);
+	else
+		snprintf(serial, size, "pogo-disk-%u", n % 100);
+}
+
 static int add_virtio(struct machine *m, unsigned n)
 {
 	struct virtio_blk *d = m->disk[n] = calloc(1, sizeof(*d));
-	const char *serial = m->cfg.disks[n].serial;
+	unsigned slot = FIRST_DISK_SLOT + n;
 
 	if (!d)
 		return -ENOMEM;
 	d->block = m->block[n];
 	d->vpci.func.bus = &m->i440bx.bus;
-	d->vpci.func.devfn = PCI_DEVFN(FIRST_DISK_SLOT + n, 0);
-	if (serial)
-		snprintf(d->serial, sizeof(d->serial), "%s", serial);
-	else
-		snprintf(d->serial, sizeof(d->serial), "pogo-disk-%u", n % 100);
+	d->vpci.func.devfn = (u8)PCI_DEVFN(slot, 0);
+	make_serial(m, n, d->serial, sizeof(d->serial));
 	snprintf(m->disk_name[n], sizeof(m->disk_name[n]), "disk%u", n);
+	m->boot[n] = (struct firmware_boot){ .kind = FIRMWARE_BOOT_VIRTIO, .slot = slot };
 	return board_part(m, &d->vpci.dev, &virtio_blk_type, m->disk_name[n]);
+}
+
+/* Disks fill IDE from the front, CD-ROMs from the second channel, where systems look for them first. */
+static int place_ide(struct machine *m, unsigned n, char *err, size_t errlen)
+{
+	static const u8 places[2][4] = { { 0, 1, 3, 2 }, { 2, 3, 1, 0 } };
+	bool cdrom = m->cfg.disks[n].drive == DRIVE_CDROM;
+
+	for (unsigned k = 0; k < 4; k++) {
+		unsigned channel = places[cdrom][k] / 2, unit = places[cdrom][k] % 2;
+		struct ata_drive *d = &m->ide.drive[channel][unit];
+
+		if (d->kind != ATA_NONE)
+			continue;
+		d->kind = cdrom ? ATA_CDROM : ATA_DISK;
+		d->block = m->block[n];
+		make_serial(m, n, d->serial, sizeof(d->serial));
+		m->boot[n] = (struct firmware_boot){ .kind = FIRMWARE_BOOT_IDE,
+						     .slot = PIIX4_SLOT,
+						     .function = 1,
+						     .channel = channel,
+						     .unit = unit };
+		return 0;
+	}
+	snprintf(err, errlen, "'%s': IDE has room for four drives; say bus=virtio for some disks",
+		 m->cfg.disks[n].path ? m->cfg.disks[n].path : "CD-ROM drive");
+	return -ENOSPC;
+}
+
+static int place_floppy(struct machine *m, unsigned n, char *err, size_t errlen)
+{
+	const struct floppy_geometry *geometry = m->block[n] ? floppy_geometry(m->block[n]->size)
+							     : NULL;
+
+	if (m->block[n] && !geometry) {
+		snprintf(err, errlen,
+			 "floppy '%s' has %llu bytes, which no floppy disk has; 1440 KiB is usual",
+			 m->cfg.disks[n].path, (unsigned long long)m->block[n]->size);
+		return -EINVAL;
+	}
+	for (unsigned unit = 0; unit < FDC82077_DRIVES; unit++) {
+		struct fdc82077_drive *d = &m->fdc.drive[unit];
+
+		if (d->type != FLOPPY_NONE)
+			continue;
+		d->type = geometry ? geometry->drive : FLOPPY_1440K;
+		m->boot[n] = (struct firmware_boot){ .kind = FIRMWARE_BOOT_FLOPPY, .unit = unit };
+		return m->block[n] ? fdc82077_insert(&m->fdc, unit, m->block[n]) : 0;
+	}
+	snprintf(err, errlen, "the board has two floppy drives");
+	return -ENOSPC;
+}
+
+static int place(struct machine *m, unsigned n, char *err, size_t errlen)
+{
+	const struct machine_disk *d = &m->cfg.disks[n];
+
+	if (d->drive == DRIVE_FLOPPY)
+		return place_floppy(m, n, err, errlen);
+	if (d->drive == DRIVE_CDROM || d->bus == DISK_BUS_IDE)
+		return place_ide(m, n, err, errlen);
+	return add_virtio(m, n);
 }
 
 int board_disks_init(struct machine *m, char *err, size_t errlen)
@@ -71,9 +142,14 @@ int board_disks_init(struct machine *m, char *err, size_t errlen)
 		if (m->cfg.disks[n].path)
 			code = open_image(m, n, err, errlen);
 		if (!code)
-			code = add_virtio(m, n);
+			code = place(m, n, err, errlen);
 	}
-	return code;
+	if (code)
+		return code;
+	m->ide.func.bus = &m->i440bx.bus;
+	m->ide.decoded = m->cfg.kernel != NULL;
+	code = board_part(m, &m->ide.dev, &piix4_ide_type, "ide");
+	return code ? code : board_part(m, &m->fdc.dev, &fdc82077_type, "floppy");
 }
 
 void board_disks_drain(struct machine *m)

@@ -91,14 +91,10 @@ static int add_boot(const struct firmware *fw)
 static int add_screen(const struct firmware *fw)
 {
 	struct fw_cfg *f = fw->fw_cfg;
-	char name[FW_CFG_NAME];
 	int err = fw_cfg_add_int(f, FW_CFG_NOGRAPHIC, !fw->vga, 2);
 
 	if (!err && fw->serial_console)
 		err = fw_cfg_add_file_int(f, "etc/sercon-port", fw->serial_console, 2);
-	snprintf(name, sizeof(name), "pci%04x,%04x.rom", fw->vga_vendor, fw->vga_device);
-	if (!err && fw->vga_bios)
-		err = fw_cfg_add_file(f, name, fw->vga_bios, fw->vga_bios_size);
 	return err;
 }
 

@@ -31,10 +31,6 @@ struct firmware {
 	u16 boot_menu_wait_ms; /* how long a key for the menu is waited for */
 	/* After nothing could be started from: milliseconds until firmware starts anew; FIRMWARE_NO_RETRY: it waits. */
 	u32 boot_retry_ms;
-	/* The VGA adapter's BIOS, if the adapter has no ROM of its own, and its PCI identity. NULL: none. */
-	const void *vga_bios;
-	u32 vga_bios_size;
-	u16 vga_vendor, vga_device;
 	struct smbios_board smbios; /* ram_* and cpus are filled in */
 	struct acpi_board acpi;     /* cpus, vga and fw_cfg are filled in */
 	/* Called when firmware asks for the ACPI tables, after it has set up the chips: brings what it has programmed, such as

@@ -136,18 +136,6 @@ static void without_a_screen(void **state)
 	file(f, "etc/e820", 20);
 }
 
-static void vga_bios(void **state)
-{
-	struct fixture *f = *state;
-
-	f->fw.vga_bios = "\x55\xaa";
-	f->fw.vga_bios_size = 2;
-	f->fw.vga_vendor = 0x1234;
-	f->fw.vga_device = 0x1111;
-	assert_int_equal(firmware_describe(&f->fw), 0);
-	assert_memory_equal(file(f, "pci1234,1111.rom", 2), "\x55\xaa", 2);
-}
-
 static void on_update(void *opaque, struct acpi_board *acpi)
 {
 	struct fixture *f = opaque;
@@ -192,7 +180,6 @@ int main(void)
 		TEST(everything),
 		TEST(boot_order),
 		TEST(without_a_screen),
-		TEST(vga_bios),
 		TEST(tables_are_made_when_wanted),
 	};
 

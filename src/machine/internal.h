@@ -5,20 +5,25 @@
 #include "dev/acpi_pm.h"
 #include "dev/debug_exit.h"
 #include "dev/debug_port.h"
+#include "dev/fdc82077.h"
 #include "dev/fw_cfg.h"
 #include "dev/i440bx.h"
 #include "dev/i8042.h"
+#include "dev/i8237.h"
 #include "dev/i8254.h"
 #include "dev/i8259.h"
+#include "dev/ide.h"
 #include "dev/ioapic.h"
 #include "dev/lapic.h"
 #include "dev/mc146818.h"
 #include "dev/ns16550.h"
 #include "dev/piix4.h"
 #include "dev/port92.h"
+#include "dev/vga.h"
 #include "dev/virtio/virtio_blk.h"
 #include "host/alarm.h"
 #include "machine/check.h"
+#include "machine/firmware.h"
 #include "machine/machine.h"
 #include "x86/cpuid.h"
 #include "x86/thunk.h"
@@ -29,6 +34,11 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#define IOAPIC_ID \
+	0 /* its four bits are a space of their own beside the local APICs of xAPIC systems */
+#define IOAPIC_PIT_PIN 2 /* as on every PC: pin 0 of the I/O APIC is the 8259's */
+/* Where BARs lie in machines that start without firmware: where the MTRRs say uncacheable. */
+#define BOARD_PCI_BASE      MEM_LOW_MAX
 #define MACHINE_MAX_DEVICES (VM_MAX_VCPUS + MACHINE_MAX_DISKS + 32)
 
 struct machine {
@@ -56,7 +66,11 @@ struct machine {
 	struct mc146818 mc146818;
 	struct i8042 i8042;
 	struct port92 port92;
-	struct ns16550 com1;
+	struct ns16550 com1, com2;
+	struct i8237 dma;
+	struct fdc82077 fdc;
+	struct piix4_ide ide;
+	struct vga vga;
 	struct debug_exit debug_exit;
 	struct fw_cfg fw_cfg;
 	struct debug_port debug_port;
@@ -66,6 +80,9 @@ struct machine {
 	struct virtio_blk *disk[MACHINE_MAX_DISKS];
 	struct block *block[MACHINE_MAX_DISKS]; /* by number of the drive; NULL: no medium */
 	char disk_name[MACHINE_MAX_DISKS][16];
+	struct firmware_boot boot[MACHINE_MAX_DISKS],
+		boots[MACHINE_MAX_DISKS]; /* by number; in order */
+	struct firmware firmware;
 	struct mem_area *rom; /* firmware; NULL: none */
 	char lapic_name[VM_MAX_VCPUS][16];
 
@@ -102,6 +119,10 @@ int board_part(struct machine *m, struct device *dev, const struct device_type *
 int board_disks_init(struct machine *m, char *err, size_t errlen) must_check;
 void board_disks_drain(struct machine *m);
 void board_disks_fini(struct machine *m);
+
+/* board_firmware.c: fills the fw_cfg device. */
+int board_firmware_init(struct machine *m) must_check;
+struct acpi_board board_acpi(const struct machine *m);
 
 /* Makes the running CPU come back at the end of its block. */
 void board_kick(struct machine *m);

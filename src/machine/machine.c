@@ -239,6 +239,22 @@ size_t machine_input(struct machine *m, const u8 *buf, size_t n)
 	return taken;
 }
 
+struct screen *machine_screen(struct machine *m) { return m->cfg.no_vga ? NULL : &m->vga.screen; }
+
+/* A key is at most six bytes; a keyboard that does not scan drops them. */
+bool machine_key(struct machine *m, u16 code, bool down)
+{
+	if (m->i8042.regs.kbd.out.count + 6u > PS2_QUEUE)
+		return false;
+	i8042_key(&m->i8042, code, down);
+	return true;
+}
+
+void machine_pointer(struct machine *m, int dx, int dy, u8 buttons)
+{
+	i8042_mouse(&m->i8042, dx, -dy, buttons);
+}
+
 void machine_on_event(struct machine *m, void (*fn)(void *opaque, enum machine_event event),
 		      void *opaque)
 {

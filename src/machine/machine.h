@@ -4,6 +4,7 @@
 
 #include "block/block.h"
 #include "core/opt.h"
+#include "core/screen.h"
 #include "engine/engine.h"
 #include "host/loop.h"
 
@@ -98,6 +99,12 @@ size_t machine_input(struct machine *m, const u8 *buf,
 		     size_t n); /* returns how many bytes the serial port took */
 void machine_end(struct machine *m, enum machine_end end);
 void machine_reset(struct machine *m);
+/* What the display adapter shows, or NULL if there is none. */
+struct screen *machine_screen(struct machine *m);
+/* A key of the PS/2 keyboard moves; code as for ps2_kbd_key. False if its buffer is full: the key waits with the caller. */
+bool machine_key(struct machine *m, u16 code, bool down);
+/* The PS/2 mouse moves (down is positive); buttons: bit 0 left, 1 right, 2 middle. */
+void machine_pointer(struct machine *m, int dx, int dy, u8 buttons);
 void machine_pause(struct machine *m, bool paused);
 bool machine_paused(const struct machine *m);
 /* Somebody presses the power button: a guest with ACPI shuts itself down, another one does nothing. */

@@ -75,6 +75,9 @@ void pci_setup(struct pci_bus *bus, u64 mem_base, u64 mem_end)
 	}
 	pci_config_write(bus, PM_FUNC, ACPI_PM_PMBA, ACPI_PM_BASE, 4);
 	pci_config_write(bus, PM_FUNC, ACPI_PM_PMREGMISC, ACPI_PM_PMIOSE, 1);
+	pci_config_write(bus, PM_FUNC, ACPI_PM_SMBBA, ACPI_PM_SMBUS, 4);
+	pci_config_write(bus, PM_FUNC, ACPI_PM_SMBHSTCFG, ACPI_PM_SMB_ON, 1);
+	pci_config_write(bus, PM_FUNC, PCI_COMMAND, PCI_COMMAND_IO, 2);
 	pci_config_write(bus, PM_FUNC, PCI_INTR_LINE, PIIX4_SCI_IRQ, 1);
 	bus_write(bus->ports, ELCR, level, 2);
 }
