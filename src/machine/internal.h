@@ -6,6 +6,7 @@
 #include "dev/debug_exit.h"
 #include "dev/debug_port.h"
 #include "dev/fdc82077.h"
+#include "dev/flash.h"
 #include "dev/fw_cfg.h"
 #include "dev/hpet.h"
 #include "dev/i440bx.h"
@@ -78,6 +79,7 @@ struct machine {
 	int parallel_fd; /* where its output goes, or -1 */
 	struct debug_exit debug_exit;
 	struct fw_cfg fw_cfg;
+	struct flash nvram;
 	struct debug_port debug_port;
 	struct ioapic ioapic;
 	struct lapic_set lapics;
