@@ -12,6 +12,19 @@ static void help_usage(void *file);
 static void version_usage(void *file);
 
 const struct command commands[] = {
+	{ "create", "make a machine: its file, and images for it", command_create,
+	  command_create_usage },
+	{ "start", "start a machine in the background", command_start, command_start_usage },
+	{ "ls", "list machines", command_ls, command_ls_usage },
+	{ "info", "show a machine", command_info, command_info_usage },
+	{ "console", "attach this terminal to a machine's serial port", command_console,
+	  command_console_usage },
+	{ "stop", "press the power button, wait for the guest", command_power, command_stop_usage },
+	{ "kill", "end a machine at once", command_power, command_kill_usage },
+	{ "reset", "press the reset button", command_power, command_reset_usage },
+	{ "pause", "hold a machine", command_power, command_pause_usage },
+	{ "resume", "let a paused machine run on", command_power, command_resume_usage },
+	{ "rm", "remove a machine", command_rm, command_rm_usage },
 	{ "run", "run a machine in the foreground", command_run, command_run_usage },
 	{ "validate", "say what is wrong with machine files", command_validate,
 	  command_validate_usage },
@@ -26,6 +39,9 @@ const struct command commands[] = {
 static void usage(void *file)
 {
 	fputs("Pogo runs unmodified x86 operating systems inside one ordinary process.\n\n"
+	      "  pogo create web --memory 1G --disk web.vhd:20G --cdrom debian.iso\n"
+	      "  pogo start web\n"
+	      "  pogo console web\n"
 	      "  pogo run --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\"\n"
 	      "  pogo disk create root.vhd:20G\n"
 	      "  pogo doctor\n"

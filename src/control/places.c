@@ -131,7 +131,7 @@ static char *registry_target(const char *dir, const char *name)
 	char link[PATH_MAX + SPEC_NAME_MAX + 2], target[PATH_MAX];
 	ssize_t n;
 
-	snprintf(link, sizeof(link), "%s/%s", dir, name);
+	snprintf(link, sizeof(link), "%s/%.48s", dir, name);
 	n = readlink(link, target, sizeof(target) - 1);
 	if (n <= 0)
 		return NULL;

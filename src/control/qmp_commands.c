@@ -120,6 +120,16 @@ static json_t *query_chardev(struct qmp_call *call)
 			 1);
 }
 
+/* service: where a viewer connects. */
+static json_t *query_vnc(struct qmp_call *call)
+{
+	const struct screens *screens = call->instance->screens;
+
+	if (!screens || !screens->vnc)
+		return json_pack("{s:b}", "enabled", 0);
+	return json_pack("{s:b, s:s}", "enabled", 1, "service", vnc_address(screens->vnc));
+}
+
 static json_t *query_memory(struct qmp_call *call)
 {
 	return json_pack("{s:I, s:I}", "base-memory", (json_int_t)call->instance->config.memory,
@@ -131,9 +141,10 @@ static json_t *query_pogo(struct qmp_call *call)
 {
 	const struct instance *i = call->instance;
 
-	return json_pack("{s:i, s:s, s:s, s:s, s:I}", "pid", (int)getpid(), "file", i->spec->file,
-			 "engine", i->config.engine, "cpu", i->config.cpu, "uptime",
-			 (json_int_t)((u64)time(NULL) - i->started_s));
+	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:s*}", "pid", (int)getpid(), "file",
+			 i->spec->file, "engine", i->config.engine, "cpu", i->config.cpu, "uptime",
+			 (json_int_t)((u64)time(NULL) - i->started_s), "vnc",
+			 i->screens && i->screens->vnc ? vnc_address(i->screens->vnc) : NULL);
 }
 
 static json_t *query_commands(struct qmp_call *call)
@@ -160,6 +171,7 @@ static const struct qmp_command machine_commands[] = {
 	{ "query-block", "", query_block },
 	{ "query-cpus-fast", "", query_cpus_fast },
 	{ "query-chardev", "", query_chardev },
+	{ "query-vnc", "", query_vnc },
 	{ "query-memory-size-summary", "", query_memory },
 	{ "x-pogo-info", "", query_pogo },
 	{ "query-commands", "", query_commands },

@@ -2,27 +2,15 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "control/command.h"
-#include "control/console.h"
 #include "control/disk_option.h"
-#include "control/gdb.h"
-#include "control/screens.h"
-#include "control/screenshot.h"
-#include "host/terminal.h"
-#include "x86/exec.h"
+#include "control/machine_xml.h"
+#include "control/places.h"
+#include "control/run.h"
+#include "x86/cpuid.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct run_config {
-	struct machine_config machine;
-	struct opt_list disks, cdroms, floppies;
-	const char *trace, *dump, *gdb, *display, *screenshot;
-	struct screens_options screens;
-	bool stats;
-};
 
 #define MACHINE(field) offsetof(struct run_config, machine.field)
 
@@ -218,7 +206,9 @@ static const struct opt run_opts[] = {
 
 void command_run_usage(void *file)
 {
-	fputs("Runs a machine in the foreground; its first serial port is this terminal.\n\n"
+	fputs("Runs a machine in the foreground; its first serial port is this terminal. Options go over what a machine file says.\n\n"
+	      "  pogo run web.xml\n"
+	      "  pogo run web --memory 2G --cdrom rescue.iso\n"
 	      "  pogo run --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\"\n"
 	      "  pogo run --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\" --memory 1G --cpus 2 --disk root.img\n"
 	      "  pogo run --kernel test.elf --debug-exit --stats\n\n"
@@ -230,34 +220,6 @@ void command_run_usage(void *file)
 	      "4 the engine cannot run on this host, 5 the engines differ (--check), 124 timeout; with --debug-exit, what the guest\n"
 	      "asks for.\n",
 	      file);
-}
-
-/* The running machine, for the signal handler: an interrupt asks it to end. */
-static struct machine *volatile signalled;
-
-/* The second one does not ask: whoever reads the output may have stopped doing so. */
-static void on_signal(int sig)
-{
-	struct machine *m = signalled;
-
-	signalled = NULL;
-	if (m) {
-		machine_interrupt(m);
-		return;
-	}
-	terminal_restore();
-	signal(sig, SIG_DFL);
-	raise(sig);
-}
-
-static void catch_signals(struct machine *m)
-{
-	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_NODEFER };
-
-	signalled = m;
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 static int usage_error(const char *err)
@@ -367,115 +329,69 @@ static int check_config(struct run_config *cfg)
 	return add_drives(cfg);
 }
 
-static int end_code(struct machine *m, enum machine_end end, const struct run_config *cfg)
+/* The configuration that a machine file, or a name, means. 0 or an exit code. */
+static int read_machine(struct run_config *cfg, struct machine_spec *spec, const char *arg)
 {
-	switch (end) {
-	case END_POWEROFF:
-	case END_RESET:
-	case END_QUIT: return EXIT_OK;
-	case END_CRASH:
-		log_error("the guest crashed: triple fault");
-		machine_report(m, stderr);
-		return EXIT_CRASHED;
-	case END_TIMEOUT:
-		log_error("timeout after %u s", cfg->machine.timeout_s);
-		return EXIT_TIMED_OUT;
-	case END_DEBUG_EXIT: return machine_exit_code(m);
-	case END_INTERRUPTED: log_error("interrupted by a signal"); return EXIT_ERROR;
-	case END_DIFFERENT: return EXIT_DIFFERENT;
-	case END_NONE:
-	case END_ERROR: break;
-	}
-	return EXIT_ERROR;
-}
+	char path[PATH_MAX], whole[PATH_MAX], err[PATH_MAX + 256];
 
-static void print_screen(struct machine *m)
-{
-	struct screen *s = machine_screen(m);
-	char *text = s ? screenshot_text(s) : NULL;
-
-	if (text)
-		fputs(text, stdout);
-	else
-		log_info("the machine's screen is not in a text mode");
-	free(text);
-}
-
-static int screenshot(struct machine *m, const char *path)
-{
-	struct screen *s = machine_screen(m);
-	char err[512] = "the machine has no screen";
-	int r = s ? screenshot_png(s, path, err, sizeof(err)) : -ENODEV;
-
-	if (r)
-		log_error("%s", err);
-	return r;
-}
-
-static int run_machine(struct run_config *cfg)
-{
-	struct console console = { 0 };
-	struct machine_console wires = console_wires(&console);
-	struct machine *m;
-	char err[512];
-	struct gdb *gdb = NULL;
-	struct screens screens = { 0 };
-	int code = EXIT_ERROR;
-
-	if (machine_new(&m, &cfg->machine, &wires, err, sizeof(err))) {
+	if (!registry_find(arg, path, err, sizeof(err)) ||
+	    !machine_xml_read(spec, realpath(path, whole) ? whole : path, err, sizeof(err))) {
 		log_error("%s", err);
 		return EXIT_ERROR;
 	}
-	const struct engine_ops *engine = machine_vm(m)->engine;
-	bool at_end = cfg->dump && (!strcmp(cfg->dump, "state") || !strcmp(cfg->dump, "screen")),
-	     code_made = cfg->dump && !strcmp(cfg->dump, engine->dump_name);
+	cfg->spec = spec;
+	cfg->screens.vnc =
+		(struct vnc_options){ spec_vnc(spec), spec_path(spec, spec->vnc.password_file) };
+	if (spec_config(spec, &cfg->machine, err, sizeof(err)))
+		return 0;
+	log_error("%s", err);
+	return EXIT_ERROR;
+}
 
-	if (cfg->dump && !at_end && !code_made) {
-		code = machine_dump(m, cfg->dump, stdout) ? EXIT_OK : EXIT_USAGE;
-		if (code)
-			log_error(
-				"--dump %s: choose config, memmap, bus, cpuid, state, screen or, with engine %s, %s",
-				cfg->dump, engine->name, engine->dump_name);
-		goto out;
+/* A kernel of the options rules out the file's firmware, and the other way round. */
+static void settle_boot(struct machine_config *cfg, const struct machine_config *file)
+{
+	if (!cfg->kernel || !cfg->firmware)
+		return;
+	if (cfg->kernel != file->kernel) {
+		cfg->firmware = NULL;
+	} else {
+		cfg->kernel = cfg->initrd = NULL;
+		cfg->append = "";
 	}
-	if (code_made)
-		engine->dump(machine_vm(m), stderr);
-	if (cfg->gdb && !(gdb = gdb_new(m, cfg->gdb, err, sizeof(err)))) {
-		log_error("%s", err);
-		goto out;
-	}
-	cfg->screens.text = cfg->display && !strcmp(cfg->display, "text");
-	if (screens_open(&screens, m, &cfg->screens, err, sizeof(err))) {
-		log_error("%s", err);
-		goto out;
-	}
-	if (cfg->screens.text)
-		console.display = &screens.text;
-	if (screens.vnc)
-		log_info("VNC on %s", vnc_address(screens.vnc));
-	if (console_attach(&console, m)) {
-		log_error("standard input cannot be watched");
-		goto out;
-	}
-	catch_signals(m);
-	enum machine_end end = machine_run(m);
+}
 
-	console_detach(&console);
-	screens_close(&screens);
-	code = end_code(m, end, cfg);
-	if (at_end && !strcmp(cfg->dump, "screen"))
-		print_screen(m);
-	else if (at_end)
-		machine_dump(m, "state", stdout);
-	if (cfg->screenshot && screenshot(m, cfg->screenshot) && !code)
-		code = EXIT_ERROR;
-	if (cfg->stats)
-		machine_stats(m, stderr);
-out:
-	signalled = NULL;
-	screens_close(&screens);
-	gdb_free(gdb, code);
-	machine_free(m);
+static int run_parsed(struct run_config *cfg, int argc, char **argv, const char *word)
+{
+	struct machine_config file = { 0 };
+	struct machine_spec spec;
+	bool help;
+	char err[256];
+	int code = 0;
+
+	if (word) {
+		struct run_config fresh = { 0 };
+
+		/* Options once more, over the file's settings. */
+		code = read_machine(&fresh, &spec, word);
+		*cfg = fresh;
+		file = fresh.machine;
+		if (!code &&
+		    opt_parse(run_opts, cfg, argc, argv, &word, 1, &help, err, sizeof(err)) < 0)
+			code = usage_error(err);
+		settle_boot(&cfg->machine, &file);
+		if (cfg->machine.check && !strcmp(file.clock, cfg->machine.clock))
+			cfg->machine.clock = "";
+	}
+	if (!code)
+		code = check_config(cfg);
+	if (!code) {
+		if (!*cfg->machine.clock)
+			cfg->machine.clock = cfg->machine.check ? "insns" : "real";
+		code = run_machine(cfg);
+	}
+	if (cfg->spec)
+		spec_free(cfg->spec);
 	return code;
 }
 
@@ -492,8 +408,9 @@ int command_run(int argc, char **argv)
 					       .boot_entry = "auto",
 					       .append = "" } };
 	char err[256];
+	const char *word = NULL;
 	bool help;
-	int code, words = opt_parse(run_opts, &cfg, argc, argv, NULL, 0, &help, err, sizeof(err));
+	int words = opt_parse(run_opts, &cfg, argc, argv, &word, 1, &help, err, sizeof(err));
 
 	if (words < 0)
 		return usage_error(err);
@@ -505,8 +422,5 @@ int command_run(int argc, char **argv)
 		trace_help();
 		return EXIT_OK;
 	}
-	code = check_config(&cfg);
-	if (!*cfg.machine.clock)
-		cfg.machine.clock = cfg.machine.check ? "insns" : "real";
-	return code ? code : run_machine(&cfg);
+	return run_parsed(&cfg, argc, argv, word);
 }

@@ -298,6 +298,22 @@ bool spec_check(const struct machine_spec *spec, char *err, size_t errlen)
 	return check_chardevs(&c);
 }
 
+const char *spec_vnc(struct machine_spec *spec)
+{
+	const char *path = spec_path(spec, spec->vnc.socket), *kept;
+	char *text = NULL;
+
+	if (!spec->vnc.on || (spec->vnc.socket && !path))
+		return NULL;
+	if ((path ? asprintf(&text, "unix:%s", path)
+		  : asprintf(&text, "%s:%u", spec->vnc.listen ? spec->vnc.listen : "127.0.0.1",
+			     spec->vnc.port)) < 0)
+		return NULL;
+	kept = spec_keep(spec, text, SIZE_MAX);
+	free(text);
+	return kept;
+}
+
 /* --- The machine that is to be built ----------------------------------------------------------- */
 
 /* The place of a kind of drive in the boot order, or 0. */
@@ -309,8 +325,8 @@ static unsigned boot_place(const struct machine_spec *spec, u32 device)
 	return 0;
 }
 
-static bool config_disk(struct machine_spec *spec, const struct spec_disk *d,
-			struct machine_disk *out, const struct checker *c)
+static bool config_disk(struct machine_spec *spec, struct spec_disk *d, struct machine_disk *out,
+			const struct checker *c)
 {
 	static const enum machine_drive drives[] = {
 		[SPEC_DISK] = DRIVE_DISK, [SPEC_CDROM] = DRIVE_CDROM, [SPEC_FLOPPY] = DRIVE_FLOPPY
@@ -327,15 +343,20 @@ static bool config_disk(struct machine_spec *spec, const struct spec_disk *d,
 		.serial = d->serial,
 		.overlay = d->transient ? "" : NULL,
 		.parent = d->backings ? spec_path(spec, d->backing[0].source) : NULL,
+		.parent_format = d->backings ? d->backing[0].format : NULL,
+		.below = d->backings > 1 ? &d->below[1] : NULL,
 		.readonly = d->readonly,
 		.boot = boot_place(spec, d->device),
 	};
 	if ((d->source && !out->path) || (d->backings && !out->parent))
 		return bad(c, 0, "no memory");
-	if (d->backings > 1)
-		return bad(c, d->line,
-			   "<backingStore> in <backingStore>: one image below a disk is opened; "
-			   "`pogo disk rebase` makes the chain shorter");
+	for (u32 n = 1; n < d->backings; n++) {
+		d->below[n] = (struct block_below){ spec_path(spec, d->backing[n].source),
+						    d->backing[n].format,
+						    n + 1 < d->backings ? &d->below[n + 1] : NULL };
+		if (!d->below[n].path)
+			return bad(c, 0, "no memory");
+	}
 	return true;
 }
 

@@ -44,7 +44,8 @@ struct spec_disk {
 	struct spec_backing
 		backing[SPEC_BACKING]; /* the images below, from the nearest; no others are opened */
 	u32 backings;
-	u32 line; /* in the machine file, for messages */
+	struct block_below below[SPEC_BACKING]; /* spec_config's */
+	u32 line;                               /* in the machine file, for messages */
 };
 
 struct spec_chardev {
@@ -67,7 +68,7 @@ struct machine_spec {
 	const char *kernel, *initrd, *cmdline;
 	u32 boot[SPEC_BOOT], boots; /* enum spec_boot; each is a place in enum spec_device too */
 	bool boot_menu;
-	u32 on_reboot;              /* enum spec_action */
+	u32 on_reboot; /* enum spec_action */
 	struct spec_disk disk[SPEC_DISKS];
 	u32 disks;
 	struct spec_chardev serial[SPEC_SERIALS];
@@ -76,8 +77,8 @@ struct machine_spec {
 	bool has_parallel;
 	struct {
 		bool on;
-		const char *socket, *listen, *password;
-		u32 port; /* 0: the first that is free */
+		const char *socket, *listen, *password_file;
+		u32 port; /* 0: one that is free */
 		u32 line;
 	} vnc;
 	u32 video; /* enum spec_video */
@@ -107,6 +108,8 @@ bool spec_check(const struct machine_spec *spec, char *err, size_t errlen) must_
 /* The machine that is to be built; strings of cfg are the spec's. False with a line in err. */
 bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *err, size_t errlen)
 	must_check;
+/* Where the screen is shown by VNC, as vnc_options.listen has it; NULL: nowhere, or no memory. */
+const char *spec_vnc(struct machine_spec *spec);
 /* Of one disk, what `--disk` takes: where a target of the bus is free. NULL: none is. */
 const char *spec_free_target(struct machine_spec *spec, enum spec_bus bus);
 

@@ -65,7 +65,7 @@ int unix_listen(const char *path, char *err, size_t errlen)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* The mode of the descriptor becomes that of the file, less the umask: there is no moment in which others may connect. */
 	if (fd >= 0 && !fchmod(fd, 0600) && !bind(fd, (struct sockaddr *)&a, sizeof(a)) &&
-	    !listen(fd, 8))
+	    !listen(fd, 64))
 		return fd;
 	code = errno;
 	if (fd >= 0)

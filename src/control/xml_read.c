@@ -241,7 +241,7 @@ static bool store(struct xml_reader *r, const struct place *p, const struct xml_
 		  const char *text, void *object)
 {
 	void *field = (u8 *)object + v->offset;
-	char buf[SHOWN + 4];
+	char buf[SHOWN + 4] = "";
 	const char *word;
 
 	switch (v->kind) {

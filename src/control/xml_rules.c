@@ -283,9 +283,7 @@ static const struct xml_attr graphics_attrs[] = {
 	{ .name = "listen", .value = { .kind = XML_PATH, .offset = SPEC(vnc.listen) } },
 	{ .name = "port",
 	  .value = { .kind = XML_NUMBER, .offset = SPEC(vnc.port), .min = 1, .max = 65535 } },
-	/* VNC's own authentication looks at eight characters. */
-	{ .name = "passwd",
-	  .value = { .kind = XML_STRING, .offset = SPEC(vnc.password), .max = 8 } },
+	{ .name = "passwdFile", .value = { .kind = XML_PATH, .offset = SPEC(vnc.password_file) } },
 	{ 0 },
 };
 static const struct xml_attr video_model_attrs[] = {

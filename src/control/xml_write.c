@@ -140,7 +140,7 @@ static void put_devices(FILE *f, const struct machine_spec *s)
 		put_attr(f, "listen", s->vnc.listen);
 		if (s->vnc.port)
 			fprintf(f, " port='%u'", s->vnc.port);
-		put_attr(f, "passwd", s->vnc.password);
+		put_attr(f, "passwdFile", s->vnc.password_file);
 		fputs("/>\n", f);
 	}
 	fprintf(f, "    <video>\n      <model type='%s'/>\n    </video>\n  </devices>\n",
@@ -223,7 +223,6 @@ bool machine_xml_create(const struct machine_spec *spec, const char *path, char 
 		snprintf(err, errlen, "%s: no memory", path);
 		return false;
 	}
-	/* It may hold a password. */
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	code = fd < 0 ? -errno : write_whole(fd, text);
 	if (fd >= 0 && close(fd) && !code)

@@ -33,6 +33,8 @@ static struct block_options options_of(const struct machine *m, const struct mac
 
 		o.backing = any ? BLOCK_BACKING_ANY : BLOCK_BACKING_NAMED;
 		o.parent = any ? NULL : d->parent;
+		o.parent_format = any ? NULL : d->parent_format;
+		o.below = any ? NULL : d->below;
 	}
 	return o;
 }

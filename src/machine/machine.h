@@ -2,6 +2,7 @@
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
 
+#include "block/block.h"
 #include "core/opt.h"
 #include "core/screen.h"
 #include "engine/engine.h"
@@ -22,6 +23,8 @@ struct machine_disk {
 		overlay; /* NULL: changes go to the image. "": they are lost at the end. Else the image that keeps them */
 	const char *
 		parent; /* what a differencing image may refer to: NULL nothing, "*" what it names, else this file */
+	const char *parent_format;       /* with a file as parent; NULL: found out */
+	const struct block_below *below; /* the same of the parent's own parent, and so on; NULL: it has none */
 	bool readonly;
 	unsigned boot; /* order: 1 first; 0: after those that have one */
 };

@@ -1,0 +1,559 @@
+/* `pogo create`: a machine file, and images for its new disks. */
+#include "base/log.h"
+#include "block/block.h"
+#include "control/command.h"
+#include "control/disk_option.h"
+#include "control/instance.h"
+#include "control/json_print.h"
+#include "control/machine_xml.h"
+#include "control/places.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct create_config {
+	u64 memory;
+	u32 cpus, debug_exit;
+	struct opt_list disks, cdroms, floppies;
+	const char *kernel, *initrd, *append, *firmware, *nvram, *board, *engine, *cpu, *vnc, *vnc_password,
+		*serial, *parallel, *title;
+	bool no_vga, json, no_register;
+};
+
+#define FIELD(name) offsetof(struct create_config, name)
+
+static const struct opt create_opts[] = {
+	{ .key = "memory",
+	  .kind = OPT_SIZE,
+	  .offset = FIELD(memory),
+	  .value = "SIZE",
+	  .help = "guest RAM, for example 512M or 2G (default 512M)",
+	  .min = 2 * MIB,
+	  .max = 64 * GIB },
+	{ .key = "cpus",
+	  .kind = OPT_UINT,
+	  .offset = FIELD(cpus),
+	  .value = "N",
+	  .help = "virtual CPUs, 1 to 64 (default 1)",
+	  .min = 1,
+	  .max = VM_MAX_VCPUS },
+	{ .key = "disk",
+	  .kind = OPT_LIST,
+	  .offset = FIELD(disks),
+	  .value = "FILE[:SIZE][,...]",
+	  .help = "image as a disk, made if a size is given (.vhd, .qcow2, else raw): ro, bus=virtio|ide, format=NAME, serial=TEXT, parent=FILE may follow; may be repeated" },
+	{ .key = "cdrom",
+	  .kind = OPT_LIST,
+	  .offset = FIELD(cdroms),
+	  .value = "FILE",
+	  .help = "ISO image in a CD-ROM drive; may be repeated" },
+	{ .key = "floppy",
+	  .kind = OPT_LIST,
+	  .offset = FIELD(floppies),
+	  .value = "FILE[,ro]",
+	  .help = "image in a floppy drive; at most two" },
+	{ .key = "firmware",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(firmware),
+	  .value = "NAME",
+	  .help = "bios (the default), uefi, or a flat ROM image" },
+	{ .key = "nvram",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(nvram),
+	  .value = "FILE",
+	  .help = "uefi: where its variables are kept" },
+	{ .key = "kernel",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(kernel),
+	  .value = "FILE",
+	  .help = "kernel to boot without firmware" },
+	{ .key = "initrd",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(initrd),
+	  .value = "FILE",
+	  .help = "its initial RAM disk" },
+	{ .key = "append",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(append),
+	  .value = "TEXT",
+	  .help = "its command line" },
+	{ .key = "board",
+	  .kind = OPT_CHOICE,
+	  .offset = FIELD(board),
+	  .value = "440bx|440fx",
+	  .help = "host bridge (default: what the firmware knows)",
+	  .choices = "440bx 440fx" },
+	{ .key = "cpu",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(cpu),
+	  .value = "MODEL",
+	  .help = "CPU model that the guest sees (default max)" },
+	{ .key = "engine",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(engine),
+	  .value = "NAME",
+	  .help = "how to run guest code (default: the best that the host can run)" },
+	{ .key = "vnc",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(vnc),
+	  .value = "WHERE",
+	  .help = "the screen over VNC on [HOST:]PORT or unix:PATH (default 5900 on the loopback address)",
+	  .implied = "5900" },
+	{ .key = "vnc-password",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(vnc_password),
+	  .value = "FILE",
+	  .help = "VNC clients must know the first line of FILE" },
+	{ .key = "no-vga", .kind = OPT_FLAG, .offset = FIELD(no_vga), .help = "no screen" },
+	{ .key = "serial",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(serial),
+	  .value = "TYPE[:PATH]",
+	  .help = "first serial port: stdio (the default), pty, null, file:PATH, unix:PATH; `pogo console` reaches it in any case" },
+	{ .key = "parallel",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(parallel),
+	  .value = "FILE",
+	  .help = "output of the parallel port" },
+	{ .key = "title",
+	  .kind = OPT_STRING,
+	  .offset = FIELD(title),
+	  .value = "TEXT",
+	  .help = "a few words about the machine" },
+	{ .key = "debug-exit",
+	  .kind = OPT_UINT,
+	  .offset = FIELD(debug_exit),
+	  .value = "PORT",
+	  .help = "a write to PORT ends the machine (default port 0xf4)",
+	  .min = 1,
+	  .max = 0xffff,
+	  .implied = "0xf4" },
+	{ .key = "json", .kind = OPT_FLAG, .offset = FIELD(json), .help = "the result as JSON" },
+	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ 0 },
+};
+
+void command_create_usage(void *file)
+{
+	fputs("Makes a machine: NAME.xml in the current directory, and images for disks that have a size.\n\n"
+	      "  pogo create web --memory 1G --cpus 2 --disk web.vhd:20G --cdrom debian.iso\n"
+	      "  pogo create tiny --kernel vmlinuz --initrd initrd.gz --append \"console=ttyS0\"\n"
+	      "  pogo create old --disk old.vhd,bus=ide --memory 64M\n\n"
+	      "NAME may be a path: the file is made there, and the machine is called by its last part. pogo-machine(5) describes\n"
+	      "the file; it may be edited while the machine is off.\n\n"
+	      "Options:\n",
+	      file);
+	opt_help(create_opts, file);
+	fputs("\nExit codes: 0 done, 1 error (nothing is left behind), 2 wrong usage.\n", file);
+}
+
+/* A machine that is being made. */
+struct creation {
+	const struct create_config *cfg;
+	struct machine_spec spec;
+	struct machine_config drives; /* what the options say of drives */
+	u64 size[SPEC_DISKS];         /* of an image that is to be made; 0: it is there */
+	const char *made[SPEC_DISKS]; /* images that were, to be removed after an error */
+	unsigned made_count;
+	char path[PATH_MAX]; /* of the machine file */
+	char err[PATH_MAX + 256];
+};
+
+static const char *keep(struct creation *c, const char *text)
+{
+	return text ? spec_keep(&c->spec, text, SIZE_MAX) : NULL;
+}
+
+/* Cuts ":SIZE" off the file of a drive's text. What is no size is part of the name. */
+static u64 cut_size(char *text)
+{
+	char *end = text + strcspn(text, ","), *colon = NULL, saved = *end;
+	u64 size = 0;
+
+	*end = 0;
+	colon = strrchr(text, ':');
+	bool good = colon && opt_parse_size(colon + 1, &size);
+
+	*end = saved;
+	if (!good)
+		return 0;
+	memmove(colon, end, strlen(end) + 1);
+	return size;
+}
+
+static bool add_drives(struct creation *c, enum machine_drive drive, const struct opt_list *list)
+{
+	for (unsigned n = 0; n < list->count; n++) {
+		char *text = (char *)(uintptr_t)keep(c, list->item[n]);
+		u64 size = text && drive == DRIVE_DISK ? cut_size(text) : 0;
+
+		if (!text)
+			return false;
+		c->size[MIN(c->drives.disk_count, SPEC_DISKS - 1)] = size;
+		if (!disk_option_add(&c->drives, drive, text, c->err, sizeof(c->err)))
+			return false;
+	}
+	return true;
+}
+
+static const char *format_by_name(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	for (unsigned n = 0; dot && spec_formats[n]; n++)
+		if (!strcmp(dot + 1, spec_formats[n]))
+			return spec_formats[n];
+	return "raw";
+}
+
+static const char *known_format(struct creation *c, const char *format)
+{
+	for (unsigned n = 0; spec_formats[n]; n++)
+		if (!strcmp(spec_formats[n], format))
+			return spec_formats[n];
+	snprintf(c->err, sizeof(c->err), "format %s: choose raw, vhd or qcow2", format);
+	return NULL;
+}
+
+/* The path of an image as this process opens it: the file's texts are relative to the machine file. */
+static const char *image_path(struct creation *c, const char *path)
+{
+	return spec_path(&c->spec, path);
+}
+
+/* What an image that is there is: its format is recorded, for a guest may write what it likes into it. */
+static bool find_format(struct creation *c, struct spec_disk *d, const char *parent)
+{
+	struct block_options o = { .path = image_path(c, d->source),
+				   .format = d->format,
+				   .readonly = true,
+				   .backing = parent ? BLOCK_BACKING_NAMED : BLOCK_BACKING_NONE,
+				   .parent = parent ? image_path(c, parent) : NULL };
+	struct block *b;
+
+	if (block_open(&b, &o, c->err, sizeof(c->err)))
+		return false;
+	d->format = b->ops->name;
+	if (parent && b->parent) {
+		d->backing[0] = (struct spec_backing){ keep(c, parent), b->parent->ops->name };
+		d->backings = 1;
+	}
+	block_close(b);
+	return true;
+}
+
+static bool make_image(struct creation *c, struct spec_disk *d, u64 size, const char *parent)
+{
+	struct block_create n = { .path = image_path(c, d->source),
+				  .format = d->format ? d->format : format_by_name(d->source),
+				  .size = size,
+				  .parent = parent ? image_path(c, parent) : NULL };
+
+	if (!n.path || block_create(&n, c->err, sizeof(c->err)))
+		return false;
+	c->made[c->made_count++] = n.path;
+	d->format = n.format;
+	return true;
+}
+
+static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
+{
+	struct spec_disk *d = &c->spec.disk[c->spec.disks];
+
+	*d = (struct spec_disk){ .device = m->drive == DRIVE_DISK    ? SPEC_DISK
+					   : m->drive == DRIVE_CDROM ? SPEC_CDROM
+								     : SPEC_FLOPPY,
+				 .bus = m->drive == DRIVE_FLOPPY ? SPEC_FDC
+					: m->drive == DRIVE_CDROM || m->bus == DISK_BUS_IDE
+						? SPEC_IDE
+						: SPEC_VIRTIO,
+				 .source = m->path,
+				 .serial = m->serial,
+				 .readonly = m->readonly,
+				 .transient = m->overlay && !*m->overlay };
+	if (m->overlay && *m->overlay) {
+		snprintf(
+			c->err, sizeof(c->err),
+			"--disk %s,overlay=%s: a machine file names the image that changes: --disk %s,parent=%s",
+			m->path, m->overlay, m->overlay, m->path);
+		return false;
+	}
+	d->target = spec_free_target(&c->spec, (enum spec_bus)d->bus);
+	if (!d->target) {
+		snprintf(c->err, sizeof(c->err), "--%s %s: bus %s has no place left for it",
+			 spec_devices[d->device], m->path ? m->path : "", spec_buses[d->bus]);
+		return false;
+	}
+	if (m->format && !(d->format = known_format(c, m->format)))
+		return false;
+	c->spec.disks++;
+	if (size && !make_image(c, d, size, m->parent))
+		return false;
+	if (d->device == SPEC_DISK)
+		return find_format(c, d, m->parent);
+	if (d->source && access(image_path(c, d->source), R_OK)) {
+		snprintf(c->err, sizeof(c->err), "--%s %s: %s", spec_devices[d->device], d->source,
+			 strerror(errno));
+		return false;
+	}
+	d->format = d->source ? "raw" : NULL;
+	return true;
+}
+
+/* TYPE or TYPE:PATH */
+static bool set_serial(struct creation *c, const char *text)
+{
+	struct spec_chardev *d = &c->spec.serial[0];
+	size_t len = strcspn(text, ":");
+	u32 type = 0;
+
+	while (spec_chars[type] &&
+	       (strlen(spec_chars[type]) != len || strncmp(spec_chars[type], text, len)))
+		type++;
+	if (!spec_chars[type]) {
+		snprintf(c->err, sizeof(c->err),
+			 "--serial %s: choose stdio, pty, null, file:PATH or unix:PATH", text);
+		return false;
+	}
+	*d = (struct spec_chardev){ .type = type, .path = text[len] ? text + len + 1 : NULL };
+	c->spec.serials = 1;
+	return true;
+}
+
+/* unix:PATH, PORT or HOST:PORT. */
+static bool set_vnc(struct creation *c, const char *text)
+{
+	const char *colon = strrchr(text, ':'), *digits = colon ? colon + 1 : text;
+	char *end;
+	unsigned long port = strtoul(digits, &end, 10);
+
+	c->spec.vnc.on = true;
+	if (!strncmp(text, "unix:", 5) && text[5]) {
+		c->spec.vnc.socket = text + 5;
+		return true;
+	}
+	c->spec.vnc.listen = colon ? spec_keep(&c->spec, text, (size_t)(colon - text)) : NULL;
+	c->spec.vnc.port = (u32)port;
+	if (colon != text && *digits >= '0' && *digits <= '9' && !*end && port >= 1 &&
+	    port <= 65535)
+		return true;
+	snprintf(c->err, sizeof(c->err), "--vnc %s: write unix:PATH, or [HOST:]PORT as 5901", text);
+	return false;
+}
+
+static void set_firmware(struct creation *c, const char *firmware)
+{
+	if (!firmware)
+		return;
+	if (!strcmp(firmware, "bios"))
+		c->spec.firmware = SPEC_BIOS;
+	else if (!strcmp(firmware, "uefi") || !strcmp(firmware, "efi"))
+		c->spec.firmware = SPEC_EFI;
+	else
+		c->spec.loader = firmware;
+}
+
+/* Disks first: an empty one lets firmware go on to the CD-ROM that fills it. */
+static void set_boot(struct machine_spec *s)
+{
+	static const u32 order[] = { SPEC_BOOT_HD, SPEC_BOOT_CDROM, SPEC_BOOT_FD };
+
+	for (unsigned n = 0; n < ARRAY_LEN(order) && !s->kernel; n++)
+		for (u32 k = 0; k < s->disks; k++)
+			if (s->disk[k].device == order[n]) {
+				s->boot[s->boots++] = order[n];
+				break;
+			}
+}
+
+static bool fill(struct creation *c)
+{
+	const struct create_config *cfg = c->cfg;
+	struct machine_spec *s = &c->spec;
+	char uuid[SPEC_UUID_SIZE];
+
+	spec_uuid_make(uuid);
+	s->uuid = keep(c, uuid);
+	s->title = cfg->title;
+	s->memory = cfg->memory;
+	s->cpus = cfg->cpus;
+	s->cpu = cfg->cpu;
+	s->engine = cfg->engine;
+	s->board = cfg->board;
+	s->kernel = cfg->kernel;
+	s->initrd = cfg->initrd;
+	s->cmdline = cfg->append;
+	s->nvram = cfg->nvram;
+	s->debug_exit = cfg->debug_exit;
+	s->vnc.password_file = cfg->vnc_password;
+	s->video = cfg->no_vga ? SPEC_NO_VIDEO : SPEC_VGA;
+	set_firmware(c, cfg->firmware);
+	if (cfg->parallel) {
+		s->has_parallel = true;
+		s->parallel =
+			(struct spec_chardev){ .type = SPEC_CHAR_FILE, .path = cfg->parallel };
+	}
+	if ((cfg->serial && !set_serial(c, cfg->serial)) || (cfg->vnc && !set_vnc(c, cfg->vnc)))
+		return false;
+	if (!add_drives(c, DRIVE_DISK, &cfg->disks) || !add_drives(c, DRIVE_CDROM, &cfg->cdroms) ||
+	    !add_drives(c, DRIVE_FLOPPY, &cfg->floppies))
+		return false;
+	for (unsigned n = 0; n < c->drives.disk_count; n++)
+		if (!add_disk(c, &c->drives.disks[n], c->size[n]))
+			return false;
+	set_boot(s);
+	return true;
+}
+
+/* Everything is checked as `start` will check it, before anything is written but images. */
+static bool check(struct creation *c)
+{
+	struct machine_config built;
+	struct machine_spec *again = malloc(sizeof(*again));
+	char *text = machine_xml_write(&c->spec);
+	/* What is written can be read: no option has brought in what a machine file may not have. */
+	bool good = again && text &&
+		    machine_xml_parse(again, c->path, text, strlen(text), c->err, sizeof(c->err));
+
+	if (good)
+		spec_free(again);
+	free(again);
+	free(text);
+	return good && spec_check(&c->spec, c->err, sizeof(c->err)) &&
+	       spec_config(&c->spec, &built, c->err, sizeof(c->err)) &&
+	       instance_fit(&built, c->err, sizeof(c->err));
+}
+
+/* Relative names of files are taken from here, and stand so in a file that lies here too; a file that lies elsewhere has whole paths. */
+static bool place(struct creation *c, const char *arg)
+{
+	const char *slash = strrchr(arg, '/'), *name = slash ? slash + 1 : arg;
+	size_t len = strlen(name);
+
+	if (len > 4 && !strcmp(name + len - 4, ".xml"))
+		len -= 4;
+	c->spec.name = spec_keep(&c->spec, name, len);
+	if (!c->spec.name)
+		return false;
+	if (!spec_name_good(c->spec.name)) {
+		snprintf(
+			c->err, sizeof(c->err),
+			"name '%.60s': write 1 to %u letters, digits and . _ - +, the first a letter or digit",
+			c->spec.name, SPEC_NAME_MAX);
+		return false;
+	}
+	snprintf(c->path, sizeof(c->path), "%.*s%s.xml", slash ? (int)(slash + 1 - arg) : 0, arg,
+		 c->spec.name);
+	if (!access(c->path, F_OK)) {
+		snprintf(c->err, sizeof(c->err),
+			 "%s is there already; choose another name, or remove it", c->path);
+		return false;
+	}
+	/* Messages call it as the user did; paths in it are as the user gave them, from here. */
+	c->spec.file = keep(c, c->path);
+	return c->spec.file != NULL;
+}
+
+/* A path from here as it stands in the file. */
+static bool settle(struct creation *c, const char **path)
+{
+	char here[PATH_MAX], *whole = NULL;
+
+	if (!*path || **path == '/' || !strchr(c->path, '/'))
+		return true;
+	if (!getcwd(here, sizeof(here)) || asprintf(&whole, "%s/%s", here, *path) < 0)
+		return false;
+	*path = keep(c, whole);
+	free(whole);
+	return *path != NULL;
+}
+
+static bool settle_all(struct creation *c)
+{
+	struct machine_spec *s = &c->spec;
+	const char **paths[] = { &s->kernel,        &s->initrd,        &s->nvram,
+				 &s->loader,        &s->vnc.socket,    &s->vnc.password_file,
+				 &s->parallel.path, &s->serial[0].path };
+	bool good = true;
+
+	for (unsigned n = 0; n < ARRAY_LEN(paths); n++)
+		good &= settle(c, paths[n]);
+	for (u32 n = 0; n < s->disks; n++) {
+		good &= settle(c, &s->disk[n].source);
+		for (u32 k = 0; k < s->disk[n].backings; k++)
+			good &= settle(c, &s->disk[n].backing[k].source);
+	}
+	if (!good)
+		snprintf(c->err, sizeof(c->err), "no memory");
+	return good;
+}
+
+static void report(const struct creation *c)
+{
+	const struct create_config *cfg = c->cfg;
+	json_t *images = json_array();
+
+	for (unsigned n = 0; n < c->made_count; n++)
+		json_array_append_new(images, json_string(c->made[n]));
+	if (cfg->json) {
+		json_print(json_pack("{s:s, s:s, s:o}", "name", c->spec.name, "file", c->path,
+				     "images", images));
+		return;
+	}
+	json_decref(images);
+	printf("%s: machine %s; pogo start %s starts it\n", c->path, c->spec.name, c->spec.name);
+	for (unsigned n = 0; n < c->made_count; n++)
+		printf("%s: new image\n", c->made[n]);
+}
+
+static int create(const char *name, const struct create_config *cfg)
+{
+	struct creation *c = calloc(1, sizeof(*c));
+	bool written = false, good;
+
+	if (!c) {
+		log_error("no memory");
+		return EXIT_ERROR;
+	}
+	c->cfg = cfg;
+	spec_init(&c->spec);
+	good = place(c, name) && fill(c) && check(c) && settle_all(c) &&
+	       (written = machine_xml_create(&c->spec, c->path, c->err, sizeof(c->err))) &&
+	       registry_add(c->spec.name, c->path, c->err, sizeof(c->err));
+	if (good) {
+		report(c);
+	} else {
+		log_error("%s", *c->err ? c->err : "no memory");
+		if (written)
+			unlink(c->path);
+		while (c->made_count)
+			unlink(c->made[--c->made_count]);
+	}
+	spec_free(&c->spec);
+	free(c);
+	return good ? EXIT_OK : EXIT_ERROR;
+}
+
+int command_create(int argc, char **argv)
+{
+	struct create_config cfg = { .memory = 512 * MIB, .cpus = 1, .cpu = "max" };
+	const char *name;
+	char err[256];
+	bool help;
+	int count = opt_parse(create_opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+
+	if (count >= 0 && help) {
+		command_create_usage(stdout);
+		return EXIT_OK;
+	}
+	if (count != 1) {
+		log_error("%s",
+			  count < 0 ? err : "name the machine: pogo create web --disk web.vhd:20G");
+		log_info("see `pogo help create`");
+		return EXIT_USAGE;
+	}
+	return create(name, &cfg);
+}

@@ -1,0 +1,160 @@
+/* `pogo rm`: a machine is forgotten. */
+#include "base/log.h"
+#include "control/command.h"
+#include "control/json_print.h"
+#include "control/machine_xml.h"
+#include "control/places.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct rm_config {
+	bool disks, force, json;
+};
+
+static const struct opt rm_opts[] = {
+	{ .key = "disks",
+	  .kind = OPT_FLAG,
+	  .offset = offsetof(struct rm_config, disks),
+	  .help = "its disk images too (no CD-ROMs, floppies and backing files), after a question" },
+	{ .key = "force",
+	  .kind = OPT_FLAG,
+	  .offset = offsetof(struct rm_config, force),
+	  .help = "without the question" },
+	{ .key = "json",
+	  .kind = OPT_FLAG,
+	  .offset = offsetof(struct rm_config, json),
+	  .help = "the result as JSON" },
+	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ 0 },
+};
+
+void command_rm_usage(void *file)
+{
+	fputs("Removes a machine that is off: its machine file, and its name from `pogo ls`.\n\n"
+	      "  pogo rm web\n"
+	      "  pogo rm --disks web\n\n"
+	      "Options:\n",
+	      file);
+	opt_help(rm_opts, file);
+	fputs("\nExit codes: 0 done, 1 error or the answer was no, 2 wrong usage.\n", file);
+}
+
+static bool ask(const struct machine_spec *s)
+{
+	char line[16];
+
+	for (u32 n = 0; n < s->disks; n++)
+		if (s->disk[n].device == SPEC_DISK)
+			fprintf(stderr, "  %s%s\n", s->disk[n].source[0] == '/' ? "" : s->dir,
+				s->disk[n].source);
+	fprintf(stderr, "Remove machine %s and these images for good? [y/N] ", s->name);
+	return fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static bool remove_file(const char *path, json_t *removed)
+{
+	if (!path || unlink(path)) {
+		log_error("%s: cannot be removed: %s", path ? path : "an image", strerror(errno));
+		return path && errno == ENOENT;
+	}
+	json_array_append_new(removed, json_string(path));
+	return true;
+}
+
+/* The machine is claimed, so that nobody starts it. */
+static bool remove_machine(struct machine_spec *s, const char *path, const struct rm_config *cfg,
+			   json_t *removed)
+{
+	bool good = true;
+
+	for (u32 n = 0; n < s->disks && cfg->disks; n++)
+		if (s->disk[n].device == SPEC_DISK)
+			good &= remove_file(spec_path(s, s->disk[n].source), removed);
+	return good && remove_file(path, removed);
+}
+
+/* Whether the registry has this file under this name. */
+static bool is_registered(const char *name, const char *path)
+{
+	char known[PATH_MAX], whole[PATH_MAX], err[256];
+
+	return registry_find(name, known, err, sizeof(err)) && realpath(path, whole) &&
+	       !strcmp(known, whole);
+}
+
+/* A name whose file is gone or bad has nothing but the name to be removed. */
+static int remove_name(const char *arg, const char *why)
+{
+	char path[PATH_MAX], err[512];
+
+	if (!spec_name_good(arg) || !registry_find(arg, path, err, sizeof(err)) ||
+	    !access(path, F_OK)) {
+		log_error("%s", why);
+		return EXIT_ERROR;
+	}
+	registry_remove(arg);
+	printf("%s is forgotten; its machine file %s was gone already\n", arg, path);
+	return EXIT_OK;
+}
+
+static int rm(const char *arg, const struct rm_config *cfg)
+{
+	struct machine_spec spec;
+	char path[PATH_MAX], err[512];
+	json_t *removed;
+	int claim, code = EXIT_ERROR;
+
+	if (!registry_find(arg, path, err, sizeof(err)) ||
+	    !machine_xml_read(&spec, path, err, sizeof(err)))
+		return remove_name(arg, err);
+	claim = claim_take(spec.name, err, sizeof(err));
+	if (claim < 0) {
+		log_error("%s", err);
+		spec_free(&spec);
+		return EXIT_ERROR;
+	}
+	removed = json_array();
+	if (cfg->disks && !cfg->force && !isatty(STDIN_FILENO)) {
+		log_error("--disks removes images for good; say --force where nobody can be asked");
+	} else if (!cfg->disks || cfg->force || ask(&spec)) {
+		bool known = is_registered(spec.name, path);
+
+		code = remove_machine(&spec, path, cfg, removed) ? EXIT_OK : EXIT_ERROR;
+		if (!code && known)
+			registry_remove(spec.name);
+	}
+	claim_drop(spec.name, claim);
+	if (!code && cfg->json) {
+		json_print(json_pack("{s:s, s:o}", "name", spec.name, "removed", removed));
+	} else {
+		if (!code)
+			printf("%s is removed\n", spec.name);
+		json_decref(removed);
+	}
+	spec_free(&spec);
+	return code;
+}
+
+int command_rm(int argc, char **argv)
+{
+	struct rm_config cfg = { 0 };
+	const char *name;
+	char err[256];
+	bool help;
+	int count = opt_parse(rm_opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+
+	if (count >= 0 && help) {
+		command_rm_usage(stdout);
+		return EXIT_OK;
+	}
+	if (count != 1) {
+		log_error("%s", count < 0 ? err : "name a machine: pogo rm web");
+		log_info("see `pogo help rm`");
+		return EXIT_USAGE;
+	}
+	return rm(name, &cfg);
+}
