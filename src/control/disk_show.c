@@ -224,13 +224,20 @@ static void print_check_json(const char *path, const struct block *block,
 int disk_check(struct disk_args *a)
 {
 	const char *path = a->words[0];
-	struct block *block = disk_open(path, a->format, !a->repair, BLOCK_BACKING_UNSEEN);
+	struct block_options o = { .path = path,
+				   .format = a->format,
+				   .readonly = !a->repair,
+				   .repair = a->repair,
+				   .backing = BLOCK_BACKING_UNSEEN };
+	struct block *block = NULL;
+	char err[1024];
 	json_t *lines = json_array();
 	struct block_check c = { .report = a->json ? collect_line : print_line, .opaque = lines };
 	bool stored;
 	int r = 0;
 
-	if (!block) {
+	if (block_open(&block, &o, err, sizeof(err))) {
+		log_error("%s", err);
 		json_decref(lines);
 		return EXIT_ERROR;
 	}

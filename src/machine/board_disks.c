@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #define FIRST_DISK_SLOT 8
+#define INT13_MOST \
+	(1024ull * 16 * 63 * BLOCK_SECTOR) /* of a disk whose geometry needs no translation */
 
 static void on_block_ready(void *arg, short revents)
 {
@@ -85,6 +87,8 @@ static int place_ide(struct machine *m, unsigned n, char *err, size_t errlen)
 		d->kind = cdrom ? ATA_CDROM : ATA_DISK;
 		d->block = m->block[n];
 		make_serial(m, n, d->serial, sizeof(d->serial));
+		if (!cdrom && d->block->size > INT13_MOST)
+			m->mc146818.translated |= (u8)BIT(2 * channel + unit);
 		m->boot[n] = (struct firmware_boot){ .kind = FIRMWARE_BOOT_IDE,
 						     .slot = PIIX4_SLOT,
 						     .function = 1,

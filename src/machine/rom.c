@@ -2,6 +2,7 @@
 #include "machine/rom.h"
 
 #include "machine/internal.h"
+#include "machine/nvram.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -109,53 +110,19 @@ static int load(struct machine *m, const char *path, char *err, size_t errlen)
 	return 0;
 }
 
-/* Makes the file that keeps the variables, as they are at first, if it does not exist. */
-static int nvram_make(const char *path, char *err, size_t errlen)
-{
-	struct block_file *file;
-	u8 *data;
-	size_t size;
-	int r;
-
-	if (access(path, F_OK) == 0)
-		return 0;
-	r = rom_file_read("variables of OVMF", OVMF_VARS, ROM_MAX, &data, &size, err, errlen);
-	if (r)
-		return r;
-	r = block_file_create(&file, path, err, errlen);
-	if (!r) {
-		r = block_file_write(file, data, size, 0);
-		if (r) {
-			unlink(path);
-			snprintf(err, errlen, "variables file '%s' cannot be written: %s", path,
-				 strerror(-r));
-		}
-		block_file_close(file);
-	}
-	free(data);
-	return r;
-}
-
+/* Right below the code. */
 static int nvram_init(struct machine *m, char *err, size_t errlen)
 {
-	const char *path = m->cfg.nvram ? m->cfg.nvram : OVMF_VARS;
-	int r = 0;
+	int r = nvram_open(&m->nvram.file, m->cfg.nvram, OVMF_VARS, m->cfg.pace != PACE_FREE, err,
+			   errlen);
 
-	if (m->cfg.nvram)
-		r = nvram_make(path, err, errlen);
-	if (!r)
-		r = block_file_open(&m->nvram.file, path, !m->cfg.nvram || m->cfg.pace != PACE_FREE,
-				    err, errlen);
 	if (r)
 		return r;
-	if (m->nvram.file->size % FLASH_BLOCK || m->nvram.file->size == 0 ||
-	    m->nvram.file->size > FLASH_SIZE_MAX) {
-		block_file_close(m->nvram.file);
-		m->nvram.file = NULL;
-		FAIL(EINVAL, "variables file '%s' is none: remove it to have it made anew", path);
-	}
 	m->nvram.base = 4 * GIB - m->rom->size - m->nvram.file->size;
-	return board_part(m, &m->nvram.dev, &flash_type, "nvram");
+	r = board_part(m, &m->nvram.dev, &flash_type, "nvram");
+	if (r)
+		block_file_close(m->nvram.file);
+	return r;
 }
 
 int rom_init(struct machine *m, char *err, size_t errlen)
