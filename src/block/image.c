@@ -119,12 +119,12 @@ static int open_scratch(struct block **block, const struct block_options *option
 			size_t errlen)
 {
 	struct block_options below = *options;
-	struct block *image;
+	struct block *image = NULL;
 	int r;
 
 	below.readonly = true;
 	r = open_image(&image, &below, err, errlen);
-	if (r)
+	if (!image)
 		return r;
 	r = block_scratch(block, image);
 	if (r) {
@@ -138,7 +138,7 @@ static int open_scratch(struct block **block, const struct block_options *option
 
 int block_open(struct block **block, const struct block_options *options, char *err, size_t errlen)
 {
-	struct block *b;
+	struct block *b = NULL;
 	int r;
 
 	/* Before anything is locked. */
@@ -146,7 +146,7 @@ int block_open(struct block **block, const struct block_options *options, char *
 		return unknown_format(options->path, options->format, err, errlen);
 	r = options->scratch ? open_scratch(&b, options, err, errlen)
 			     : open_image(&b, options, err, errlen);
-	if (r)
+	if (!b)
 		return r;
 	if (options->threaded) {
 		r = block_engage(b, options->io);
