@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Fails with -errno and one line; an error that is none would pass for success. */
+/* Fails with -errno and one line. */
 #define FAIL(error, ...)                                                     \
 	do {                                                                 \
 		int error_ = (error); /* before snprintf can change errno */ \
@@ -68,25 +68,27 @@ static int unknown_format(const char *path, const char *format, char *err, size_
 	FAIL(EINVAL, "disk '%s': unknown format '%s'; choose one of: %s", path, format, list);
 }
 
-/* The format that was asked for, or what the file looks like. */
-static int find_format(const struct block_ops **format, struct block_file *file, const char *name,
-		       char *err, size_t errlen)
+/* The format that was asked for, or what the file looks like; NULL, with *error and err, if there is no telling. */
+static const struct block_ops *find_format(struct block_file *file, const char *name, int *error,
+					   char *err, size_t errlen)
 {
 	u8 head[512] = { 0 }, tail[512] = { 0 };
 	u64 end = file->size > sizeof(tail) ? file->size - sizeof(tail) : 0;
-	int r;
+	const struct block_ops *format;
 
 	if (name) {
-		*format = block_format_find(name);
-		return *format ? 0 : unknown_format(file->path, name, err, errlen);
+		format = block_format_find(name);
+		if (!format)
+			*error = unknown_format(file->path, name, err, errlen);
+		return format;
 	}
-	r = block_file_read(file, head, sizeof(head), 0);
-	if (!r)
-		r = block_file_read(file, tail, sizeof(tail), end);
-	if (r)
-		FAIL(-r, "disk '%s' cannot be read: %s", file->path, strerror(-r));
-	*format = block_format_probe(head, tail, file->size);
-	return 0;
+	*error = block_file_read(file, head, sizeof(head), 0);
+	if (!*error)
+		*error = block_file_read(file, tail, sizeof(tail), end);
+	if (!*error)
+		return block_format_probe(head, tail, file->size);
+	snprintf(err, errlen, "disk '%s' cannot be read: %s", file->path, strerror(-*error));
+	return NULL;
 }
 
 /* --- Opening -------------------------------------------------------------------------------- */
@@ -96,17 +98,20 @@ static int open_image(struct block **block, const struct block_options *options,
 {
 	const struct block_ops *format;
 	struct block_file *file;
+	struct block *b = NULL;
 	int r = block_file_open(&file, options->path, options->readonly, err, errlen);
 
 	if (r)
 		return r;
-	r = find_format(&format, file, options->format, err, errlen);
-	if (!r)
-		r = format->open(block, file, options, err, errlen);
-	if (r)
+	format = find_format(file, options->format, &r, err, errlen);
+	if (format)
+		r = format->open(&b, file, options, err, errlen);
+	if (b) {
+		b->readonly = options->readonly;
+		*block = b;
+	} else {
 		block_file_close(file);
-	else
-		(*block)->readonly = options->readonly;
+	}
 	return r;
 }
 
@@ -114,12 +119,12 @@ static int open_scratch(struct block **block, const struct block_options *option
 			size_t errlen)
 {
 	struct block_options below = *options;
-	struct block *image;
+	struct block *image = NULL;
 	int r;
 
 	below.readonly = true;
 	r = open_image(&image, &below, err, errlen);
-	if (r)
+	if (!image)
 		return r;
 	r = block_scratch(block, image);
 	if (r) {
@@ -133,7 +138,7 @@ static int open_scratch(struct block **block, const struct block_options *option
 
 int block_open(struct block **block, const struct block_options *options, char *err, size_t errlen)
 {
-	struct block *b;
+	struct block *b = NULL;
 	int r;
 
 	/* Before anything is locked. */
@@ -141,7 +146,7 @@ int block_open(struct block **block, const struct block_options *options, char *
 		return unknown_format(options->path, options->format, err, errlen);
 	r = options->scratch ? open_scratch(&b, options, err, errlen)
 			     : open_image(&b, options, err, errlen);
-	if (r)
+	if (!b)
 		return r;
 	if (options->threaded) {
 		r = block_engage(b, options->io);
@@ -308,7 +313,7 @@ static int create_parent(struct block **parent, struct block_create *c, char *na
 	if (r)
 		FAIL(-r, "disk '%s': parent '%s': %s", c->path, c->parent, strerror(-r));
 	r = block_open(parent, &o, err, errlen);
-	if (r)
+	if (!*parent)
 		return r;
 	c->parent = name;
 	c->parent_format = (*parent)->ops->name;
@@ -383,12 +388,12 @@ static int overlay_fits(const char *overlay, const char *format, const char *bas
 				   .parent = base,
 				   .parent_format = base_format };
 	struct block_info info = { 0 };
-	struct block *block;
+	struct block *block = NULL;
 	struct stat ours, theirs;
 	char where[PATH_MAX];
 	int r = block_open(&block, &o, err, errlen);
 
-	if (r)
+	if (!block)
 		return r;
 	if (block->ops->info)
 		block->ops->info(block, &info);
