@@ -54,7 +54,7 @@ int block_engage(struct block *block, enum block_io io)
 		memory = b->file && block_file_in_memory(b->file);
 	if (memory)
 		return 0;
-	if (ring && block->file->fd >= 0)
+	if (ring && block->file && block->file->fd >= 0)
 		r = block_uring_start(block);
 	if (r && io != BLOCK_IO_URING)
 		r = block_thread_start(block);

@@ -69,6 +69,7 @@ struct block_options {
 	bool threaded; /* requests that may take long are served beside the caller; else all are within block_submit */
 	enum block_io io; /* if threaded */
 	bool scratch;     /* the image is only read: changes are kept apart, and lost at the end */
+	bool repair; /* opened to be checked with repair and closed: also what is too damaged to be written otherwise */
 	enum block_backing backing;
 	const char *parent,
 		*parent_format; /* BLOCK_BACKING_NAMED; a relative path is one of the caller's directory */

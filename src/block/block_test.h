@@ -330,21 +330,28 @@ static inline void guest_choose(struct guest *g, struct block_req *req)
 	req->size = MIN(req->size, GUEST_SIZE - req->offset);
 }
 
+/* The next request, as the model has it from the moment that it is made. */
+static inline void guest_next(struct guest *g, struct block_req *req)
+{
+	guest_choose(g, req);
+	if (req->op == BLOCK_WRITE) {
+		g->version++;
+		for (u64 at = 0; at < req->size; at += BLOCK_SECTOR)
+			sector_fill(g->buf + at, (req->offset + at) / BLOCK_SECTOR, g->version);
+	}
+	guest_before(g, req);
+}
+
 /* One request, with what it does to the model; a read must show what was written last. Returns the request's result. */
 static inline int guest_step(struct guest *g, struct block *block)
 {
 	struct block_req req;
 	unsigned done = 0;
 
-	guest_choose(g, &req);
+	guest_next(g, &req);
 	req.opaque = &done;
-	if (req.op == BLOCK_WRITE) {
-		g->version++;
-		for (u64 at = 0; at < req.size; at += BLOCK_SECTOR)
-			sector_fill(g->buf + at, (req.offset + at) / BLOCK_SECTOR, g->version);
-	}
-	guest_before(g, &req);
 	block_submit(block, &req);
+	block_drain(block);
 	assert_int_equal(done, 1);
 	guest_after(g, &req);
 	for (u64 at = 0; req.op == BLOCK_READ && !req.result && at < req.size; at += BLOCK_SECTOR)

@@ -11,12 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Fails with -errno and one line. */
+/* Fails with -errno and one line; an error that is none would pass for success. */
 #define FAIL(error, ...)                                                     \
 	do {                                                                 \
 		int error_ = (error); /* before snprintf can change errno */ \
 		snprintf(err, errlen, __VA_ARGS__);                          \
-		return -error_;                                              \
+		return error_ > 0 ? -error_ : -EIO;                          \
 	} while (0)
 
 /* --- Formats -------------------------------------------------------------------------------- */
@@ -249,7 +249,7 @@ int block_open_parent(struct block **parent, const struct block_file *child, con
 		     child->path, where, strerror(errno), child->path);
 	if (is_above(&st, o.above))
 		FAIL(ELOOP,
-		     "disk '%s': its parent '%s' is itself a difference to it; name the right one with: "
+		     "disk '%s': its parent '%s' is above it in the same chain; name the right one with: "
 		     "pogo disk rebase --unsafe '%s' --parent FILE",
 		     child->path, where, child->path);
 	return block_open(parent, &o, err, errlen);
@@ -267,13 +267,13 @@ int block_path_from(char *out, size_t size, const char *image, const char *path)
 		return snprintf(out, size, "%s", path) < (int)size ? 0 : -ENAMETOOLONG;
 	if (strlen(image) >= sizeof(copy) || strlen(path) >= sizeof(copy))
 		return -ENAMETOOLONG;
-	strcpy(copy, image);
+	snprintf(copy, sizeof(copy), "%s", image);
 	if (!realpath(dirname(copy), from))
 		return -errno;
-	strcpy(copy, path);
+	snprintf(copy, sizeof(copy), "%s", path);
 	if (!realpath(dirname(copy), to))
 		return -errno;
-	strcpy(copy, path);
+	snprintf(copy, sizeof(copy), "%s", path);
 	if (snprintf(name, sizeof(name), "%s", basename(copy)) >= (int)sizeof(name))
 		return -ENAMETOOLONG;
 	for (size_t i = 0;; i++) {

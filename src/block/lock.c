@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/magic.h>
@@ -84,22 +85,25 @@ static void describe_pid(const char *pid, char *text, size_t size)
 		snprintf(text, size, "process %.16s", pid);
 }
 
-static void find_holder(int fd, char *text, size_t size)
+/* False: it is not to be found, and text says no more than that it is another process. */
+static bool find_holder(int fd, char *text, size_t size)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
 	struct stat st;
+	bool found = false;
 
 	snprintf(text, size, "another process");
-	while (proc && fstat(fd, &st) == 0 && (e = readdir(proc))) {
+	while (!found && proc && fstat(fd, &st) == 0 && (e = readdir(proc))) {
 		if (e->d_name[0] < '1' || e->d_name[0] > '9' || !holds(e->d_name, &st))
 			continue;
 		/* Our own descriptor has no lock yet; another one of this process may. */
 		describe_pid(e->d_name, text, size);
-		break;
+		found = true;
 	}
 	if (proc)
 		closedir(proc);
+	return found;
 }
 
 /* --- The record --------------------------------------------------------------------------------- */
@@ -230,13 +234,20 @@ static bool wants_record(int fd)
 static int lock_by_kernel(int fd, const char *path, bool readonly, char *err, size_t errlen)
 {
 	struct flock lock = { .l_type = readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
-	char holder[160];
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	char holder[160] = "";
 
-	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+	/* A process that was killed may still be in the hands of the kernel: the lock goes when its last I/O has ended. */
+	for (unsigned tries = 0; fcntl(fd, F_OFD_SETLK, &lock); tries++) {
+		if (errno != EAGAIN && errno != EACCES)
+			FAIL(errno, "disk '%s' cannot be locked: %s", path, strerror(errno));
+		if (find_holder(fd, holder, sizeof(holder)) || tries == 100)
+			break;
+		nanosleep(&pause, NULL);
+		holder[0] = 0;
+	}
+	if (!holder[0])
 		return 0;
-	if (errno != EAGAIN && errno != EACCES)
-		FAIL(errno, "disk '%s' cannot be locked: %s", path, strerror(errno));
-	find_holder(fd, holder, sizeof(holder));
 	FAIL(EBUSY, "disk '%s' is in use by %s%s; stop that first, or give this one a copy", path,
 	     holder, readonly ? ", which writes to it" : "");
 }

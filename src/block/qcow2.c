@@ -137,7 +137,6 @@ static int split(struct qcow2 *q, struct piece *p, enum qcow2_kind *kind)
 		if (k != *kind ||
 		    (own && (entry & QCOW2_OFFSET) != p->host + ((u64)n << q->cluster_bits)))
 			break;
-		p->count = MAX(p->count, n);
 	}
 	p->count = n;
 	return 0;
@@ -394,10 +393,10 @@ static int qcow2_open(struct block **out, struct block_file *file,
 		return qcow2_fail(err, errlen, -ENOMEM, "disk '%s': out of memory", file->path);
 	q->block = (struct block){ .ops = &block_qcow2, .file = file };
 	q->virgin = file->size;
-	r = qcow2_load(q, writable, err, errlen);
+	r = qcow2_load(q, writable, options->repair, err, errlen);
 	if (!r)
 		r = open_parent(q, options, err, errlen);
-	if (!r && writable)
+	if (!r && writable && !options->repair)
 		r = clean(q, err, errlen);
 	if (r) {
 		release(q);

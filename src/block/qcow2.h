@@ -175,13 +175,15 @@ int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c, struct qcow2_table
 
 /* --- qcow2_header.c: the header, what it names, and new images --- */
 
-/* Reads and checks all that is read when an image is opened. */
-int qcow2_load(struct qcow2 *q, bool writable, char *err, size_t errlen) must_check;
+/* Reads and checks all that is read when an image is opened; for writing also, unless for a repair, that tables do not lie in each other. */
+int qcow2_load(struct qcow2 *q, bool for_writing, bool repair, char *err, size_t errlen) must_check;
 /* The areas that only q's own tables may lie in, after any of them has moved. */
 int qcow2_reserve(struct qcow2 *q) must_check;
 bool qcow2_probe(const u8 *head, const u8 *tail, u64 file_size);
 /* Puts the header's fields that change together again; a commit writes them. */
 void qcow2_header_update(struct qcow2 *q);
+/* What a format is called in images; NULL stays. */
+const char *qcow2_format_in_image(const char *name);
 void qcow2_info_snapshots(struct qcow2 *q, struct block_info *info);
 
 /* --- qcow2_create.c: what an image is, from outside --- */

@@ -23,7 +23,8 @@ int qcow2_cache_init(struct qcow2_cache *c, u32 table_size, u64 bytes)
 		buckets *= 2;
 	c->bucket_mask = buckets - 1;
 	c->tables = calloc(c->limit, sizeof(*c->tables));
-	c->buckets = calloc(buckets, sizeof(*c->buckets));
+	c->buckets = calloc(buckets,
+			    sizeof(struct qcow2_table *)); /* NOLINT(bugprone-sizeof-expression) */
 	return c->tables && c->buckets ? 0 : -ENOMEM;
 }
 

@@ -303,7 +303,7 @@ static int count_refblocks(struct scan *s)
 			}
 		}
 	}
-	sorted = malloc(q->reftable_size * (size_t)8);
+	sorted = malloc(MAX(q->reftable_size, 1u) * (size_t)8);
 	if (!sorted)
 		return -ENOMEM;
 	memcpy(sorted, q->reftable, q->reftable_size * (size_t)8);

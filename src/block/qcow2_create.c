@@ -31,6 +31,11 @@ static u32 put_extension(u8 *at, u32 type, const void *data, u32 size)
 	return 8 + (u32)align_up(size, 8);
 }
 
+static u32 put_text(u8 *at, u32 type, const char *text)
+{
+	return put_extension(at, type, text, (u32)strlen(text));
+}
+
 static u32 put_features(u8 *at)
 {
 	u8 table[48 * ARRAY_LEN(features)] = { 0 };
@@ -115,8 +120,8 @@ static int build_header(const struct layout *l, const struct block_create *c, u8
 	if (name >= 1024 || at + 32 + name > cluster)
 		return -ENAMETOOLONG;
 	if (name)
-		at += put_extension(h + at, QCOW2_EXT_BACKING_FORMAT, c->parent_format,
-				    (u32)strlen(c->parent_format));
+		at += put_text(h + at, QCOW2_EXT_BACKING_FORMAT,
+			       qcow2_format_in_image(c->parent_format));
 	if (l->version >= 3 && at + names + 8 + name <= cluster)
 		at += put_features(h + at);
 	at += 8; /* the end of the extensions */
@@ -197,7 +202,7 @@ static int rebuild_header(const struct qcow2 *q, const u8 *was, u8 *h, const cha
 	if (name >= 1024 || at + 32 + name > room)
 		return -ENAMETOOLONG;
 	if (name && format)
-		at += put_extension(h + at, QCOW2_EXT_BACKING_FORMAT, format, (u32)strlen(format));
+		at += put_text(h + at, QCOW2_EXT_BACKING_FORMAT, qcow2_format_in_image(format));
 	while (from + 8 <= end && qcow2_be(was + from, 4)) {
 		u32 type = (u32)qcow2_be(was + from, 4), size = (u32)qcow2_be(was + from + 4, 4),
 		    padded = (u32)align_up(size, 8);

@@ -58,6 +58,24 @@ void qcow2_header_update(struct qcow2 *q)
 	q->header_dirty = true;
 }
 
+/* Formats that have another name in images, for the sake of QEMU. */
+static const struct {
+	const char *name, *in_image;
+} format_names[] = { { "vhd", "vpc" }, { "raw", "host_device" }, { "raw", "file" } };
+
+static const char *format_name(const char *in_image)
+{
+	for (size_t i = 0; i < ARRAY_LEN(format_names); i++)
+		if (!strcmp(format_names[i].in_image, in_image))
+			return format_names[i].name;
+	return in_image;
+}
+
+const char *qcow2_format_in_image(const char *name)
+{
+	return name && !strcmp(name, format_names[0].name) ? format_names[0].in_image : name;
+}
+
 /* --- Reading ---------------------------------------------------------------------------------- */
 
 /* The name of a feature in the table that the image may have, into name[47]. */
@@ -106,6 +124,7 @@ static int read_extensions(struct qcow2 *q, const u8 *cluster, u64 end, const u8
 			   u32 *names_size, char *err, size_t errlen)
 {
 	u64 at = header_length(q);
+	char name[sizeof(q->backing_format)];
 
 	for (unsigned n = 0; n < EXTENSIONS_MAX && at + 8 <= end; n++) {
 		u64 type = qcow2_be(cluster + at, 4), size = qcow2_be(cluster + at + 4, 4);
@@ -123,8 +142,10 @@ static int read_extensions(struct qcow2 *q, const u8 *cluster, u64 end, const u8
 			if (size >= sizeof(q->backing_format))
 				return FAIL(q, -EINVAL,
 					    DAMAGED "the name of its parent's format is too long");
-			memcpy(q->backing_format, data, size);
-			q->backing_format[size] = 0;
+			memcpy(name, data, size);
+			name[size] = 0;
+			snprintf(q->backing_format, sizeof(q->backing_format), "%s",
+				 format_name(name));
 		} else if (type == QCOW2_EXT_BITMAPS && size >= 24) {
 			q->bitmaps = (u32)qcow2_be(data, 4);
 			q->bitmaps_size = qcow2_be(data + 8, 8);
@@ -381,11 +402,11 @@ static int check_writable(struct qcow2 *q, char *err, size_t errlen)
 	free(sorted);
 	return fine ? 0
 		    : FAIL(q, -EIO,
-			   DAMAGED "tables lie in each other; copy what can be read with: "
-				   "pogo disk convert");
+			   DAMAGED "tables lie in each other; try pogo disk check --repair, or "
+				   "copy what can be read with: pogo disk convert");
 }
 
-int qcow2_load(struct qcow2 *q, bool for_writing, char *err, size_t errlen)
+int qcow2_load(struct qcow2 *q, bool for_writing, bool repair, char *err, size_t errlen)
 {
 	int r = read_header(q, err, errlen);
 
@@ -402,7 +423,7 @@ int qcow2_load(struct qcow2 *q, bool for_writing, char *err, size_t errlen)
 		r = load_snapshots(q, err, errlen);
 	if (!r && qcow2_reserve(q))
 		r = FAIL(q, -ENOMEM, "out of memory");
-	if (!r && for_writing)
+	if (!r && for_writing && !repair)
 		r = check_writable(q, err, errlen);
 	if (!r && for_writing && q->version >= 3 && field(q, QCOW2_H_AUTOCLEAR, 8)) {
 		/* Bitmaps of what has changed, which changes make wrong. */

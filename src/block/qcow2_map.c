@@ -104,7 +104,7 @@ static int l2_make(struct qcow2 *q, u64 l1_index, struct qcow2_table **t)
 		return r;
 	if (was) {
 		r = qcow2_l2_read(q, l1_index, &old);
-		if (!r)
+		if (!r && old)
 			memcpy(q->bounce, old->data, q->cluster_size);
 	} else {
 		memset(q->bounce, 0, q->cluster_size);
@@ -154,6 +154,8 @@ static void drop(struct qcow2 *q, u64 entry)
 		q->unpacked_entry = 0;
 		break;
 	}
+	if (qcow2_guarded(q, offset, size))
+		return; /* the entry names a table, which stays */
 	first = offset >> q->cluster_bits;
 	qcow2_free_later(q, first, ((offset + size - 1) >> q->cluster_bits) - first + 1);
 }

@@ -1,5 +1,7 @@
 /* qcow2 images in memory: random requests against a shadow, in all sizes of clusters and refcounts; damaged images; failed flushes. What other
- * programs make of them, and snapshots: tests/image/qcow2. Power cuts: powercut_test. */
+ * programs make of them, and snapshots: tests/image/qcow2. Power cuts: powercut_test.
+ *
+ *     qcow2_test write IMAGE RAW SEED [COUNT]     the same random changes to both, for that script */
 #include "block/qcow2.h"
 #include "block/block_test.h"
 
@@ -424,7 +426,51 @@ static void damaged(void **state)
 	fault_disk_free(good);
 }
 
-int main(void)
+static int change_both(const char *image, const char *raw, u64 seed, unsigned count)
+{
+	struct block_options o[] = {
+		{ .path = image, .format = "qcow2", .backing = BLOCK_BACKING_ANY },
+		{ .path = raw, .format = "raw" },
+	};
+	static u8 buf[300 * KIB];
+	struct block *block[2];
+	u64 rng = seed * 2 + 1;
+	char err[1024];
+
+	for (unsigned i = 0; i < 2; i++)
+		if (block_open(&block[i], &o[i], err, sizeof(err))) {
+			fprintf(stderr, "%s\n", err);
+			return 1;
+		}
+	for (unsigned n = 0; n < count; n++) {
+		u64 sectors = block[0]->size / 512, at = fault_random(&rng) % sectors,
+		    max = fault_random(&rng) % 3 ? 20 : sizeof(buf) / 512,
+		    wanted = fault_random(&rng) % max + 1, size = MIN(wanted, sectors - at) * 512;
+		u64 what = fault_random(&rng) % 8;
+
+		for (u64 i = 0; i < size; i += 8) {
+			u64 word = fault_random(&rng);
+
+			memcpy(buf + i, &word, 8);
+		}
+		for (unsigned i = 0; i < 2; i++) {
+			int r = what == 0 ? request(block[i], BLOCK_FLUSH, 0, 0, NULL, false)
+					  : request(block[i],
+						    what < 6 ? BLOCK_WRITE : BLOCK_WRITE_ZEROES,
+						    at * 512, size, buf, what == 7);
+
+			if (r) {
+				fprintf(stderr, "%s: %s\n", o[i].path, strerror(-r));
+				return 1;
+			}
+		}
+	}
+	block_close(block[0]);
+	block_close(block[1]);
+	return 0;
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes_and_versions),
@@ -437,6 +483,9 @@ int main(void)
 		cmocka_unit_test(damaged),
 	};
 
+	if (argc >= 5 && !strcmp(argv[1], "write"))
+		return change_both(argv[2], argv[3], strtoull(argv[4], NULL, 10),
+				   argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : 100);
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("qcow2", tests, NULL, NULL);
 }

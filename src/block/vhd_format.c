@@ -112,6 +112,8 @@ void vhd_footer_set_size(u8 *footer, u64 size)
 	struct vhd_geometry g = vhd_geometry(size / 512);
 
 	vhd_put(footer + VHD_F_SIZE, size, 8);
+	vhd_put(footer + VHD_F_ORIGINAL_SIZE, size,
+		8); /* only informs, but libvhdi takes it for the size */
 	vhd_put(footer + VHD_F_CYLINDERS, g.cylinders, 2);
 	footer[VHD_F_HEADS] = g.heads;
 	footer[VHD_F_SPT] = g.spt;
@@ -135,7 +137,6 @@ bool vhd_footer_init(u8 *footer, enum vhd_type type, u64 size)
 	memcpy(footer + VHD_F_APP, "win ", 4);
 	vhd_put(footer + VHD_F_APP_VERSION, 0x00060001, 4);
 	memcpy(footer + VHD_F_OS, "Wi2k", 4);
-	vhd_put(footer + VHD_F_ORIGINAL_SIZE, size, 8);
 	vhd_put(footer + VHD_F_TYPE, type, 4);
 	if (getrandom(uuid, 16, 0) != 16)
 		return false;

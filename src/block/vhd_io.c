@@ -11,6 +11,7 @@
 #define CACHE_SIZE      (4u << 20) /* of bitmaps, bytes */
 #define PENDING_SECONDS 5
 #define ZEROES          (64u * 1024)
+#define GROUP           8u /* sectors, a byte of a bitmap */
 
 static const u8 zeroes[ZEROES];
 
@@ -406,10 +407,49 @@ static int write_zeroes(struct block_file *f, u64 size, u64 offset, bool unmap)
 	return r;
 }
 
+/* Sectors of a block of which the bitmap says that they are the parent's become the child's, with the same contents. */
+static int fill_from_parent(struct vhd *v, u32 index, u32 from, u32 to)
+{
+	u64 data = vhd_block_offset(v, index) + v->bitmap_size;
+	u8 buf[GROUP * BLOCK_SECTOR];
+	struct vhd_bitmap *b;
+	int r = from < to ? vhd_bitmap_load(v, index, &b) : 0;
+
+	for (u32 n; from < to && !r; from += n) {
+		n = bitmap_run(b, from, to - from);
+		if (vhd_bitmap_get(b, from))
+			continue;
+		r = read_below(v, buf, n * BLOCK_SECTOR,
+			       (u64)index * v->block_size + from * (u64)BLOCK_SECTOR);
+		if (!r)
+			r = block_file_write(v->block.file, buf, n * BLOCK_SECTOR,
+					     data + from * (u64)BLOCK_SECTOR);
+	}
+	return r;
+}
+
+/* A differencing image takes whole groups of 8 sectors from its parent, a byte of the bitmap each: the pages of a file system, and libvhdi
+ * reads sectors behind a set bit of the same byte as set (seen in 20210425). Widens the range to groups. */
+static int fill_groups(struct vhd *v, u32 index, u32 *from, u32 *to)
+{
+	u32 first = *from / GROUP * GROUP, last = (*to + GROUP - 1) / GROUP * GROUP;
+	int r;
+
+	if (v->type != VHD_DIFFERENCING || is_full(v, index))
+		return 0;
+	r = fill_from_parent(v, index, first, *from);
+	if (!r)
+		r = fill_from_parent(v, index, *to, last);
+	*from = first;
+	*to = last;
+	return r;
+}
+
 /* Within one block; buf NULL: zeros, that may become a hole if `unmap`. */
 static int block_write(struct vhd *v, u32 index, const u8 *buf, u32 size, u64 offset, bool unmap)
 {
 	u32 in_block = (u32)(offset % v->block_size);
+	u32 from = in_block / BLOCK_SECTOR, to = from + size / BLOCK_SECTOR;
 	u64 old_end = v->end;
 	bool fresh = v->table[index] == VHD_UNUSED;
 	u64 data;
@@ -426,7 +466,9 @@ static int block_write(struct vhd *v, u32 index, const u8 *buf, u32 size, u64 of
 	else if (!fresh)
 		r = write_zeroes(v->block.file, size, data, unmap);
 	if (!r)
-		r = bitmap_set(v, index, in_block / BLOCK_SECTOR, size / BLOCK_SECTOR);
+		r = fill_groups(v, index, &from, &to);
+	if (!r)
+		r = bitmap_set(v, index, from, to - from);
 	if (r && fresh && is_pending(v, index))
 		unallocate(v, index, old_end);
 	return r;
@@ -495,6 +537,8 @@ static int serve(struct vhd *v, const struct block_req *req)
 		return 0;
 	if (change && v->failed)
 		return v->failed;
+	if (change && v->type == VHD_DIFFERENCING && !v->block.parent)
+		return -EROFS; /* BLOCK_BACKING_UNSEEN: what is not written here is not known */
 	if (change && (v->damaged || (v->type == VHD_FIXED ? !v->tail_ok : !v->header_ok)))
 		return -EIO; /* see warn_damage */
 	if ((req->op == BLOCK_READ || req->op == BLOCK_WRITE) && !req->buf)

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,8 +51,8 @@ static const struct opt create_opts[] = {
 	  .kind = OPT_CHOICE,
 	  .offset = ARG(variant),
 	  .value = "NAME",
-	  .choices = "fixed dynamic",
-	  .help = "vhd: fixed takes its whole size at once, dynamic (the default) grows" },
+	  .choices = "fixed dynamic v2 v3",
+	  .help = "vhd: fixed takes its whole size at once, dynamic (the default) grows; qcow2: v3 (the default), v2 for old programs" },
 	{ .key = "cluster",
 	  .kind = OPT_SIZE,
 	  .offset = ARG(cluster_size),
@@ -84,8 +83,8 @@ static const struct opt convert_opts[] = {
 	  .kind = OPT_CHOICE,
 	  .offset = ARG(variant),
 	  .value = "NAME",
-	  .choices = "fixed dynamic",
-	  .help = "vhd: fixed or dynamic (the default)" },
+	  .choices = "fixed dynamic v2 v3",
+	  .help = "vhd: fixed or dynamic (the default); qcow2: v2 or v3 (the default)" },
 	{ .key = "cluster",
 	  .kind = OPT_SIZE,
 	  .offset = ARG(cluster_size),
@@ -163,18 +162,6 @@ static void subcommand_usage(const struct subcommand *c)
 {
 	printf("pogo disk %s %s: %s.\n\n%s\nOptions:\n", c->name, c->words, c->help, c->more);
 	opt_help(c->opts, stdout);
-}
-
-int disk_usage_error(const char *fmt, ...)
-{
-	char text[1024];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	log_error("%s", text);
-	return EXIT_USAGE;
 }
 
 int command_disk(int argc, char **argv)
@@ -276,13 +263,19 @@ static void on_signal(int sig)
 
 bool disk_interrupted(void) { return interrupted; }
 
+void disk_catch_signals(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND }, old;
+
+	for (size_t n = 0; n < ARRAY_LEN(signals); n++)
+		if (sigaction(signals[n], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+			sigaction(signals[n], &sa, NULL);
+}
+
 void disk_work_start(struct disk_work *w, const char *verb, u64 total)
 {
-	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
-
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGHUP, &sa, NULL);
+	disk_catch_signals();
 	*w = (struct disk_work){
 		.verb = verb, .total = total, .tty = isatty(STDERR_FILENO) == 1, .percent = -1
 	};
@@ -293,7 +286,6 @@ void disk_work_step(struct disk_work *w, u64 done)
 {
 	int percent = w->total ? (int)((double)done * 100 / (double)w->total) : 100;
 
-	w->done = done;
 	if (!w->tty || percent == w->percent)
 		return;
 	w->percent = percent;

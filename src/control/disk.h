@@ -30,8 +30,8 @@ int disk_diff(struct disk_args *a);
 bool disk_size(const char *text, u64 *bytes) must_check;
 /* "20 GiB" */
 const char *disk_size_text(u64 bytes, char *buf, size_t len);
-/* What is wrong with the words: EXIT_USAGE. */
-int disk_usage_error(const char *fmt, ...) printf_like(1, 2);
+/* Says what is wrong with the words; the exit code. */
+#define disk_usage_error(...) (log_error(__VA_ARGS__), EXIT_USAGE)
 /* Opens an image; on failure NULL, and the error has been said. format NULL: found out. */
 struct block *disk_open(const char *path, const char *format, bool readonly,
 			enum block_backing backing) must_check;
@@ -45,13 +45,15 @@ void disk_print_json(json_t *json);
 #define DISK_PIECE (1 * MIB)
 
 struct disk_work {
-	u64 done, total; /* bytes */
+	u64 total; /* bytes */
 	const char *verb;
 	bool tty;
 	int percent;
 };
 
-/* From here on an interrupt only makes disk_interrupted say so. */
+/* From here on a first interrupt only makes disk_interrupted say so; a second one ends the program. */
+void disk_catch_signals(void);
+/* Does that too. */
 void disk_work_start(struct disk_work *w, const char *verb, u64 total);
 void disk_work_step(struct disk_work *w, u64 done);
 /* Takes the progress off the terminal. */

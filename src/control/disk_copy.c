@@ -143,6 +143,7 @@ int disk_convert(struct disk_args *a)
 	from = disk_open(a->words[0], a->format, true, BLOCK_BACKING_ANY);
 	if (!from)
 		return EXIT_ERROR;
+	disk_catch_signals(); /* before there is a file to remove */
 	r = access(a->words[1], F_OK) == 0 ? convert_replace(from, a, name)
 					   : convert_into(from, a, a->words[1], name);
 	block_close(from);
@@ -225,6 +226,29 @@ static int rebase_open(const struct disk_args *a, struct block *block, struct bl
 	return r;
 }
 
+/* The new parent. That the image itself is among those below it is found before it is opened, and locked, twice. */
+static struct block *open_new_parent(const struct disk_args *a)
+{
+	struct block_above image = { 0 };
+	struct block_options o = { .path = a->parent,
+				   .format = a->parent_format,
+				   .readonly = true,
+				   .backing = BLOCK_BACKING_ANY,
+				   .above = &image };
+	struct block *parent;
+	struct stat st;
+	char err[1024];
+
+	if (stat(a->words[0], &st) == 0) {
+		image.device = st.st_dev;
+		image.inode = st.st_ino;
+	}
+	if (block_open(&parent, &o, err, sizeof(err)) == 0)
+		return parent;
+	log_error("%s", err);
+	return NULL;
+}
+
 int disk_rebase(struct disk_args *a)
 {
 	struct block *block, *parent = NULL;
@@ -237,23 +261,23 @@ int disk_rebase(struct disk_args *a)
 	none = !strcmp(a->parent, "none");
 	if (!none && same_file(a->words[0], a->parent))
 		return disk_usage_error("disk rebase: '%s' cannot be its own parent", a->words[0]);
+	if (!none) {
+		parent = open_new_parent(a);
+		if (!parent)
+			return EXIT_ERROR;
+	}
 	block = disk_open(a->words[0], a->format, false,
 			  a->unsafe ? BLOCK_BACKING_UNSEEN : BLOCK_BACKING_ANY);
-	if (!block)
-		return EXIT_ERROR;
-	if (!block->ops->set_parent) {
+	if (block && !block->ops->set_parent) {
 		log_error(
 			"disk '%s': a %s image has no parent; make a difference to it with: pogo disk create NEW.qcow2 --parent '%s'",
 			a->words[0], block->ops->name, a->words[0]);
 		block_close(block);
-		return EXIT_ERROR;
+		block = NULL;
 	}
-	if (!none) {
-		parent = disk_open(a->parent, a->parent_format, true, BLOCK_BACKING_ANY);
-		if (!parent) {
-			block_close(block);
-			return EXIT_ERROR;
-		}
+	if (!block) {
+		block_close(parent);
+		return EXIT_ERROR;
 	}
 	r = rebase_open(a, block, parent);
 	block_close(parent);

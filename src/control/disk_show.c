@@ -143,7 +143,7 @@ int disk_info(struct disk_args *a)
 
 	if (!info || !list || strlen(a->words[0]) >= PATH_MAX)
 		goto out;
-	strcpy(path, a->words[0]);
+	snprintf(path, sizeof(path), "%s", a->words[0]);
 	if (a->format)
 		snprintf(format, sizeof(format), "%s", a->format);
 	do {
@@ -164,7 +164,7 @@ int disk_info(struct disk_args *a)
 			print_info(path, info);
 		}
 		parent_path(path, PATH_MAX, info->parent);
-		strcpy(format, info->parent_format);
+		snprintf(format, sizeof(format), "%s", info->parent_format);
 		count++;
 	} while (a->chain && info->parent[0] && count < BLOCK_CHAIN_MAX);
 	code = EXIT_OK;
@@ -224,13 +224,20 @@ static void print_check_json(const char *path, const struct block *block,
 int disk_check(struct disk_args *a)
 {
 	const char *path = a->words[0];
-	struct block *block = disk_open(path, a->format, !a->repair, BLOCK_BACKING_UNSEEN);
+	struct block_options o = { .path = path,
+				   .format = a->format,
+				   .readonly = !a->repair,
+				   .repair = a->repair,
+				   .backing = BLOCK_BACKING_UNSEEN };
+	struct block *block = NULL;
+	char err[1024];
 	json_t *lines = json_array();
 	struct block_check c = { .report = a->json ? collect_line : print_line, .opaque = lines };
 	bool stored;
 	int r = 0;
 
-	if (!block) {
+	if (block_open(&block, &o, err, sizeof(err))) {
+		log_error("%s", err);
 		json_decref(lines);
 		return EXIT_ERROR;
 	}

@@ -112,25 +112,31 @@ void ata_reset(struct ata_channel *ch)
 	update_irq(ch);
 }
 
+void ata_fini(struct ata_channel *ch)
+{
+	ata_cancel(ch);
+	for (unsigned i = 0; i < ARRAY_LEN(ch->io); i++) {
+		free(ch->io[i].buf);
+		ch->io[i].buf = NULL;
+	}
+}
+
 int ata_init(struct ata_channel *ch)
 {
 	for (unsigned i = 0; i < ATA_UNITS; i++) {
 		if (ch->drive[i].kind == ATA_DISK && !ch->drive[i].block)
 			return -EINVAL;
 	}
-	ch->bounce = malloc(ATA_BOUNCE);
-	if (!ch->bounce)
-		return -ENOMEM;
+	for (unsigned i = 0; i < ARRAY_LEN(ch->io); i++) {
+		ch->io[i].buf = malloc(ATA_BOUNCE);
+		if (!ch->io[i].buf) {
+			ata_fini(ch);
+			return -ENOMEM;
+		}
+	}
 	memset(ch->regs, 0, sizeof(*ch->regs));
 	ata_reset(ch);
 	return 0;
-}
-
-void ata_fini(struct ata_channel *ch)
-{
-	ata_cancel(ch);
-	free(ch->bounce);
-	ch->bounce = NULL;
 }
 
 static void check_drive(struct ata_drive_regs *d)

@@ -108,6 +108,14 @@ struct ata_dma {
 	void *opaque;
 };
 
+/* A request to the block layer. */
+struct ata_io {
+	struct block_req req;
+	struct block *block; /* that it goes to */
+	bool pending;
+	u8 *buf; /* ATA_BOUNCE bytes */
+};
+
 struct ata_channel {
 	struct ata_channel_regs *regs;
 	struct ata_drive drive[ATA_UNITS];
@@ -121,12 +129,12 @@ struct ata_channel {
 	void *opaque;
 	/* --- The channel's own */
 	bool line; /* level of irq */
-	struct block_req io;
-	struct block *io_block; /* that io goes to */
-	bool pending;           /* io is with the block layer */
-	bool running;           /* a loop on the stack takes care of io */
-	bool cancelled;         /* what comes back is dropped */
-	u8 *bounce;             /* ATA_BOUNCE bytes */
+	/* Two requests, so that the medium is read while the data before it is moved on. */
+	struct ata_io io[2];
+	unsigned current; /* the one that the transfer waits for */
+	bool ahead;       /* the other one is for what follows */
+	bool running;     /* a loop on the stack takes care of io */
+	bool cancelled;   /* what comes back is dropped */
 };
 
 /* Leaves the channel as after power-on. -ENOMEM; -EINVAL for a disk without a block. */

@@ -130,9 +130,8 @@ u32 atapi_blocks(const struct ata_channel *ch, unsigned unit);
 #define ASC_TRACK_MODE     0x64
 
 /* Media events (MMC-5, 6.7.2.6) */
-#define EVENT_EJECT_REQUEST 1
-#define EVENT_NEW_MEDIA     2
-#define EVENT_REMOVAL       3
+#define EVENT_NEW_MEDIA 2
+#define EVENT_REMOVAL   3
 
 /* --- atapi_mmc.c: commands that report what the drive and the medium are. The packet is in transfer.packet. */
 void atapi_inquiry(struct ata_channel *ch);

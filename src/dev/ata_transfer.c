@@ -155,6 +155,7 @@ static bool dma_move(struct ata_channel *ch, u8 *buf, u32 size, bool to_memory)
 		return true;
 	trace(IDE, "channel %u: DMA ends too early", ch->index);
 	ch->regs->transfer.phase = ATA_STALLED;
+	ch->ahead = false;
 	return false;
 }
 
@@ -178,9 +179,11 @@ static bool run_buffer(struct ata_channel *ch)
 
 static void io_done(struct block_req *io);
 
+static struct ata_io *current(struct ata_channel *ch) { return &ch->io[ch->current]; }
+
 static void prepare(struct ata_channel *ch, enum block_op op, u8 *buf, u64 offset, u64 size)
 {
-	ch->io = (struct block_req){
+	current(ch)->req = (struct block_req){
 		.op = op,
 		.offset = offset,
 		.size = size,
@@ -201,7 +204,7 @@ static bool gather(struct ata_channel *ch)
 		return false;
 	t->pos = 0;
 	t->have = (u32)MIN(t->left, ATA_BOUNCE);
-	return dma_move(ch, ch->bounce, t->have, false);
+	return dma_move(ch, current(ch)->buf, t->have, false);
 }
 
 /* Prepares the next request; false if there is none now. */
@@ -212,36 +215,38 @@ static bool next_io(struct ata_channel *ch)
 
 	switch (t->phase) {
 	case ATA_READ:
-		prepare(ch, BLOCK_READ, ch->bounce, t->offset, MIN(MIN(t->left, most), ATA_BUFFER));
+		prepare(ch, BLOCK_READ, current(ch)->buf, t->offset,
+			MIN(MIN(t->left, most), ATA_BUFFER));
 		return true;
 	case ATA_DMA_READ:
 		if (!dma_ready(ch, true))
 			return false;
-		prepare(ch, BLOCK_READ, ch->bounce, t->offset, MIN(t->left, most));
+		if (ch->ahead)
+			ch->current ^= 1;
+		else
+			prepare(ch, BLOCK_READ, current(ch)->buf, t->offset, MIN(t->left, most));
 		return true;
 	case ATA_VERIFY:
-		prepare(ch, BLOCK_READ, ch->bounce, t->offset, MIN(t->left, most));
+		prepare(ch, BLOCK_READ, current(ch)->buf, t->offset, MIN(t->left, most));
 		return true;
 	case ATA_WRITE:
 		size = MIN(t->have - t->pos, most);
-		memcpy(ch->bounce, ch->regs->buf + t->pos, size);
-		prepare(ch, BLOCK_WRITE, ch->bounce, t->offset, size);
+		memcpy(current(ch)->buf, ch->regs->buf + t->pos, size);
+		prepare(ch, BLOCK_WRITE, current(ch)->buf, t->offset, size);
 		return true;
 	case ATA_DMA_WRITE:
 		if (!gather(ch))
 			return false;
 		size = MIN(t->have - t->pos, most);
-		prepare(ch, BLOCK_WRITE, ch->bounce + t->pos, t->offset, size);
+		prepare(ch, BLOCK_WRITE, current(ch)->buf + t->pos, t->offset, size);
 		return true;
 	case ATA_TRIM:
-		if (ata_disk_next_range(ch, &offset, &size)) {
-			prepare(ch, BLOCK_DISCARD, NULL, offset, size);
-			return true;
-		}
-		written(ch);
-		if (t->phase != ATA_FLUSH)
+		if (!ata_disk_next_range(ch, &offset, &size)) {
+			finished(ch, true);
 			return false;
-		/* fall through */
+		}
+		prepare(ch, BLOCK_DISCARD, NULL, offset, size);
+		return true;
 	case ATA_FLUSH: prepare(ch, BLOCK_FLUSH, NULL, 0, 0); return true;
 	default: return false;
 	}
@@ -256,7 +261,7 @@ static void advance(struct ata_channel *ch, u64 size)
 	t->left -= size;
 	switch (t->phase) {
 	case ATA_READ:
-		memcpy(ch->regs->buf, ch->bounce, size);
+		memcpy(ch->regs->buf, current(ch)->buf, size);
 		t->pos = 0;
 		t->have = (u32)size;
 		request_block(ch, ATA_PIO_IN, true);
@@ -288,7 +293,9 @@ static void failed(struct ata_channel *ch, int error)
 	struct ata_transfer_regs *t = &ch->regs->transfer;
 	unsigned unit = t->unit;
 
-	if (t->phase != ATA_FLUSH && t->phase != ATA_TRIM && ch->io.size > sector_size(ch)) {
+	ch->ahead = false;
+	if (t->phase != ATA_FLUSH && t->phase != ATA_TRIM &&
+	    current(ch)->req.size > sector_size(ch)) {
 		t->cautious = true;
 		return;
 	}
@@ -305,13 +312,14 @@ static void failed(struct ata_channel *ch, int error)
 static void take_result(struct ata_channel *ch)
 {
 	struct ata_transfer_regs *t = &ch->regs->transfer;
-	u64 size = ch->io.size;
+	u64 size = current(ch)->req.size;
+	int error = current(ch)->req.result;
 
-	if (ch->io.result)
-		failed(ch, ch->io.result);
+	if (error)
+		failed(ch, error);
 	else if (t->phase == ATA_FLUSH)
 		finished(ch, true);
-	else if (t->phase == ATA_DMA_READ && !dma_move(ch, ch->bounce, (u32)size, true))
+	else if (t->phase == ATA_DMA_READ && !dma_move(ch, current(ch)->buf, (u32)size, true))
 		return;
 	else if (t->phase != ATA_TRIM)
 		advance(ch, size);
@@ -325,17 +333,48 @@ static struct block *medium(const struct ata_channel *ch)
 	return is_cdrom(ch) ? atapi_medium(ch, unit) : ch->drive[unit].block;
 }
 
+static void start(struct ata_channel *ch, struct ata_io *io)
+{
+	io->block = medium(ch);
+	io->pending = true;
+	block_submit(io->block, &io->req);
+}
+
+/* Has the other request read what follows. One that was left behind by an error may still be under way. */
+static void read_ahead(struct ata_channel *ch)
+{
+	const struct ata_transfer_regs *t = &ch->regs->transfer;
+	struct ata_io *next = &ch->io[ch->current ^ 1];
+	u64 size = current(ch)->req.size;
+
+	if (t->phase != ATA_DMA_READ || t->cautious || t->left <= size || next->pending)
+		return;
+	next->req = (struct block_req){
+		.op = BLOCK_READ,
+		.offset = t->offset + size,
+		.size = MIN(t->left - size, ATA_BOUNCE),
+		.buf = next->buf,
+		.done = io_done,
+		.opaque = ch,
+	};
+	ch->ahead = true;
+	start(ch, next);
+}
+
 /* Serves the prepared request; false if that takes until later. */
 static bool submit(struct ata_channel *ch)
 {
-	ch->io_block = medium(ch);
-	if (!ch->io_block) {
+	bool started = ch->ahead;
+
+	ch->ahead = false;
+	if (!medium(ch)) {
 		atapi_failed(ch, SENSE_NOT_READY, ASC_NO_MEDIUM, 0);
 		return true;
 	}
-	ch->pending = true;
-	block_submit(ch->io_block, &ch->io);
-	if (ch->pending)
+	if (!started)
+		start(ch, current(ch));
+	read_ahead(ch);
+	if (current(ch)->pending)
 		return false;
 	take_result(ch);
 	return true;
@@ -344,7 +383,7 @@ static bool submit(struct ata_channel *ch)
 /* A backend that serves within block_submit comes back through io_done while the loop runs, and leaves the work to it. */
 void ata_run(struct ata_channel *ch)
 {
-	if (ch->running || ch->pending)
+	if (ch->running || current(ch)->pending)
 		return;
 	ch->running = true;
 	do {
@@ -354,23 +393,29 @@ void ata_run(struct ata_channel *ch)
 	ch->running = false;
 }
 
-static void io_done(struct block_req *io)
+static void io_done(struct block_req *req)
 {
-	struct ata_channel *ch = io->opaque;
+	struct ata_io *io = container_of(req, struct ata_io, req);
+	struct ata_channel *ch = req->opaque;
 
-	ch->pending = false;
-	if (ch->cancelled || ch->running)
+	io->pending = false;
+	if (ch->cancelled || ch->running || io != current(ch))
 		return;
+	ch->running = true;
 	take_result(ch);
+	ch->running = false;
 	ata_run(ch);
 }
 
 void ata_cancel(struct ata_channel *ch)
 {
 	ch->cancelled = true;
-	if (ch->pending)
-		block_drain(ch->io_block);
+	for (unsigned i = 0; i < ARRAY_LEN(ch->io); i++) {
+		if (ch->io[i].pending)
+			block_drain(ch->io[i].block);
+	}
 	ch->cancelled = false;
+	ch->ahead = false;
 	ch->regs->transfer.phase = ATA_IDLE;
 }
 

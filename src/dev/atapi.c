@@ -64,17 +64,14 @@ static bool uses_dma(struct ata_channel *ch)
 	return ata_active(ch)->reg[ATA_FEATURES] & FEATURE_DMA;
 }
 
-/* Bytes of a DRQ block: at most what the host has said with the command, and even (9.8). FFFFh means FFFEh; 0, which no
- * command that moves data may say, is taken for it too. */
-static u32 block_size(struct ata_channel *ch) { return ch->regs->transfer.block; }
-
 void atapi_reply(struct ata_channel *ch, u32 size, u32 limit)
 {
 	size = MIN(size, limit);
 	if (size == 0)
 		atapi_complete(ch);
 	else
-		ata_start_buffer(ch, uses_dma(ch) ? ATA_DMA_IN : ATA_PIO_IN, size, block_size(ch));
+		ata_start_buffer(ch, uses_dma(ch) ? ATA_DMA_IN : ATA_PIO_IN, size,
+				 ch->regs->transfer.block);
 }
 
 void atapi_take(struct ata_channel *ch, u32 size)
@@ -85,7 +82,7 @@ void atapi_take(struct ata_channel *ch, u32 size)
 		atapi_failed(ch, SENSE_ILLEGAL, ASC_INVALID_FIELD, 0);
 	else
 		ata_start_buffer(ch, uses_dma(ch) ? ATA_DMA_OUT : ATA_PIO_OUT, size,
-				 block_size(ch));
+				 ch->regs->transfer.block);
 }
 
 void atapi_data(struct ata_channel *ch) { atapi_mode_selected(ch); }
@@ -114,7 +111,7 @@ static void read_blocks(struct ata_channel *ch, u32 lba, u32 count)
 		atapi_complete(ch);
 	else
 		ata_start(ch, uses_dma(ch) ? ATA_DMA_READ : ATA_READ, (u64)lba * CD_SECTOR,
-			  (u64)count * CD_SECTOR, block_size(ch));
+			  (u64)count * CD_SECTOR, ch->regs->transfer.block);
 }
 
 static void read_10(struct ata_channel *ch)
@@ -250,6 +247,10 @@ void atapi_set_medium(struct ata_channel *ch, unsigned unit, struct block *block
 		ata_cancel(ch);
 		atapi_failed(ch, SENSE_NOT_READY, ASC_NO_MEDIUM, 0);
 	}
+	for (unsigned i = 0; i < ARRAY_LEN(ch->io); i++) { /* left behind by an error */
+		if (ch->io[i].pending && ch->io[i].block == ch->drive[unit].block)
+			block_drain(ch->io[i].block);
+	}
 	ch->drive[unit].block = block;
 	d->open = false;
 	d->attention = block ? ASC_MEDIUM_CHANGED : 0;
@@ -329,7 +330,8 @@ void atapi_packet(struct ata_channel *ch)
 	atapi_failed(ch, SENSE_ILLEGAL, ASC_INVALID_OPCODE, 0);
 }
 
-/* The byte count registers are taken now: they serve for something else from here on. */
+/* The byte count registers say now how large a DRQ block may be (9.8), later how large one is. Blocks have an even size; FFFFh means FFFEh, and so
+ * does 0 here, which no command that moves data may say. */
 static void start_packet(struct ata_channel *ch)
 {
 	struct ata_drive_regs *d = ata_active(ch);

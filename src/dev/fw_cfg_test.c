@@ -316,6 +316,40 @@ static void made_when_selected(void **state)
 	assert_memory_equal(b, "call02", 6);
 }
 
+/* Any descriptor anywhere: no access beyond an item or RAM (the sanitizers' to judge), and the control word is 0 or 1 when it is over. */
+static void hostile_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	static u8 before[4096], after[4096];
+	u64 seed = 7;
+	unsigned ok = 0, failed = 0;
+
+	assert_int_equal(fw_cfg_add_file(&f->cfg, "etc/writable", "0123456789abcdef", 16), 0);
+	assert_int_equal(fw_cfg_on_write(&f->cfg, "etc/writable", on_written, f), 0);
+	memset(before, 0x5e, sizeof(before));
+	assert_true(mem_write(&f->mem, BUF - 4096, before, sizeof(before)));
+	for (unsigned n = 0; n < 20000; n++) {
+		static const u32 sizes[] = { 0, 1, 4, 16, 17, 4096, 0x7fffffff, 0xffffffff };
+		static const gpa_t addrs[] = { BUF, RAM - 8, 0x9fffc, ~0ull - 3, 1ull << 62 };
+		u32 control, size;
+		gpa_t addr;
+
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		control = (u32)(seed >> 32) & 0x1f;
+		control |= (u32)(seed >> 40 & 1 ? 0x20 + (seed >> 41 & 3) : seed >> 41 & 0xffff)
+			   << 16;
+		size = sizes[seed >> 57 & 7];
+		addr = addrs[(seed >> 20) % ARRAY_LEN(addrs)];
+		control = dma(f, control, size, addr);
+		assert_true(control <= FW_CFG_DMA_ERROR);
+		ok += control == 0;
+		failed += control != 0;
+	}
+	assert_true(ok > 1000 && failed > 1000 && f->written > 10);
+	assert_true(mem_read(&f->mem, BUF - 4096, after, sizeof(after)));
+	assert_memory_equal(before, after, sizeof(after));
+}
+
 static void state_survives(void **state)
 {
 	struct fixture *f = *state;
@@ -340,10 +374,10 @@ static void state_survives(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(identity),        TEST(nothing_there),     TEST(directory_is_sorted),
-		TEST(limits),          TEST(dma_reads),         TEST(dma_errors),
-		TEST(dma_onto_itself), TEST(files_for_writing), TEST(made_when_selected),
-		TEST(state_survives),
+		TEST(identity),        TEST(nothing_there),       TEST(directory_is_sorted),
+		TEST(limits),          TEST(dma_reads),           TEST(dma_errors),
+		TEST(dma_onto_itself), TEST(files_for_writing),   TEST(made_when_selected),
+		TEST(state_survives),  TEST(hostile_descriptors),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -272,6 +272,45 @@ static void threaded(void **state)
 	out_command(f, PRIMARY, 0x40);
 }
 
+/* The medium is read ahead; an error before what has been read counts, and what was read is dropped. */
+static void reads_ahead(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(block_thread_start(&f->disk.block), 0);
+	for (unsigned i = 0; i < 16; i++)
+		put_prd(f, LIST, i, DATA + 0x10000 * i, 0, i == 15);
+	for (u32 bad = 0; bad < 2048; bad += 511) {
+		f->disk.bad = 1000 + bad;
+		set_lba48(f, PRIMARY, 0, 1000, 2048);
+		out_command(f, PRIMARY, 0x25);
+		start_dma(f, 0, LIST, true);
+		wait_for_disk(f);
+		assert_int_equal(status(f, PRIMARY), DRDY | DSC | ERR);
+		assert_int_equal(in8(&f->board, PRIMARY + 3), (1000 + bad) & 0xff);
+		assert_int_equal(in8(&f->board, PRIMARY + 4), (1000 + bad) >> 8);
+		ram_read(f, DATA, buf, bad * 512);
+		assert_memory_equal(buf, DISK(f, 1000), bad * 512);
+		assert_int_equal(bm_status(f, 0), 0x05);
+	}
+	set_lba48(f, PRIMARY, 0, 4000, 2048);
+	out_command(f, PRIMARY, 0x25);
+	start_dma(f, 0, LIST, true);
+	wait_for_disk(f);
+	assert_int_equal(status(f, PRIMARY), DRDY | DSC);
+	ram_read(f, DATA, buf, 1 * MIB);
+	assert_memory_equal(buf, DISK(f, 4000), 1 * MIB);
+	/* A list that ends while more is read. */
+	put_prd(f, LIST, 4, DATA, 0, true);
+	set_lba48(f, PRIMARY, 0, 4000, 2048);
+	out_command(f, PRIMARY, 0x25);
+	start_dma(f, 0, LIST, true);
+	wait_for_disk(f);
+	assert_true(alt(f, PRIMARY) & BSY);
+	out8(&f->board, PRIMARY + CONTROL, 0x04);
+	out8(&f->board, PRIMARY + CONTROL, 0x00);
+}
+
 static void trims(void **state)
 {
 	struct fixture *f = *state;
@@ -353,17 +392,12 @@ static void survives(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(place),
-		TEST(bus_master_registers),
-		TEST(reads),
-		TEST(reads_much),
-		TEST(writes),
-		TEST(lengths),
-		TEST(not_allowed),
-		TEST(hostile_lists),
-		TEST(threaded),
-		TEST(trims),
-		TEST(saves_before_dma),
+		TEST(place),       TEST(bus_master_registers),
+		TEST(reads),       TEST(reads_much),
+		TEST(writes),      TEST(lengths),
+		TEST(not_allowed), TEST(hostile_lists),
+		TEST(threaded),    TEST(reads_ahead),
+		TEST(trims),       TEST(saves_before_dma),
 		TEST(survives),
 	};
 

@@ -18,6 +18,7 @@ struct card {
 
 struct fixture {
 	struct test_board board;
+	struct mem mem;
 	struct i440bx host;
 	struct piix4 piix4;
 	struct card card[2];
@@ -78,6 +79,8 @@ static int setup(void **state)
 
 	memset(&f, 0, sizeof(f));
 	board_init(&f.board);
+	assert_int_equal(mem_init(&f.mem, 2 * MIB), 0);
+	f.board.platform.mem = &f.mem;
 	for (unsigned i = 0; i < 4; i++) {
 		f.host.bus.pirq[i] = (struct irq){ piix4_pirq_set, &f.piix4, i };
 		f.piix4.apic[i] = test_irq(&f.apic[i]);
@@ -109,6 +112,7 @@ static int teardown(void **state)
 	i440bx_type.fini(&f->host.dev);
 	assert_int_equal(f->board.ports.count, 0);
 	assert_int_equal(f->board.mmio.count, 0);
+	mem_fini(&f->mem);
 	board_fini(&f->board);
 	return 0;
 }
@@ -362,6 +366,61 @@ static void reset_and_load(void **state)
 	board_save_and_load(&f->host.dev);
 }
 
+/* Memory behind a BAR and an expansion ROM: windows that follow the registers. */
+static void memory_bars(void **state)
+{
+	struct fixture *f = *state;
+	struct pci_regs regs;
+	struct pci_func func = { .bus = &f->host.bus, .regs = &regs, .devfn = PCI_DEVFN(9, 0) };
+	struct mem *mem = &f->mem;
+	struct mem_area *video = mem_area_new(mem, 64 * KIB, "video");
+	struct mem_area *rom = mem_area_new(mem, 8 * KIB, "rom");
+	u16 value = 0x1234;
+
+	assert_non_null(video);
+	assert_non_null(rom);
+	rom->host[0] = 0x55;
+	pci_func_init(&func, "video", 0x1234, 0x1111, 0x030000, 0);
+	pci_bar_area_init(&func, 0, video);
+	pci_rom_init(&func, rom);
+	assert_int_equal(pci_add(&func), 0);
+	cfg_write(f, 9, 0x10, 0xffffffff, 4);
+	assert_int_equal(cfg_read(f, 9, 0x10, 4), 0xffff0008);
+	cfg_write(f, 9, 0x30, 0xfffff800, 4);
+	assert_int_equal(cfg_read(f, 9, 0x30, 4), 0xffffe000);
+
+	cfg_write(f, 9, 0x10, 0xe0000000, 4);
+	cfg_write(f, 9, 0x30, 0xe0010001, 4);
+	assert_null(mem_find(mem, 0xe0000000)); /* not enabled yet */
+	cfg_write(f, 9, 4, 2, 2);
+	assert_true(mem_write(mem, 0xe000fffe, &value, 2));
+	assert_int_equal(le_load(video->host + 0xfffe, 2), 0x1234);
+	assert_ptr_equal(mem_host(mem, 0xe0010000, 0x2000), rom->host);
+	assert_true(mem_find(mem, 0xe0010000)->readonly);
+	cfg_write(f, 9, 0x30, 0xe0010000, 4); /* its own enable bit */
+	assert_null(mem_find(mem, 0xe0010000));
+	cfg_write(f, 9, 0x12, 0xd0, 1); /* moves */
+	assert_null(mem_find(mem, 0xe0000000));
+	assert_ptr_equal(mem_host(mem, 0xe0d00000, 1), video->host);
+
+	/* Where memory is already it is not decoded; it comes when there is room. */
+	cfg_write(f, 9, 0x10, 0, 4);
+	assert_ptr_equal(mem_host(mem, 0, 1), mem->ram->host);
+	cfg_write(f, 9, 0x10, 0xe0000000, 4);
+	cfg_write(f, 9, 0x30, 0xe0008001, 4);
+	assert_ptr_equal(mem_host(mem, 0xe0008000, 1), video->host + 0x8000);
+	cfg_write(f, 9, 0x10, 0xd0000000, 4);
+	assert_ptr_equal(mem_host(mem, 0xe0008000, 1), rom->host);
+	cfg_write(f, 9, 4, 0, 2);
+	assert_null(mem_find(mem, 0xd0000000));
+	assert_null(mem_find(mem, 0xe0008000));
+	memset(regs.config, 0xff, sizeof(regs.config));
+	pci_func_loaded(&func);
+	assert_ptr_equal(mem_host(mem, 0xffff0000, 1), video->host);
+	pci_remove(&func);
+	assert_null(mem_find(mem, 0xffff0000));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -376,6 +435,7 @@ int main(void)
 		TEST(msix),
 		TEST(reset_control),
 		TEST(reset_and_load),
+		TEST(memory_bars),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

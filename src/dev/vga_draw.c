@@ -134,6 +134,26 @@ void vga_colors(const struct vga *vga, const struct vga_mode *mode, u32 colors[2
 
 /* --- Lines ------------------------------------------------------------------------------------- */
 
+/* Bit 7 - n of a byte as byte n. */
+static u64 bits_to_bytes(u8 byte)
+{
+	u64 picked = byte * 0x0101010101010101ull & 0x0102040810204080ull;
+
+	return (picked + 0x7f7f7f7f7f7f7f7full) >> 7 & 0x0101010101010101ull;
+}
+
+/* Nine dots from bit 8 on, of which `count` count. */
+static u32 *draw_glyph(u32 glyph, u32 fg, u32 bg, u32 count, u32 *dots)
+{
+	u64 bits = bits_to_bytes((u8)(glyph >> 1));
+	u32 other = fg ^ bg;
+
+	for (unsigned n = 0; n < 8; n++)
+		dots[n] = bg ^ (other & -(u32)(bits >> (8 * n) & 1));
+	dots[8] = bg ^ (other & -(glyph & 1));
+	return dots + count;
+}
+
 static void draw_text(const struct vga *vga, const struct vga_mode *m, const u32 *colors,
 		      const struct vga_line *line, u32 *dots)
 {
@@ -158,17 +178,8 @@ static void draw_text(const struct vga *vga, const struct vga_mode *m, const u32
 			glyph = 0;
 		if (cursor_line && counter == m->cursor)
 			glyph = 0x1ff;
-		for (u32 n = 0; n < m->char_dots; n++)
-			*dots++ = glyph & (0x100u >> n) ? fg : bg;
+		dots = draw_glyph(glyph, fg, bg, m->char_dots, dots);
 	}
-}
-
-/* Bit 7 - n of a byte as byte n. */
-static u64 bits_to_bytes(u8 byte)
-{
-	u64 picked = byte * 0x0101010101010101ull & 0x0102040810204080ull;
-
-	return (picked + 0x7f7f7f7f7f7f7f7full) >> 7 & 0x0101010101010101ull;
 }
 
 static u32 *draw_planes(const u32 *colors, u32 bytes, u32 *dots)

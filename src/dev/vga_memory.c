@@ -4,9 +4,11 @@
 
 #include "base/trace.h"
 
-/* Accesses in an unchanged state after which the window is shown. Each change of windows costs all cached translations; guests
- * that load a font or draw between register writes do without. */
+/* Accesses in an unchanged state after which the window is shown. Each change of windows costs all cached translations; guests that
+ * draw between register writes do without. */
 #define WINDOW_PATIENCE 64u
+/* The same for a layout that only makes accesses and drawing faster: guests that change a few glyphs of a font do without. */
+#define LAYOUT_PATIENCE 4096u
 
 /* --- The CPU's side of the address ------------------------------------------------------------- */
 
@@ -194,21 +196,30 @@ static bool is_transparent(const struct vga_regs *r)
 	       !r->gc[GC_ROTATE] && r->gc[GC_BIT_MASK] == 0xff;
 }
 
-/* The layout in which addresses of the CPU are bytes in a row; false if there is none. */
-static bool direct_layout(const struct vga_regs *r, u8 *layout)
+/* Whether addresses of the CPU are bytes of the memory in a row, in the layout that the mode has. */
+static bool is_direct(const struct vga_regs *r, u8 layout)
 {
 	unsigned planes = r->seq[SEQ_MAP_MASK];
 
 	if (!(r->misc & OUTPUT_RAM) || map_of(r) == 0 || !is_transparent(r))
 		return false;
-	if (chain4(r)) {
-		*layout = VGA_CHAIN4;
+	if (layout == VGA_CHAIN4)
 		return planes == 0xf;
-	}
-	*layout = VGA_TEXT;
-	return planes == 3 && !(r->seq[SEQ_MEMORY] & MEMORY_LINEAR) &&
-	       (r->gc[GC_MODE] & MODE_ODD_EVEN) && (r->gc[GC_MISC] & MISC_CHAIN) &&
+	return layout == VGA_TEXT && planes == 3 && (r->gc[GC_MODE] & MODE_ODD_EVEN) &&
 	       !(r->gc[GC_READ_MAP] & 2) && (r->misc & OUTPUT_PAGE_LOW);
+}
+
+/* The layout that fits the mode best. */
+static u8 layout_of(const struct vga_regs *r)
+{
+	if (is_linear(r))
+		return r->layout;
+	if (vga_dispi_on(r))
+		return VGA_PLANAR;
+	if (chain4(r))
+		return VGA_CHAIN4;
+	return (r->gc[GC_MISC] & MISC_CHAIN) && !(r->seq[SEQ_MEMORY] & MEMORY_LINEAR) ? VGA_TEXT
+										      : VGA_PLANAR;
 }
 
 /* The window that the registers allow; false if they allow none. */
@@ -217,18 +228,15 @@ static bool window_of(struct vga *vga, struct mem_window *w, u8 *layout)
 	const struct vga_regs *r = &vga->regs;
 	unsigned map = vga_dispi_on(r) ? 1 : map_of(r);
 
+	*layout = layout_of(r);
 	*w = (struct mem_window){ .base = MEM_HOLE_BASE + maps[map].base,
 				  .size = maps[map].size,
 				  .area = vga->memory,
+				  .offset = is_linear(r) ? linear(r, 0) : 0,
 				  .access = MEM_RAM,
 				  .level = MEM_LEVEL_DEVICE,
 				  .owner = vga };
-	if (vga_dispi_on(r)) {
-		*layout = r->layout;
-		w->offset = linear(r, 0);
-		return is_linear(r);
-	}
-	return direct_layout(r, layout);
+	return vga_dispi_on(r) ? is_linear(r) : is_direct(r, *layout);
 }
 
 void vga_window_hide(struct vga *vga)
@@ -242,10 +250,10 @@ void vga_window_hide(struct vga *vga)
 void vga_window_update(struct vga *vga)
 {
 	struct mem_window w;
-	u8 layout = VGA_PLANAR;
+	u8 layout;
 	bool possible = window_of(vga, &w, &layout);
 
-	if (possible && vga->window_possible && w.base == vga->window.base &&
+	if (possible == vga->window_possible && w.base == vga->window.base &&
 	    w.offset == vga->window.offset && w.size == vga->window.size &&
 	    layout == vga->window_layout)
 		return;
@@ -273,21 +281,26 @@ static void set_layout(struct vga *vga, u8 layout)
 	vga->regs.layout = layout;
 }
 
-/* The guest keeps coming: the window opens. If the machine has no room for it, accesses go on as they are. */
-static void window_wanted(struct vga *vga)
+/* The guest keeps coming: the layout becomes the one that fits, and the window opens if there can be one. If the machine has no
+ * room for it, accesses go on as they are. */
+static void settle(struct vga *vga)
 {
-	if (!vga->window_possible || vga->window_shown || ++vga->window_accesses < WINDOW_PATIENCE)
+	unsigned patience = vga->window_possible ? WINDOW_PATIENCE : LAYOUT_PATIENCE;
+
+	if (vga->window_shown || vga->window_accesses == patience)
 		return;
-	vga->window_accesses = 0;
+	if (++vga->window_accesses < patience)
+		return;
 	set_layout(vga, vga->window_layout);
-	vga->window_shown = mem_show(vga->dev.platform->mem, &vga->window) == 0;
+	if (vga->window_possible)
+		vga->window_shown = mem_show(vga->dev.platform->mem, &vga->window) == 0;
 }
 
 static u64 memory_read(void *dev, u64 offset, unsigned size)
 {
 	u64 value = 0;
 
-	window_wanted(dev);
+	settle(dev);
 	for (unsigned n = 0; n < size; n++)
 		value |= (u64)read_byte(dev, (u32)offset + n) << (8 * n);
 	return value;
@@ -295,7 +308,7 @@ static u64 memory_read(void *dev, u64 offset, unsigned size)
 
 static void memory_write(void *dev, u64 offset, u64 value, unsigned size)
 {
-	window_wanted(dev);
+	settle(dev);
 	for (unsigned n = 0; n < size; n++)
 		write_byte(dev, (u32)offset + n, (u8)(value >> (8 * n)));
 }

@@ -448,6 +448,26 @@ static void damage(void **state)
 	}
 }
 
+/* Where the layout does not fit the mode, bytes of a line are all over the memory. */
+static void damage_in_another_layout(void **state)
+{
+	struct fixture *f = *state;
+
+	set_mode(f, &mode_13);
+	for (u32 n = 0; n < 100; n++)
+		poke(f, GRAPH_BASE + n, 0, 1);
+	assert_true(f->vga.window_shown);
+	indexed(f, 0x3c4, 4, 6);
+	indexed(f, 0x3d4, 0x14, 0);
+	indexed(f, 0x3d4, 0x17, 0xe3);
+	refresh(f);
+	poke(f, GRAPH_BASE + 1, 0x3f, 1);
+	assert_int_equal(refresh(f), 1);
+	assert_int_equal(pixel(f, 8, 0), color(f, 0x3f));
+	assert_int_equal(pixel(f, 15, 1), color(f, 0x3f));
+	assert_int_equal(pixel(f, 16, 0), color(f, 0));
+}
+
 /* Small changes are small rectangles; too many become fewer. */
 static void rectangles(void **state)
 {
@@ -478,11 +498,21 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(text_screen), TEST(fonts),        TEST(blinking),
-		TEST(mode_13h),    TEST(mode_x),       TEST(mode_12h),
-		TEST(mode_0dh),    TEST(cga_modes),    TEST(linear_frame_buffer),
-		TEST(depths),      TEST(dispi_planes), TEST(off_is_black),
-		TEST(damage),      TEST(rectangles),
+		TEST(text_screen),
+		TEST(fonts),
+		TEST(blinking),
+		TEST(mode_13h),
+		TEST(mode_x),
+		TEST(mode_12h),
+		TEST(mode_0dh),
+		TEST(cga_modes),
+		TEST(linear_frame_buffer),
+		TEST(depths),
+		TEST(dispi_planes),
+		TEST(off_is_black),
+		TEST(damage),
+		TEST(damage_in_another_layout),
+		TEST(rectangles),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -9,7 +9,7 @@
 #include "x86/exec.h"
 #include "x86/mem.h"
 
-#include <poll.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +18,7 @@
 #define IRQ_COM2       3
 #define IRQ_COM1       4
 #define IRQ_FLOPPY     6
+#define IRQ_PARALLEL   7
 #define IRQ_RTC        8
 #define IRQ_SCI        9
 #define IRQ_MOUSE      12
@@ -166,6 +167,14 @@ static void on_console_write(void *opaque, const u8 *buf, size_t n)
 	m->console.write(m->console.opaque, buf, n);
 }
 
+/* What the file does not take is lost, as with a printer without paper. */
+static void on_parallel_write(void *opaque, const u8 *buf, size_t n)
+{
+	struct machine *m = opaque;
+
+	(void)!write(m->parallel_fd, buf, n);
+}
+
 static void on_console_ready(void *opaque)
 {
 	struct machine *m = opaque;
@@ -282,12 +291,37 @@ static int init_bridges(struct machine *m)
 	return err;
 }
 
+static int open_parallel(struct machine *m, char *err, size_t errlen)
+{
+	const char *path = m->cfg.parallel;
+
+	if (!path)
+		return 0;
+	m->parallel_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
+	if (m->parallel_fd >= 0)
+		return 0;
+	int code = -errno;
+
+	snprintf(err, errlen, "parallel port's file '%s' cannot be opened: %s", path,
+		 strerror(-code));
+	return code;
+}
+
 static int init_isa(struct machine *m)
 {
 	int err;
 
-	m->i8254.irq = isa_irq(m, IRQ_PIT);
-	m->mc146818.irq = isa_irq(m, IRQ_RTC);
+	/* The HPET can take their interrupts over. */
+	m->hpet.isa[0] = isa_irq(m, IRQ_PIT);
+	m->hpet.isa[1] = isa_irq(m, IRQ_RTC);
+	m->hpet.apic = (struct irq){ ioapic_set_line, &m->ioapic, 0 };
+	m->i8254.irq = (struct irq){ hpet_legacy_set, &m->hpet, 0 };
+	m->mc146818.irq = (struct irq){ hpet_legacy_set, &m->hpet, 1 };
+	m->mc146818.cpus = m->vm.nvcpus;
+	m->parallel.base = PARALLEL_BASE;
+	m->parallel.irq = isa_irq(m, IRQ_PARALLEL);
+	if (m->parallel_fd >= 0)
+		m->parallel.backend = (struct chardev){ .write = on_parallel_write, .opaque = m };
 	m->mc146818.ram_low_end = m->mem.low_end;
 	m->mc146818.ram_high = m->mem.high_end - 4 * GIB;
 	m->i8042.irq_kbd = isa_irq(m, IRQ_KEYBOARD);
@@ -321,6 +355,12 @@ static int init_isa(struct machine *m)
 		err = board_part(m, &m->com2.dev, &ns16550_type, "com2");
 	if (!err)
 		err = board_part(m, &m->dma.dev, &i8237_type, "dma");
+	if (!err)
+		err = board_part(m, &m->fdc.dev, &fdc82077_type, "floppy");
+	if (!err)
+		err = board_part(m, &m->parallel.dev, &parallel_type, "parallel");
+	if (!err)
+		err = board_part(m, &m->hpet.dev, &hpet_type, "hpet");
 	if (!err && m->cfg.debug_exit)
 		err = board_part(m, &m->debug_exit.dev, &debug_exit_type, "debug-exit");
 	return err;
@@ -367,11 +407,15 @@ int board_init(struct machine *m, char *err, size_t errlen)
 	if (!code)
 		code = init_bridges(m);
 	if (!code)
+		code = board_disks_open(m, err, errlen);
+	if (!code)
+		code = open_parallel(m, err, errlen);
+	if (!code)
 		code = init_isa(m);
 	if (!code)
 		code = init_vga(m, err, errlen);
 	if (!code)
-		code = board_disks_init(m, err, errlen);
+		code = board_disks_init(m);
 	if (!code && !m->cfg.kernel)
 		code = init_firmware(m);
 	if (!code)
@@ -391,6 +435,8 @@ void board_fini(struct machine *m)
 			dev->type->fini(dev);
 	}
 	board_disks_fini(m);
+	if (m->parallel_fd >= 0)
+		close(m->parallel_fd);
 	for (unsigned n = 0; n < VM_MAX_VCPUS; n++)
 		free(m->lapic[n]);
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #define FIRST_DISK_SLOT 8
+#define INT13_MOST \
+	(1024ull * 16 * 63 * BLOCK_SECTOR) /* of a disk whose geometry needs no translation */
 
 static void on_block_ready(void *arg, short revents)
 {
@@ -54,7 +56,7 @@ static void make_serial(const struct machine *m, unsigned n, char *serial, size_
 		snprintf(serial, size, "pogo-disk-%u", n % 100);
 }
 
-static int add_virtio(struct machine *m, unsigned n)
+static int place_virtio(struct machine *m, unsigned n)
 {
 	struct virtio_blk *d = m->disk[n] = calloc(1, sizeof(*d));
 	unsigned slot = FIRST_DISK_SLOT + n;
@@ -67,7 +69,7 @@ static int add_virtio(struct machine *m, unsigned n)
 	make_serial(m, n, d->serial, sizeof(d->serial));
 	snprintf(m->disk_name[n], sizeof(m->disk_name[n]), "disk%u", n);
 	m->boot[n] = (struct firmware_boot){ .kind = FIRMWARE_BOOT_VIRTIO, .slot = slot };
-	return board_part(m, &d->vpci.dev, &virtio_blk_type, m->disk_name[n]);
+	return 0;
 }
 
 /* Disks fill IDE from the front, CD-ROMs from the second channel, where systems look for them first. */
@@ -85,6 +87,8 @@ static int place_ide(struct machine *m, unsigned n, char *err, size_t errlen)
 		d->kind = cdrom ? ATA_CDROM : ATA_DISK;
 		d->block = m->block[n];
 		make_serial(m, n, d->serial, sizeof(d->serial));
+		if (!cdrom && d->block->size > INT13_MOST)
+			m->mc146818.translated |= (u8)BIT(2 * channel + unit);
 		m->boot[n] = (struct firmware_boot){ .kind = FIRMWARE_BOOT_IDE,
 						     .slot = PIIX4_SLOT,
 						     .function = 1,
@@ -114,6 +118,7 @@ static int place_floppy(struct machine *m, unsigned n, char *err, size_t errlen)
 		if (d->type != FLOPPY_NONE)
 			continue;
 		d->type = geometry ? geometry->drive : FLOPPY_1440K;
+		m->mc146818.floppy[unit] = (u8)d->type;
 		m->boot[n] = (struct firmware_boot){ .kind = FIRMWARE_BOOT_FLOPPY, .unit = unit };
 		return m->block[n] ? fdc82077_insert(&m->fdc, unit, m->block[n]) : 0;
 	}
@@ -129,10 +134,10 @@ static int place(struct machine *m, unsigned n, char *err, size_t errlen)
 		return place_floppy(m, n, err, errlen);
 	if (d->drive == DRIVE_CDROM || d->bus == DISK_BUS_IDE)
 		return place_ide(m, n, err, errlen);
-	return add_virtio(m, n);
+	return place_virtio(m, n);
 }
 
-int board_disks_init(struct machine *m, char *err, size_t errlen)
+int board_disks_open(struct machine *m, char *err, size_t errlen)
 {
 	int code = 0;
 
@@ -142,12 +147,20 @@ int board_disks_init(struct machine *m, char *err, size_t errlen)
 		if (!code)
 			code = place(m, n, err, errlen);
 	}
-	if (code)
-		return code;
+	return code;
+}
+
+int board_disks_init(struct machine *m)
+{
+	int code = 0;
+
+	for (unsigned n = 0; n < m->cfg.disk_count && !code; n++)
+		if (m->disk[n])
+			code = board_part(m, &m->disk[n]->vpci.dev, &virtio_blk_type,
+					  m->disk_name[n]);
 	m->ide.func.bus = &m->i440bx.bus;
 	m->ide.decoded = m->cfg.kernel != NULL;
-	code = board_part(m, &m->ide.dev, &piix4_ide_type, "ide");
-	return code ? code : board_part(m, &m->fdc.dev, &fdc82077_type, "floppy");
+	return code ? code : board_part(m, &m->ide.dev, &piix4_ide_type, "ide");
 }
 
 void board_disks_drain(struct machine *m)

@@ -42,6 +42,9 @@ struct acpi_board board_acpi(const struct machine *m)
 		.vga = !m->cfg.no_vga,
 		.dma = true,
 		.floppy = true,
+		.parallel = true,
+		.hpet_addr = HPET_BASE,
+		.hpet_id = HPET_ID,
 	};
 }
 

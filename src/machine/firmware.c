@@ -12,6 +12,9 @@
 #define E820_ENTRY 20u
 #define E820_RAM   1
 
+/* Firmware places BARs above low RAM, but not below this, and sets memory types accordingly. */
+#define PCI_BASE_MIN (2 * GIB)
+
 #define BOOT_PATH 64u /* bytes of one device path, at most */
 #define FDC_PORT  0x3f0
 
@@ -141,6 +144,7 @@ static int add_tables(struct firmware *fw)
 	fw->smbios.ram_low_end = fw->ram_low_end;
 	fw->smbios.ram_high = fw->ram_high;
 	fw->acpi.vga = fw->vga;
+	fw->acpi.pci_base = MAX(fw->ram_low_end, PCI_BASE_MIN);
 	fw->acpi.fw_cfg = true;
 	err = acpi_add_files(fw->fw_cfg, &fw->acpi);
 	if (!err)

@@ -32,7 +32,7 @@ struct firmware {
 	/* After nothing could be started from: milliseconds until firmware starts anew; FIRMWARE_NO_RETRY: it waits. */
 	u32 boot_retry_ms;
 	struct smbios_board smbios; /* ram_* and cpus are filled in */
-	struct acpi_board acpi;     /* cpus, vga and fw_cfg are filled in */
+	struct acpi_board acpi;     /* cpus, vga, fw_cfg and pci_base are filled in */
 	/* Called when firmware asks for the ACPI tables, after it has set up the chips: brings what it has programmed, such as
 	 * acpi.pm_base, up to date. May be NULL. */
 	void (*update)(void *opaque, struct acpi_board *acpi);

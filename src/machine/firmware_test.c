@@ -35,7 +35,6 @@ static int setup(void **state)
 				  .acpi = { .lapic_addr = 0xfee00000,
 					    .ioapic_addr = 0xfec00000,
 					    .pit_gsi = 2,
-					    .pci_base = 0xc0000000,
 					    .pci_end = 0xfec00000 } };
 	*state = &f;
 	return 0;
@@ -144,6 +143,27 @@ static void on_update(void *opaque, struct acpi_board *acpi)
 	acpi->pm_base = 0xb000;
 }
 
+/* The DSDT's window is where firmware puts BARs: from 2 GiB, or from the end of RAM if that is higher. */
+static void window(void **state)
+{
+	static const struct {
+		u64 low_end;
+		u8 range[8]; /* its first and last address */
+	} cases[] = { { 256 * MIB, { 0, 0, 0, 0x80, 0xff, 0xff, 0xbf, 0xfe } },
+		      { 3 * GIB, { 0, 0, 0, 0xc0, 0xff, 0xff, 0xbf, 0xfe } } };
+	struct fixture *f = *state;
+
+	for (unsigned n = 0; n < ARRAY_LEN(cases); n++) {
+		const u8 *t;
+		u32 size;
+
+		f->fw.ram_low_end = cases[n].low_end;
+		assert_int_equal(firmware_describe(&f->fw), 0);
+		t = fw_cfg_file(&f->cfg, "etc/acpi/tables", &size);
+		assert_non_null(memmem(t, size, cases[n].range, sizeof(cases[n].range)));
+	}
+}
+
 /* The tables tell of the ports that firmware has chosen. */
 static void tables_are_made_when_wanted(void **state)
 {
@@ -177,10 +197,9 @@ static void tables_are_made_when_wanted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(everything),
-		TEST(boot_order),
-		TEST(without_a_screen),
-		TEST(tables_are_made_when_wanted),
+		TEST(everything),       TEST(boot_order),
+		TEST(without_a_screen), TEST(tables_are_made_when_wanted),
+		TEST(window),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

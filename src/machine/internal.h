@@ -6,7 +6,9 @@
 #include "dev/debug_exit.h"
 #include "dev/debug_port.h"
 #include "dev/fdc82077.h"
+#include "dev/flash.h"
 #include "dev/fw_cfg.h"
+#include "dev/hpet.h"
 #include "dev/i440bx.h"
 #include "dev/i8042.h"
 #include "dev/i8237.h"
@@ -17,6 +19,7 @@
 #include "dev/lapic.h"
 #include "dev/mc146818.h"
 #include "dev/ns16550.h"
+#include "dev/parallel.h"
 #include "dev/piix4.h"
 #include "dev/port92.h"
 #include "dev/vga.h"
@@ -71,8 +74,12 @@ struct machine {
 	struct fdc82077 fdc;
 	struct piix4_ide ide;
 	struct vga vga;
+	struct hpet hpet;
+	struct parallel parallel;
+	int parallel_fd; /* where its output goes, or -1 */
 	struct debug_exit debug_exit;
 	struct fw_cfg fw_cfg;
+	struct flash nvram;
 	struct debug_port debug_port;
 	struct ioapic ioapic;
 	struct lapic_set lapics;
@@ -115,8 +122,11 @@ int board_power_on(struct machine *m, char *err, size_t errlen) must_check;
 int board_part(struct machine *m, struct device *dev, const struct device_type *type,
 	       const char *name) must_check;
 
-/* board_disks.c: opens the images and makes the drives. On failure one line in err. */
-int board_disks_init(struct machine *m, char *err, size_t errlen) must_check;
+/* board_disks.c: opens the images and gives each drive its place, before the chips that have a part in it are made. On failure one line
+ * in err. */
+int board_disks_open(struct machine *m, char *err, size_t errlen) must_check;
+/* Makes the controllers on PCI. */
+int board_disks_init(struct machine *m) must_check;
 void board_disks_drain(struct machine *m);
 void board_disks_fini(struct machine *m);
 

@@ -2,6 +2,7 @@
 #include "machine/rom.h"
 
 #include "machine/internal.h"
+#include "machine/nvram.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +11,9 @@
 
 #define ROM_LOW_SIZE (128 * KIB)
 
-#define SEABIOS "/usr/share/seabios/bios-256k.bin"
+#define SEABIOS   "/usr/share/seabios/bios-256k.bin"
+#define OVMF      "/usr/share/OVMF/OVMF_CODE_4M.fd"
+#define OVMF_VARS "/usr/share/OVMF/OVMF_VARS_4M.fd" /* variables as they are at first */
 
 #define FAIL(error, ...)                            \
 	do {                                        \
@@ -33,12 +36,23 @@ static int read_all(int fd, u8 *data, size_t size)
 	return 0;
 }
 
+/* Debian's packages that hold what was not found. */
+static const char *package_of(const char *path)
+{
+	if (!strncmp(path, "/usr/share/OVMF/", 16))
+		return "ovmf";
+	return !strncmp(path, "/usr/share/seabios/", 19) ? "seabios" : NULL;
+}
+
 int rom_file_read(const char *what, const char *path, size_t max, u8 **data, size_t *size,
 		  char *err, size_t errlen)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r;
 	struct stat st;
 
+	if (fd < 0 && errno == ENOENT && package_of(path))
+		FAIL(ENOENT, "%s '%s' is not installed; run: apt-get install %s", what, path,
+		     package_of(path));
 	if (fd < 0)
 		FAIL(errno, "%s '%s' cannot be opened: %s", what, path, strerror(errno));
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size == 0 || (u64)st.st_size > max) {
@@ -73,8 +87,6 @@ static int load(struct machine *m, const char *path, char *err, size_t errlen)
 	u64 low;
 	int r = rom_file_read("firmware", path, ROM_MAX, &data, &size, err, errlen);
 
-	if (r == -ENOENT && !strcmp(path, SEABIOS))
-		FAIL(ENOENT, "firmware '%s' is not installed; run: apt-get install seabios", path);
 	if (r)
 		return r;
 	if (size < ROM_MIN || size % MEM_PAGE) {
@@ -98,11 +110,32 @@ static int load(struct machine *m, const char *path, char *err, size_t errlen)
 	return 0;
 }
 
+/* Right below the code. */
+static int nvram_init(struct machine *m, char *err, size_t errlen)
+{
+	int r = nvram_open(&m->nvram.file, m->cfg.nvram, OVMF_VARS, m->cfg.pace != PACE_FREE, err,
+			   errlen);
+
+	if (r)
+		return r;
+	m->nvram.base = 4 * GIB - m->rom->size - m->nvram.file->size;
+	r = board_part(m, &m->nvram.dev, &flash_type, "nvram");
+	if (r)
+		block_file_close(m->nvram.file);
+	return r;
+}
+
 int rom_init(struct machine *m, char *err, size_t errlen)
 {
 	const char *firmware = m->cfg.firmware;
 
 	if (m->cfg.kernel || !firmware)
 		return 0;
-	return load(m, !strcmp(firmware, "bios") ? SEABIOS : firmware, err, errlen);
+	if (!strcmp(firmware, "bios"))
+		return load(m, SEABIOS, err, errlen);
+	if (strcmp(firmware, "uefi"))
+		return load(m, firmware, err, errlen);
+	int r = load(m, OVMF, err, errlen);
+
+	return r ? r : nvram_init(m, err, errlen);
 }

@@ -1,4 +1,5 @@
-/* The firmware's ROM: a flat image whose end lies at 4 GiB, with its top 128 KiB once more below 1 MiB. */
+/* The firmware's ROM: a flat image whose end lies at 4 GiB, with its top 128 KiB once more below 1 MiB; and OVMF's variable store right
+ * below it. */
 #ifndef MACHINE_ROM_H
 #define MACHINE_ROM_H
 
