@@ -11,10 +11,10 @@ struct instance {
 	struct machine_config config; /* what was built; its strings are the spec's */
 	struct machine *machine;      /* NULL before it is built */
 	struct qmp qmp;
-	struct serial_hub *hub;        /* NULL: the first serial port is this process's terminal */
-	int claim;                     /* -1: none */
-	const struct screens *screens; /* NULL: none was opened */
-	u64 started_s;                 /* since 1970 */
+	struct serial_hub *hub;  /* NULL: the first serial port is this process's terminal */
+	int claim;               /* -1: none */
+	struct screens *screens; /* NULL: none was opened */
+	u64 started_s;           /* since 1970 */
 };
 
 /* Whether the engine of the configuration can run here, and the CPU model exists. False with a line in err. */
