@@ -22,6 +22,9 @@ bool instance_fit(const struct machine_config *cfg, char *err, size_t errlen) mu
 /* Claims the machine's name. False with a line in err. */
 bool instance_claim(struct instance *i, struct machine_spec *spec, char *err, size_t errlen)
 	must_check;
+/* Where the machine file wants the screen to be seen. False with a line in err. */
+bool instance_screens(struct machine_spec *spec, struct screens_options *options, char *err,
+		      size_t errlen) must_check;
 /* Makes the sockets. console: the first serial port is reached through one too. False with a line in err. */
 bool instance_open(struct instance *i, bool console, char *err, size_t errlen) must_check;
 /* Starts to serve them from the machine's loop. False with a line in err. */

@@ -26,7 +26,8 @@ static struct screen *find_screen(struct qmp_call *call)
 	struct screen *s = machine_screen(call->instance->machine);
 
 	if (!s)
-		failed(call, "the machine has no screen; remove <video> with type none");
+		failed(call,
+		       "the machine has no screen; <video><model type='vga'/></video> gives it one");
 	return s;
 }
 
@@ -114,7 +115,7 @@ static json_t *send_key(struct qmp_call *call)
 	return json_object();
 }
 
-/* All of the text or nothing of it. */
+/* Nothing of a text that has a character without a key; else as much as fits: `typed` tells. */
 static json_t *type_text(struct qmp_call *call)
 {
 	const char *text = text_arg(call, "text");
@@ -132,13 +133,7 @@ static json_t *type_text(struct qmp_call *call)
 			 (u8)text[at]);
 		return NULL;
 	}
-	/* Each takes four movements at most. */
-	if (n > (KEYBOARD_QUEUE - k->count) / 4)
-		return failed(
-			call,
-			"x-pogo-type: too many keys would wait for the guest; type up to 2,000 at a time");
-	keyboard_type(k, text, n);
-	return json_object();
+	return json_pack("{s:I}", "typed", (json_int_t)keyboard_type(k, text, n));
 }
 
 const struct qmp_command qmp_screen_commands[] = {

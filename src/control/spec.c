@@ -276,6 +276,10 @@ static bool check_chardevs(const struct checker *c)
 	if (s->vnc.socket && (s->vnc.listen || s->vnc.port))
 		return bad(c, s->vnc.line,
 			   "<graphics>: either socket, or listen and port; remove one");
+	if (s->vnc.on && s->video == SPEC_NO_VIDEO)
+		return bad(
+			c, s->vnc.line,
+			"<graphics>: the machine has no screen to show; remove it, or write <model type='vga'/>");
 	return true;
 }
 
@@ -298,20 +302,25 @@ bool spec_check(const struct machine_spec *spec, char *err, size_t errlen)
 	return check_chardevs(&c);
 }
 
-const char *spec_vnc(struct machine_spec *spec)
+bool spec_vnc(struct machine_spec *spec, const char *runtime, const char **listen)
 {
-	const char *path = spec_path(spec, spec->vnc.socket), *kept;
+	const char *path = spec_path(spec, spec->vnc.socket);
 	char *text = NULL;
 
-	if (!spec->vnc.on || (spec->vnc.socket && !path))
-		return NULL;
+	*listen = NULL;
+	if (!spec->vnc.on)
+		return true;
+	if (spec->vnc.socket && !path)
+		return false;
+	if (!path && !spec->vnc.listen && !spec->vnc.port)
+		path = runtime;
 	if ((path ? asprintf(&text, "unix:%s", path)
 		  : asprintf(&text, "%s:%u", spec->vnc.listen ? spec->vnc.listen : "127.0.0.1",
 			     spec->vnc.port)) < 0)
-		return NULL;
-	kept = spec_keep(spec, text, SIZE_MAX);
+		return false;
+	*listen = spec_keep(spec, text, SIZE_MAX);
 	free(text);
-	return kept;
+	return *listen != NULL;
 }
 
 /* --- The machine that is to be built ----------------------------------------------------------- */
