@@ -162,7 +162,7 @@ int board_disks_init(struct machine *m)
 					  m->disk_name[n]);
 	m->ide.func.bus = &m->i440bx.bus;
 	/* As firmware leaves it; OVMF leaves it as it is. */
-	m->ide.decoded = m->cfg.kernel || !strcmp(m->cfg.firmware, "uefi");
+	m->ide.decoded = m->cfg.kernel || (m->cfg.firmware && !strcmp(m->cfg.firmware, "uefi"));
 	return code ? code : board_part(m, &m->ide.dev, &piix4_ide_type, "ide");
 }
 
