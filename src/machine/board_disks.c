@@ -180,7 +180,8 @@ int board_disks_init(struct machine *m)
 			code = board_part(m, &m->disk[n]->vpci.dev, &virtio_blk_type,
 					  m->disk_name[n]);
 	m->ide.func.bus = &m->i440bx.bus;
-	m->ide.decoded = m->cfg.kernel != NULL;
+	/* As firmware leaves it; OVMF leaves it as it is. */
+	m->ide.decoded = m->cfg.kernel || (m->cfg.firmware && !strcmp(m->cfg.firmware, "uefi"));
 	return code ? code : board_part(m, &m->ide.dev, &piix4_ide_type, "ide");
 }
 
