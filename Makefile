@@ -86,8 +86,10 @@ test-jit: setup-test
 check: setup-check
 	tools/check
 
-bench: guests build
+bench: guests media build
 	bench/run
+	bench/firmware
+	bench/disk
 
 compare: setup-bench guests build
 	bench/compare $(A)
