@@ -144,8 +144,9 @@ static int open_image(const char *path, bool readonly, char *err, size_t errlen)
 		FAIL(EBUSY, "disk '%s' is in use by the host", path);
 	if (errno == EISDIR)
 		FAIL(EISDIR, "disk '%s' is a directory", path);
-	FAIL(errno, "disk '%s' cannot be opened%s: %s", path, readonly ? "" : " for writing",
-	     strerror(errno));
+	FAIL(errno, "disk '%s' cannot be opened%s: %s%s", path, readonly ? "" : " for writing",
+	     strerror(errno),
+	     errno == ENOENT && !readonly ? "; `pogo disk create FILE:20G` makes one" : "");
 }
 
 /* Takes fd over. */

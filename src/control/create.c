@@ -18,8 +18,8 @@ struct create_config {
 	u64 memory;
 	u32 cpus, debug_exit;
 	struct opt_list disks, cdroms, floppies;
-	const char *kernel, *initrd, *append, *firmware, *nvram, *board, *engine, *cpu, *vnc, *vnc_password,
-		*serial, *parallel, *title;
+	const char *kernel, *initrd, *append, *firmware, *nvram, *board, *engine, *cpu, *vnc,
+		*vnc_password, *serial, *parallel, *title;
 	bool no_vga, json, no_register;
 };
 

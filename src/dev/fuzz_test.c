@@ -4,23 +4,28 @@
 #include "base/bits.h"
 #include "dev/debug_exit.h"
 #include "dev/dev_test.h"
+#include "dev/fdc82077.h"
+#include "dev/hpet.h"
 #include "dev/i8042.h"
+#include "dev/i8237.h"
 #include "dev/i8254.h"
 #include "dev/i8259.h"
 #include "dev/ioapic.h"
 #include "dev/lapic.h"
 #include "dev/mc146818.h"
 #include "dev/ns16550.h"
+#include "dev/parallel.h"
 #include "dev/port92.h"
 
 #include <string.h>
 
 #define CPUS    3
-#define DEVICES (CPUS + 8)
+#define DEVICES (CPUS + 12)
 #define STEPS   300000
 
 struct machine {
 	struct test_board board;
+	struct mem mem;
 	struct lapic_set set;
 	struct lapic lapic[CPUS];
 	struct ioapic ioapic;
@@ -31,6 +36,10 @@ struct machine {
 	struct i8042 kbc;
 	struct port92 port92;
 	struct debug_exit exit;
+	struct i8237 dma;
+	struct fdc82077 fdc;
+	struct parallel lpt;
+	struct hpet hpet;
 	struct device *devices[DEVICES];
 	unsigned count, current;
 	u64 seed;
@@ -103,6 +112,8 @@ static void build(struct machine *m, u64 seed)
 	memset(m, 0, sizeof(*m));
 	m->seed = seed;
 	board_init(&m->board);
+	assert_int_equal(mem_init(&m->mem, 2 * MIB), 0);
+	m->board.platform.mem = &m->mem;
 	m->set = (struct lapic_set){ .current = current, .eoi = on_eoi, .opaque = m };
 	assert_int_equal(lapic_set_init(&m->set, &m->board.platform), 0);
 	for (unsigned i = 0; i < CPUS; i++) {
@@ -126,9 +137,13 @@ static void build(struct machine *m, u64 seed)
 	add(m, &m->ioapic.dev, &ioapic_type);
 	m->pic.out = (struct irq){ lapic_lint_all, &m->set, 0 };
 	add(m, &m->pic.dev, &i8259_type);
-	m->pit.irq = (struct irq){ isa, m, 0 };
+	m->hpet = (struct hpet){ .isa = { { isa, m, 0 }, { isa, m, 8 } },
+				 .apic = { ioapic_set_line, &m->ioapic, 0 } };
+	add(m, &m->hpet.dev, &hpet_type);
+	m->pit.irq = (struct irq){ hpet_legacy_set, &m->hpet, 0 };
 	add(m, &m->pit.dev, &i8254_type);
-	m->rtc = (struct mc146818){ .irq = { isa, m, 8 }, .ram_low_end = 64 * MIB };
+	m->rtc = (struct mc146818){ .irq = { hpet_legacy_set, &m->hpet, 1 },
+				    .ram_low_end = 64 * MIB };
 	add(m, &m->rtc.dev, &mc146818_type);
 	m->uart = (struct ns16550){ .base = 0x3f8,
 				    .irq = { isa, m, 4 },
@@ -144,6 +159,15 @@ static void build(struct machine *m, u64 seed)
 	add(m, &m->port92.dev, &port92_type);
 	m->exit = (struct debug_exit){ .base = 0xf4, .exit = on_exit_port, .opaque = m };
 	add(m, &m->exit.dev, &debug_exit_type);
+	add(m, &m->dma.dev, &i8237_type);
+	m->fdc = (struct fdc82077){ .irq = { isa, m, 6 },
+				    .dma = &m->dma,
+				    .drive = { { .type = FLOPPY_1440K } } };
+	add(m, &m->fdc.dev, &fdc82077_type);
+	m->lpt = (struct parallel){ .base = PARALLEL_BASE,
+				    .irq = { isa, m, 7 },
+				    .backend = { on_sent, NULL, m } };
+	add(m, &m->lpt.dev, &parallel_type);
 	assert_int_equal(m->count, DEVICES);
 }
 
@@ -284,6 +308,7 @@ static u64 run(struct machine *m, u64 seed, bool hostile_state)
 		step(m, hostile_state);
 	hash = hash_state(m);
 	board_fini(&m->board);
+	mem_fini(&m->mem);
 	return hash;
 }
 

@@ -4,7 +4,7 @@
 
 #include "dev/pci.h"
 
-#define PIIX4_SLOT    1 /* where OVMF looks for it, without asking */
+#define PIIX4_SLOT    1    /* where OVMF looks for it, without asking */
 #define PIIX4_PIRQRC  0x60 /* one byte per PIRQ: bit 7 set: not routed, bits 3..0 the ISA IRQ */
 #define PIIX4_SCI_IRQ 9
 

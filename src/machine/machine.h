@@ -23,8 +23,9 @@ struct machine_disk {
 		overlay; /* NULL: changes go to the image. "": they are lost at the end. Else the image that keeps them */
 	const char *
 		parent; /* what a differencing image may refer to: NULL nothing, "*" what it names, else this file */
-	const char *parent_format;       /* with a file as parent; NULL: found out */
-	const struct block_below *below; /* the same of the parent's own parent, and so on; NULL: it has none */
+	const char *parent_format; /* with a file as parent; NULL: found out */
+	const struct block_below
+		*below; /* the same of the parent's own parent, and so on; NULL: it has none */
 	bool readonly;
 	unsigned boot; /* order: 1 first; 0: after those that have one */
 };
@@ -112,7 +113,7 @@ void machine_power_button(struct machine *m);
 enum machine_event {
 	MACHINE_RESET,       /* on request; done: devices and CPUs are in their reset state */
 	MACHINE_GUEST_RESET, /* by the guest; likewise */
-	MACHINE_PAUSED,  /* by whomever */
+	MACHINE_PAUSED,      /* by whomever */
 	MACHINE_RESUMED,
 };
 /* fn is called on the machine's thread; it must not free the machine. NULL: nobody listens. */

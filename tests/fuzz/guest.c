@@ -141,7 +141,8 @@ static void random_time(struct fuzz *f)
 {
 	unsigned shift = rnd(f) % 200 ? rnd(f) % 20 : rnd(f) % 50;
 
-	for (unsigned n = rnd(f) % 3; n && clock_next(&f->clock) != CLOCK_NEVER; n--) {
+	/* A loaded state may wait for a time centuries away, which no machine sees. */
+	for (unsigned n = rnd(f) % 3; n && clock_next(&f->clock) < BIT(60); n--) {
 		clock_skip(&f->clock, clock_next(&f->clock));
 		clock_run(&f->clock);
 	}
