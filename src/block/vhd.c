@@ -3,18 +3,13 @@
 #include "block/vhd.h"
 
 #include "base/bits.h"
+#include "base/fail.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -(error);                    \
-	} while (0)
 
 /* Virtual PC before 2004 wrote footers of 511 bytes. */
 static bool old_tail(const u8 *tail, u64 file_size)

@@ -2,17 +2,12 @@
 #include "block/vhd.h"
 
 #include "base/bits.h"
+#include "base/fail.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -(error);                    \
-	} while (0)
 
 static int write_error(const struct block_file *f, int r, char *err, size_t errlen)
 {

@@ -3,6 +3,7 @@
 #include "block/vhd.h"
 
 #include "base/bits.h"
+#include "base/fail.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -11,12 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -(error);                    \
-	} while (0)
 
 /* --- Names in the image --------------------------------------------------------------------- */
 
