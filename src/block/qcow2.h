@@ -144,20 +144,6 @@ struct qcow2 {
 	u64 unpacked_entry;    /* the L2 entry of what is in unpacked, or 0 */
 };
 
-static inline u64 qcow2_be(const void *p, unsigned size)
-{
-	u64 v = 0;
-
-	memcpy(&v, p, size);
-	return __builtin_bswap64(v) >> (64 - 8 * size);
-}
-
-static inline void qcow2_put(void *p, u64 v, unsigned size)
-{
-	v = __builtin_bswap64(v << (64 - 8 * size));
-	memcpy(p, &v, size);
-}
-
 /* Writes at most one line to err; returns error, a negative errno. */
 int qcow2_fail(char *err, size_t errlen, int error, const char *format, ...) printf_like(4, 5);
 
@@ -245,7 +231,7 @@ void qcow2_l1_set(struct qcow2 *q, u32 index, u64 entry);
 void qcow2_l2_set(struct qcow2 *q, struct qcow2_table *t, u32 index, u64 entry);
 static inline u64 qcow2_l2_get(const struct qcow2_table *t, u32 index)
 {
-	return qcow2_be(t->data + 8 * (size_t)index, 8);
+	return be_load(t->data + 8 * (size_t)index, 8);
 }
 /* Whether the cluster that an active entry links belongs to it alone. */
 int qcow2_own(struct qcow2 *q, u64 entry, bool *own) must_check;

@@ -3,7 +3,7 @@
 #ifndef BLOCK_VHD_FORMAT_H
 #define BLOCK_VHD_FORMAT_H
 
-#include "base/types.h"
+#include "base/bits.h"
 
 #define VHD_FOOTER    512u
 #define VHD_HEADER    1024u
@@ -65,10 +65,6 @@ enum vhd_locator_field {
 	VHD_L_OFFSET = 16, /* 8 bytes */
 	VHD_L_SIZE = 24,
 };
-
-/* Big-endian fields of 1 to 8 bytes at any alignment. */
-u64 vhd_get(const u8 *p, unsigned size);
-void vhd_put(u8 *p, u64 v, unsigned size);
 
 /* The one's complement of the sum of all bytes but those of the checksum, which is at `field`. */
 u32 vhd_checksum(const u8 *p, unsigned size, unsigned field);
