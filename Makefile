@@ -20,6 +20,7 @@ O_asan := -Db_sanitize=address -Db_lundef=false
 O_ubsan := -Db_sanitize=undefined -Db_lundef=false
 B := $(B_$(MODE))
 GUESTS := build/guests
+MEDIA := build/media
 # Non-empty if `make test` runs one of these groups.
 wants = $(filter all $(1) $(addsuffix /%,all $(1)),$(T))
 # A build with a sanitizer tests itself alone.
@@ -29,8 +30,8 @@ ifeq ($(B),)
 $(error MODE=$(MODE) is none of release, asan, ubsan)
 endif
 
-.PHONY: build run test test-jit check bench compare install clean distclean help setup-build setup-run setup-test setup-check setup-bench \
-	guests build-test
+.PHONY: build run test test-jit check bench compare install clean distclean help setup-build setup-run setup-media setup-test setup-check setup-bench \
+	guests media build-test
 .SILENT:
 
 build: setup-build
@@ -48,8 +49,15 @@ setup-check:
 setup-bench:
 	tools/setup build run bench
 
+setup-media:
+	tools/setup media
+
 guests: setup-run
 	tools/guests $(GUESTS)
+
+# Disks, CDs and floppies with systems that boot through firmware.
+media: setup-media
+	tools/media --into $(MEDIA)
 
 run: guests build
 	test -f $(GUESTS)/run.img || cp $(GUESTS)/root.img $(GUESTS)/run.img
@@ -61,6 +69,8 @@ build-test: setup-test
 	tools/build $(B) $(O_$(MODE))
 	$(if $(call wants,cli guest lockstep)$(sanitize),tests/guest/build.sh build/guest)
 	$(if $(call wants,boot lockstep),tools/guests $(GUESTS))
+	$(if $(call wants,pc interp),tools/setup run media)
+	$(if $(call wants,pc interp),tools/media --into $(MEDIA))
 	$(if $(sanitize),tools/build $(B_asan) $(O_asan))
 	$(if $(sanitize),tools/build $(B_ubsan) $(O_ubsan))
 
@@ -76,8 +86,10 @@ test-jit: setup-test
 check: setup-check
 	tools/check
 
-bench: guests build
+bench: guests media build
 	bench/run
+	bench/firmware
+	bench/disk
 
 compare: setup-bench guests build
 	bench/compare $(A)
@@ -88,7 +100,7 @@ install: build
 # What was downloaded stays; `make distclean` removes that too.
 clean:
 	rm -rf build-*
-	test ! -d build || find build -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} +
+	test ! -d build || find build -mindepth 1 -maxdepth 1 ! -name guests ! -name media -exec rm -rf {} +
 
 distclean:
 	rm -rf build build-*
@@ -97,6 +109,7 @@ help:
 	echo "make            build Pogo: $(B)/pogo"
 	echo "make run        boot Debian's kernel to a shell in this terminal  (K=cloud-amd64|amd64|686|686-pae  CPUS=2  E=bt)"
 	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=bt)"
+	echo "make media      make disks, CDs and floppies to boot from: $(MEDIA)"
 	echo "make test-jit   ten minutes of a guest that goes on making code: the monitor must not grow"
 	echo "make check      layout, layers, headers, static analysis, second compiler"
 	echo "make bench      measure"

@@ -45,6 +45,13 @@ void command_pause_usage(void *file);
 void command_resume_usage(void *file);
 int command_rm(int argc, char **argv);
 void command_rm_usage(void *file);
+int command_screen(int argc, char **argv); /* screenshot, text, type, key */
+void command_screenshot_usage(void *file);
+void command_text_usage(void *file);
+void command_type_usage(void *file);
+void command_key_usage(void *file);
+int command_view(int argc, char **argv);
+void command_view_usage(void *file);
 int command_doctor(int argc, char **argv);
 void command_doctor_usage(void *file);
 int command_disk(int argc, char **argv);

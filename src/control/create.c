@@ -100,7 +100,7 @@ static const struct opt create_opts[] = {
 	  .kind = OPT_STRING,
 	  .offset = FIELD(vnc),
 	  .value = "WHERE",
-	  .help = "the screen over VNC on [HOST:]PORT or unix:PATH (default 5900 on the loopback address)",
+	  .help = "the screen over VNC on [HOST:]PORT or unix:PATH, none for nowhere (default: a socket that `pogo view` knows)",
 	  .implied = "5900" },
 	{ .key = "vnc-password",
 	  .kind = OPT_STRING,
@@ -323,13 +323,15 @@ static bool set_serial(struct creation *c, const char *text)
 	return true;
 }
 
-/* unix:PATH, PORT or HOST:PORT. */
+/* unix:PATH, PORT, HOST:PORT or none. */
 static bool set_vnc(struct creation *c, const char *text)
 {
 	const char *colon = strrchr(text, ':'), *digits = colon ? colon + 1 : text;
 	char *end;
 	unsigned long port = strtoul(digits, &end, 10);
 
+	if (!strcmp(text, "none"))
+		return true;
 	c->spec.vnc.on = true;
 	if (!strncmp(text, "unix:", 5) && text[5]) {
 		c->spec.vnc.socket = text + 5;
@@ -340,7 +342,8 @@ static bool set_vnc(struct creation *c, const char *text)
 	if (colon != text && *digits >= '0' && *digits <= '9' && !*end && port >= 1 &&
 	    port <= 65535)
 		return true;
-	snprintf(c->err, sizeof(c->err), "--vnc %s: write unix:PATH, or [HOST:]PORT as 5901", text);
+	snprintf(c->err, sizeof(c->err), "--vnc %s: write unix:PATH, [HOST:]PORT as 5901, or none",
+		 text);
 	return false;
 }
 
@@ -389,6 +392,7 @@ static bool fill(struct creation *c)
 	s->nvram = cfg->nvram;
 	s->debug_exit = cfg->debug_exit;
 	s->vnc.password_file = cfg->vnc_password;
+	s->vnc.on = !cfg->vnc && !cfg->no_vga;
 	s->video = cfg->no_vga ? SPEC_NO_VIDEO : SPEC_VGA;
 	set_firmware(c, cfg->firmware);
 	if (cfg->parallel) {

@@ -72,6 +72,21 @@ bool instance_open(struct instance *i, bool console, char *err, size_t errlen)
 	return hub_open(i->hub, port, file, path, err, errlen);
 }
 
+bool instance_screens(struct machine_spec *spec, struct screens_options *options, char *err,
+		      size_t errlen)
+{
+	char path[PATH_MAX];
+
+	if (!place_file(spec->name, PLACE_VNC, path, err, errlen))
+		return false;
+	options->vnc.password_file = spec_path(spec, spec->vnc.password_file);
+	if (spec_vnc(spec, path, &options->vnc.listen) &&
+	    (options->vnc.password_file || !spec->vnc.password_file))
+		return true;
+	snprintf(err, errlen, "no memory");
+	return false;
+}
+
 static void on_event(void *opaque, enum machine_event event)
 {
 	struct instance *i = opaque;

@@ -20,7 +20,7 @@ static const char whole[] =
 	"<serial type='unix'><source path='s.sock'/></serial>"
 	"<parallel type='file'><source path='p.out' append='on'/></parallel>"
 	"<graphics type='vnc' listen='::1' port='5901' passwdFile='pw'/>"
-	"<video><model type='none'/></video></devices>"
+	"<video><model type='vga'/></video></devices>"
 	"<pogo><engine>interp</engine><cache unit='MiB'>8</cache><time>insns</time><entry>32</entry>"
 	"<debugexit port='0xf4'/><timeout>7</timeout></pogo></domain>";
 
@@ -81,7 +81,7 @@ static void values(void **state)
 	assert_int_equal(s->serial[0].type, SPEC_CHAR_UNIX);
 	assert_true(s->has_parallel && s->parallel.append);
 	assert_int_equal(s->vnc.port, 5901);
-	assert_int_equal(s->video, SPEC_NO_VIDEO);
+	assert_int_equal(s->video, SPEC_VGA);
 	assert_string_equal(s->clock, "insns");
 	assert_int_equal(s->cache, 8 * MIB);
 	assert_int_equal(s->debug_exit, 0xf4);
@@ -113,6 +113,7 @@ static void round_trip(void **state)
 static void config(void **state)
 {
 	struct machine_spec *s = parse(whole);
+	const char *listen;
 	struct machine_config c;
 	char err[512];
 
@@ -121,7 +122,7 @@ static void config(void **state)
 	assert_string_equal(c.nvram, "dir/v.fd");
 	assert_string_equal(c.board, "440fx");
 	assert_int_equal(c.memory, 65540 * KIB);
-	assert_true(c.no_reboot && c.no_vga && c.boot_menu);
+	assert_true(c.no_reboot && !c.no_vga && c.boot_menu);
 	assert_string_equal(c.parallel, "dir/p.out");
 	assert_int_equal(c.disk_count, 3);
 	assert_string_equal(c.disks[0].path, "dir/c.vhd");
@@ -136,7 +137,8 @@ static void config(void **state)
 	assert_int_equal(c.disks[1].boot, 1);
 	assert_int_equal(c.disks[2].bus, DISK_BUS_FDC);
 	assert_int_equal(c.disks[2].boot, 0);
-	assert_string_equal(spec_vnc(s), "::1:5901");
+	assert_true(spec_vnc(s, "/run/vnc.sock", &listen));
+	assert_string_equal(listen, "::1:5901");
 	drop(s);
 }
 
@@ -146,8 +148,10 @@ static void defaults(void **state)
 	struct machine_spec *s =
 		parse("<domain type='pogo'><name>a</name><memory unit='MiB'>64</memory>"
 		      "<devices><disk type='file'><driver type='vhd'/><source file='/c'/>"
-		      "<target dev='hda' bus='ide'/></disk></devices></domain>");
+		      "<target dev='hda' bus='ide'/></disk>"
+		      "<video><model type='none'/></video></devices></domain>");
 	struct machine_config c;
+	const char *listen;
 	char err[512];
 
 	assert_true(spec_config(s, &c, err, sizeof(err)));
@@ -158,7 +162,15 @@ static void defaults(void **state)
 	assert_string_equal(c.disks[0].path, "/c");
 	assert_null(c.disks[0].parent);
 	assert_null(c.disks[0].below);
-	assert_null(spec_vnc(s));
+	assert_true(spec_vnc(s, "/run/vnc.sock", &listen));
+	assert_null(listen);
+	assert_true(c.no_vga);
+	s->vnc.on = true;
+	assert_true(spec_vnc(s, "/run/vnc.sock", &listen));
+	assert_string_equal(listen, "unix:/run/vnc.sock");
+	s->vnc.socket = "/a";
+	assert_true(spec_vnc(s, "/run/vnc.sock", &listen));
+	assert_string_equal(listen, "unix:/a");
 	assert_string_equal(spec_free_target(s, SPEC_IDE), "hdb");
 	drop(s);
 }

@@ -2,7 +2,7 @@
  *
  *   $XDG_DATA_HOME/pogo/machines/NAME   symbolic link to the machine's file, for each that was created
  *   $XDG_RUNTIME_DIR/pogo/.NAME         held while NAME runs; contains its process ID
- *   $XDG_RUNTIME_DIR/pogo/NAME/         command.sock, console.sock
+ *   $XDG_RUNTIME_DIR/pogo/NAME/         command.sock, console.sock, vnc.sock
  *   $XDG_STATE_HOME/pogo/NAME.log       what a background machine has to say */
 #ifndef CONTROL_PLACES_H
 #define CONTROL_PLACES_H
@@ -14,6 +14,7 @@
 
 #define PLACE_COMMAND "command.sock"
 #define PLACE_CONSOLE "console.sock"
+#define PLACE_VNC     "vnc.sock"
 
 /* A directory of the three, made if it is not there (0700). False with a line in err. */
 bool place_machines(char path[PATH_MAX], char *err, size_t errlen) must_check;

@@ -39,6 +39,8 @@ struct qmp_command {
 	json_t *(*run)(struct qmp_call *call);
 };
 
+/* Screen and keyboard. */
+extern const struct qmp_command qmp_screen_commands[];
 /* All tables, ended by NULL. */
 extern const struct qmp_command *const qmp_tables[];
 

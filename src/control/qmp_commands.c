@@ -178,4 +178,4 @@ static const struct qmp_command machine_commands[] = {
 	{ 0 },
 };
 
-const struct qmp_command *const qmp_tables[] = { machine_commands, NULL };
+const struct qmp_command *const qmp_tables[] = { machine_commands, qmp_screen_commands, NULL };

@@ -1,6 +1,5 @@
 #include "base/test.h"
-#include "control/qmp.h"
-#include "control/serial_hub.h"
+#include "control/instance.h"
 #include "control/unix_socket.h"
 
 #include <stdio.h>
@@ -138,13 +137,107 @@ static void ring(void **state)
 	unlink(path);
 }
 
+/* --- Keys: a keyboard for which one movement waits already queues all others ------------------- */
+
+static struct keyboard *waiting_keyboard(struct instance *i, struct screens *screens)
+{
+	*screens = (struct screens){ .keyboard = { .waiting = true, .count = 1 } };
+	*i = (struct instance){ .screens = screens };
+	return &screens->keyboard;
+}
+
+static void check_keys(const struct keyboard *k, const char *expected)
+{
+	char text[256] = "";
+	size_t n = 0;
+
+	for (u32 at = 1; at < k->count; at++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%x%c", at > 1 ? " " : "",
+				      k->code[at], k->down[at] ? '+' : '-');
+	assert_string_equal(text, expected);
+}
+
+/* The error's text, to be freed; NULL: none. */
+static char *ask(struct instance *i, const char *line)
+{
+	bool agreed = true;
+	json_t *answer = qmp_answer(i, &agreed, line, strlen(line));
+	const char *desc =
+		json_string_value(json_object_get(json_object_get(answer, "error"), "desc"));
+	char *text = desc ? strdup(desc) : NULL;
+
+	json_decref(answer);
+	return text;
+}
+
+static void check_refused(struct instance *i, const char *line, const char *desc)
+{
+	char *said = ask(i, line);
+
+	assert_non_null(said);
+	if (!strstr(said, desc))
+		fail_msg("'%s' has no '%s'", said, desc);
+	free(said);
+}
+
+static void typing(void **state)
+{
+	static struct screens screens;
+	struct instance i;
+	struct keyboard *k = waiting_keyboard(&i, &screens);
+
+	assert_null(
+		ask(&i, "{\"execute\": \"x-pogo-type\", \"arguments\": {\"text\": \"aB\\n\"}}"));
+	check_keys(k, "1e+ 1e- 2a+ 30+ 30- 2a- 1c+ 1c-");
+	/* All or nothing, if there is no key for it. */
+	check_refused(&i, "{\"execute\": \"x-pogo-type\", \"arguments\": {\"text\": \"a\u00e4\"}}",
+		      "character 2 (c3h)");
+	assert_int_equal(k->count, 9);
+	k->count = KEYBOARD_QUEUE - 7;
+	assert_null(ask(&i, "{\"execute\": \"x-pogo-type\", \"arguments\": {\"text\": \"AB\"}}"));
+	assert_int_equal(k->count, KEYBOARD_QUEUE - 3);
+}
+
+static void chords(void **state)
+{
+	static struct screens screens;
+	struct instance i;
+	struct keyboard *k = waiting_keyboard(&i, &screens);
+
+	assert_null(ask(&i, "{\"execute\": \"send-key\", \"arguments\": {\"keys\": ["
+			    "{\"type\": \"qcode\", \"data\": \"ctrl\"}, "
+			    "{\"type\": \"number\", \"data\": 56}, "
+			    "{\"type\": \"number\", \"data\": 211}]}}"));
+	check_keys(k, "1d+ 38+ e053+ e053- 38- 1d-");
+	k->count = 1;
+	check_refused(&i, "{\"execute\": \"send-key\", \"arguments\": {\"keys\": []}}",
+		      "1 to 16 elements");
+	check_refused(&i, "{\"execute\": \"send-key\", \"arguments\": {\"keys\": [7]}}",
+		      "element 0 of keys is no key");
+	check_refused(
+		&i,
+		"{\"execute\": \"send-key\", \"arguments\": {\"keys\": ["
+		"{\"type\": \"qcode\", \"data\": \"a\"}, {\"type\": \"qcode\", \"data\": \"any\"}]}}",
+		"element 1 of keys is no key");
+	check_refused(&i,
+		      "{\"execute\": \"send-key\", \"arguments\": {\"keys\": ["
+		      "{\"type\": \"number\", \"data\": 256}]}}",
+		      "element 0 of keys is no key");
+	assert_int_equal(k->count, 1);
+	i.screens = NULL;
+	check_refused(&i, "{\"execute\": \"x-pogo-type\", \"arguments\": {\"text\": \"a\"}}",
+		      "no keyboard");
+	check_refused(
+		&i,
+		"{\"execute\": \"screendump\", \"arguments\": {\"filename\": \"a\", \"format\": \"ppm\"}}",
+		"the only format is png");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(handshake),
-		cmocka_unit_test(refusals),
-		cmocka_unit_test(sockets),
-		cmocka_unit_test(ring),
+		cmocka_unit_test(handshake), cmocka_unit_test(refusals), cmocka_unit_test(sockets),
+		cmocka_unit_test(ring),      cmocka_unit_test(typing),   cmocka_unit_test(chords),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

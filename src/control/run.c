@@ -3,6 +3,7 @@
 #include "base/trace.h"
 #include "control/command.h"
 #include "control/disk_option.h"
+#include "control/instance.h"
 #include "control/machine_xml.h"
 #include "control/places.h"
 #include "control/run.h"
@@ -79,6 +80,11 @@ static const struct opt run_opts[] = {
 	  .offset = offsetof(struct run_config, floppies),
 	  .value = "FILE[,...]",
 	  .help = "image in a floppy drive: ro may follow; at most two" },
+	{ .key = "serial2",
+	  .kind = OPT_STRING,
+	  .offset = MACHINE(serial2),
+	  .value = "FILE",
+	  .help = "output of the second serial port" },
 	{ .key = "parallel",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(parallel),
@@ -340,9 +346,8 @@ static int read_machine(struct run_config *cfg, struct machine_spec *spec, const
 		return EXIT_ERROR;
 	}
 	cfg->spec = spec;
-	cfg->screens.vnc =
-		(struct vnc_options){ spec_vnc(spec), spec_path(spec, spec->vnc.password_file) };
-	if (spec_config(spec, &cfg->machine, err, sizeof(err)))
+	if (instance_screens(spec, &cfg->screens, err, sizeof(err)) &&
+	    spec_config(spec, &cfg->machine, err, sizeof(err)))
 		return 0;
 	log_error("%s", err);
 	return EXIT_ERROR;
@@ -379,6 +384,8 @@ static int run_parsed(struct run_config *cfg, int argc, char **argv, const char 
 		if (!code &&
 		    opt_parse(run_opts, cfg, argc, argv, &word, 1, &help, err, sizeof(err)) < 0)
 			code = usage_error(err);
+		if (cfg->machine.no_vga && cfg->screens.vnc.listen == fresh.screens.vnc.listen)
+			cfg->screens.vnc.listen = NULL;
 		settle_boot(&cfg->machine, &file);
 		if (cfg->machine.check && !strcmp(file.clock, cfg->machine.clock))
 			cfg->machine.clock = "";

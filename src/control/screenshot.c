@@ -88,11 +88,11 @@ int screenshot_png(struct screen *s, const char *path, char *err, size_t errlen)
 char *screenshot_text(struct screen *s)
 {
 	struct screen_text *t = malloc(sizeof(*t));
-	char *text = NULL, *to;
+	char *text = NULL, *to, *last;
 
 	if (t && s->text(s, t))
 		text = malloc((size_t)SCREEN_MAX_ROWS * (SCREEN_MAX_COLS * 3 + 1) + 1);
-	to = text;
+	to = last = text;
 	for (u32 y = 0; text && y < t->rows; y++) {
 		u32 end = t->cols;
 
@@ -101,9 +101,11 @@ char *screenshot_text(struct screen *s)
 		for (u32 x = 0; x < end; x++)
 			to = stpcpy(to, keymap_cp437[t->chars[y][x]]);
 		*to++ = '\n';
+		if (end)
+			last = to;
 	}
 	if (text)
-		*to = 0;
+		*last = 0;
 	free(t);
 	return text;
 }

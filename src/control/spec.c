@@ -276,6 +276,10 @@ static bool check_chardevs(const struct checker *c)
 	if (s->vnc.socket && (s->vnc.listen || s->vnc.port))
 		return bad(c, s->vnc.line,
 			   "<graphics>: either socket, or listen and port; remove one");
+	if (s->vnc.on && s->video == SPEC_NO_VIDEO)
+		return bad(
+			c, s->vnc.line,
+			"<graphics>: the machine has no screen to show; remove it, or write <model type='vga'/>");
 	return true;
 }
 
@@ -298,20 +302,25 @@ bool spec_check(const struct machine_spec *spec, char *err, size_t errlen)
 	return check_chardevs(&c);
 }
 
-const char *spec_vnc(struct machine_spec *spec)
+bool spec_vnc(struct machine_spec *spec, const char *runtime, const char **listen)
 {
-	const char *path = spec_path(spec, spec->vnc.socket), *kept;
+	const char *path = spec_path(spec, spec->vnc.socket);
 	char *text = NULL;
 
-	if (!spec->vnc.on || (spec->vnc.socket && !path))
-		return NULL;
+	*listen = NULL;
+	if (!spec->vnc.on)
+		return true;
+	if (spec->vnc.socket && !path)
+		return false;
+	if (!path && !spec->vnc.listen && !spec->vnc.port)
+		path = runtime;
 	if ((path ? asprintf(&text, "unix:%s", path)
 		  : asprintf(&text, "%s:%u", spec->vnc.listen ? spec->vnc.listen : "127.0.0.1",
 			     spec->vnc.port)) < 0)
-		return NULL;
-	kept = spec_keep(spec, text, SIZE_MAX);
+		return false;
+	*listen = spec_keep(spec, text, SIZE_MAX);
 	free(text);
-	return kept;
+	return *listen != NULL;
 }
 
 /* --- The machine that is to be built ----------------------------------------------------------- */
@@ -363,6 +372,7 @@ static bool config_disk(struct machine_spec *spec, struct spec_disk *d, struct m
 bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *err, size_t errlen)
 {
 	const struct checker c = { spec, err, errlen };
+	bool second_file = spec->serials > 1 && spec->serial[1].type == SPEC_CHAR_FILE;
 
 	*cfg = (struct machine_config){
 		.kernel = spec_path(spec, spec->kernel),
@@ -376,6 +386,7 @@ bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *er
 		.board = spec->board ? spec->board : "auto",
 		.boot_menu = spec->boot_menu,
 		.no_vga = spec->video == SPEC_NO_VIDEO,
+		.serial2 = second_file ? spec_path(spec, spec->serial[1].path) : NULL,
 		.parallel = spec->has_parallel ? spec_path(spec, spec->parallel.path) : NULL,
 		.memory = spec->memory,
 		.cpus = spec->cpus,
@@ -392,12 +403,13 @@ bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *er
 	};
 	if ((spec->kernel && !cfg->kernel) || (spec->initrd && !cfg->initrd) ||
 	    (spec->loader && !cfg->firmware) || (spec->nvram && !cfg->nvram) ||
-	    (spec->has_parallel && !cfg->parallel))
+	    (spec->has_parallel && !cfg->parallel) || (second_file && !cfg->serial2))
 		return bad(&c, 0, "no memory");
-	if (spec->serials > 1 && spec->serial[1].type != SPEC_CHAR_NULL)
-		return bad(
-			&c, spec->serial[1].line,
-			"a second <serial>: the board connects the first port alone; remove it, or write type='null'");
+	if (spec->serials > 1 && spec->serial[1].type != SPEC_CHAR_NULL &&
+	    spec->serial[1].type != SPEC_CHAR_FILE)
+		return bad(&c, spec->serial[1].line,
+			   "a second <serial type='%s'>: write type='file' or type='null'",
+			   spec_chars[spec->serial[1].type]);
 	for (u32 n = 0; n < spec->disks; n++)
 		if (!config_disk(spec, &spec->disk[n], &cfg->disks[cfg->disk_count++], &c))
 			return false;

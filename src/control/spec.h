@@ -78,7 +78,7 @@ struct machine_spec {
 	struct {
 		bool on;
 		const char *socket, *listen, *password_file;
-		u32 port; /* 0: one that is free */
+		u32 port; /* 0: one that is free; without socket and listen, a socket in the runtime directory */
 		u32 line;
 	} vnc;
 	u32 video; /* enum spec_video */
@@ -108,8 +108,9 @@ bool spec_check(const struct machine_spec *spec, char *err, size_t errlen) must_
 /* The machine that is to be built; strings of cfg are the spec's. False with a line in err. */
 bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *err, size_t errlen)
 	must_check;
-/* Where the screen is shown by VNC, as vnc_options.listen has it; NULL: nowhere, or no memory. */
-const char *spec_vnc(struct machine_spec *spec);
+/* Where the screen is shown by VNC, as vnc_options.listen has it; NULL in *listen: nowhere. runtime is the path of the socket of a machine whose
+ * file does not say. False: no memory. */
+bool spec_vnc(struct machine_spec *spec, const char *runtime, const char **listen) must_check;
 /* Of one disk, what `--disk` takes: where a target of the bus is free. NULL: none is. */
 const char *spec_free_target(struct machine_spec *spec, enum spec_bus bus);
 

@@ -107,8 +107,7 @@ static void note(const char *name, const char *what)
 static int serve(struct instance *i, const struct start_config *cfg, int report)
 {
 	struct machine_spec *spec = i->spec;
-	struct screens_options options = { .vnc = { spec_vnc(spec),
-						    spec_path(spec, spec->vnc.password_file) } };
+	struct screens_options options = { 0 };
 	struct machine_console wires;
 	struct screens screens = { 0 };
 	struct machine *m = NULL;
@@ -116,6 +115,7 @@ static int serve(struct instance *i, const struct start_config *cfg, int report)
 
 	claim_sign(i->claim);
 	if (!leave_terminal(i->spec->name, err, sizeof(err)) ||
+	    !instance_screens(spec, &options, err, sizeof(err)) ||
 	    !instance_open(i, true, err, sizeof(err)))
 		goto failed;
 	wires = hub_wires(i->hub);

@@ -76,7 +76,7 @@ struct machine {
 	struct vga vga;
 	struct hpet hpet;
 	struct parallel parallel;
-	int parallel_fd; /* where its output goes, or -1 */
+	int com2_fd, parallel_fd; /* where their output goes, or -1 */
 	struct debug_exit debug_exit;
 	struct fw_cfg fw_cfg;
 	struct flash nvram;

@@ -40,7 +40,8 @@ struct machine_config {
 	const char *board; /* "440bx", "440fx"; "auto" or NULL is what the firmware knows */
 	bool boot_menu;    /* the BIOS offers a choice */
 	bool no_vga;
-	const char *parallel; /* file for the parallel port's output; NULL: nothing is connected */
+	/* Files for the output of the second serial and of the parallel port; NULL: nothing is connected. */
+	const char *serial2, *parallel;
 	struct machine_disk disks[MACHINE_MAX_DISKS];
 	unsigned disk_count;
 	u64 memory; /* bytes */
