@@ -97,8 +97,8 @@ void vhd_footer_set_size(u8 *footer, u64 size)
 	struct vhd_geometry g = vhd_geometry(size / 512);
 
 	be_store(footer + VHD_F_SIZE, size, 8);
-	be_store(footer + VHD_F_ORIGINAL_SIZE, size,
-		 8); /* only informs, but libvhdi takes it for the size */
+	/* Only informs, but libvhdi takes it for the size. */
+	be_store(footer + VHD_F_ORIGINAL_SIZE, size, 8);
 	be_store(footer + VHD_F_CYLINDERS, g.cylinders, 2);
 	footer[VHD_F_HEADS] = g.heads;
 	footer[VHD_F_SPT] = g.spt;
