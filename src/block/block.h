@@ -71,8 +71,8 @@ struct block_options {
 	bool scratch;     /* the image is only read: changes are kept apart, and lost at the end */
 	bool repair; /* opened to be checked with repair and closed: also what is too damaged to be written otherwise */
 	enum block_backing backing;
-	const char *parent,
-		*parent_format; /* BLOCK_BACKING_NAMED; a relative path is one of the caller's directory */
+	/* BLOCK_BACKING_NAMED; a relative path is one of the caller's directory. */
+	const char *parent, *parent_format;
 	const struct block_below *below; /* the parent's parent and so on; NULL: it has none */
 	unsigned depth; /* images above this one in its chain; set by block_open_parent */
 	const struct block_above *above; /* they themselves; set by block_open_parent */

@@ -19,13 +19,13 @@ struct machine_disk {
 	const char *path;     /* NULL: a CD-ROM or floppy drive without a medium */
 	const char *format;   /* NULL: found out */
 	const char *serial;   /* NULL: made from its number */
-	const char *
-		overlay; /* NULL: changes go to the image. "": they are lost at the end. Else the image that keeps them */
-	const char *
-		parent; /* what a differencing image may refer to: NULL nothing, "*" what it names, else this file */
+	/* NULL: changes go to the image. "": they are lost at the end. Else the image that keeps them. */
+	const char *overlay;
+	/* What a differencing image may refer to: NULL nothing, "*" what it names, else this file. */
+	const char *parent;
 	const char *parent_format; /* with a file as parent; NULL: found out */
-	const struct block_below
-		*below; /* the same of the parent's own parent, and so on; NULL: it has none */
+	/* The same of the parent's own parent, and so on; NULL: it has none. */
+	const struct block_below *below;
 	bool readonly;
 	unsigned boot; /* order: 1 first; 0: after those that have one */
 };
