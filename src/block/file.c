@@ -1,6 +1,7 @@
 /* Host files and block devices under disk images, and the locks that keep two writers apart. */
 #include "block/file.h"
 
+#include "base/fail.h"
 #include "block/lock.h"
 
 #include <errno.h>
@@ -100,14 +101,6 @@ static const struct block_file_ops host_ops = {
 };
 
 /* --- Opening -------------------------------------------------------------------------------- */
-
-/* Fails with -errno and one line that starts with the file's name. */
-#define FAIL(error, ...)                                                     \
-	do {                                                                 \
-		int error_ = (error); /* before snprintf can change errno */ \
-		snprintf(err, errlen, __VA_ARGS__);                          \
-		return -error_;                                              \
-	} while (0)
 
 static int find_size(struct block_file *f, char *err, size_t errlen)
 {
