@@ -29,7 +29,7 @@ ifeq ($(B),)
 $(error MODE=$(MODE) is none of release, asan, ubsan)
 endif
 
-.PHONY: build run test test-jit check bench compare install clean distclean help setup-build setup-run setup-test setup-check setup-bench \
+.PHONY: build run test test-jit test-image check bench compare install clean distclean help setup-build setup-run setup-test setup-check setup-bench \
 	guests build-test
 .SILENT:
 
@@ -73,6 +73,17 @@ test-jit: setup-test
 	tests/guest/build.sh build/guest
 	ENGINE=bt GENERATIONS=$(JIT_GENERATIONS) tests/cli/translator $(B)/pogo
 
+# Images for long: 1,000 power cuts, 500 kills, each of the first 200 calls failing, for every kind of image; and each parser fuzzed for five
+# minutes. About an hour.
+test-image: setup-test
+	tools/build $(B) $(O_$(MODE))
+	tests/image/powercut $(B)
+	tests/image/kill9 $(B)
+	tests/image/faults $(B)
+	tests/image/vhd $(B)/pogo
+	tests/image/qcow2 $(B)
+	tests/fuzz/parsers
+
 check: setup-check
 	tools/check
 
@@ -98,6 +109,7 @@ help:
 	echo "make run        boot Debian's kernel to a shell in this terminal  (K=cloud-amd64|amd64|686|686-pae  CPUS=2  E=bt)"
 	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=bt)"
 	echo "make test-jit   ten minutes of a guest that goes on making code: the monitor must not grow"
+	echo "make test-image images for long: power cuts, kills, failing calls, fuzzed parsers"
 	echo "make check      layout, layers, headers, static analysis, second compiler"
 	echo "make bench      measure"
 	echo "make compare    native execution, qemu's TCG and Pogo on the same items  (A=\"OPTIONS\", see bench/compare --help)"
