@@ -28,7 +28,7 @@ struct run {
 	u32 version;
 	struct shadow shadow[SHADOW];
 	u8 buf[RUN_MAX * BLOCK_SECTOR], want[BLOCK_SECTOR];
-	u64 findings; /* lines of a report */
+	u64 findings;   /* lines of a report */
 	char err[1024]; /* of the last opening */
 };
 
@@ -158,7 +158,7 @@ static void shadow_compare(struct run *r, const u8 *buf, u64 sector, u64 count)
 
 static void shadow_verify(struct run *r)
 {
-	for (unsigned n = 0; n < SHADOW && r->block; n++) {
+	for (unsigned n = 0; n < SHADOW && r->whole; n++) {
 		u64 sector = r->shadow[n].sector - 1;
 
 		if (!r->shadow[n].sector || r->shadow[n].version == UNKNOWN ||
@@ -291,7 +291,7 @@ static void do_request(struct run *r, enum block_op op, u64 sector, u64 count, u
 	else if (op == BLOCK_WRITE || op == BLOCK_WRITE_ZEROES || op == BLOCK_DISCARD)
 		shadow_set(r, sector, count,
 			   req.result || op == BLOCK_DISCARD ? UNKNOWN
-			   : op == BLOCK_WRITE		     ? r->version
+			   : op == BLOCK_WRITE               ? r->version
 							     : 0);
 }
 
@@ -325,8 +325,8 @@ static void do_parent(struct run *r, u32 value)
 
 	if (!r->block->ops->set_parent || r->readonly)
 		return;
-	result = r->block->ops->set_parent(r->block, name,
-					   name ? r->block->ops->name : NULL, err, sizeof(err));
+	result = r->block->ops->set_parent(r->block, name, name ? r->block->ops->name : NULL, err,
+					   sizeof(err));
 	if (result)
 		check_line(err);
 	else
@@ -339,7 +339,8 @@ static void do_info(struct run *r)
 
 	if (r->block->ops->info)
 		r->block->ops->info(r->block, &info);
-	if (!memchr(info.parent, 0, sizeof(info.parent)) || !memchr(info.note, 0, sizeof(info.note)))
+	if (!memchr(info.parent, 0, sizeof(info.parent)) ||
+	    !memchr(info.note, 0, sizeof(info.note)))
 		wrong("what info says has no end");
 	for (unsigned n = 0; n < ARRAY_LEN(info.snapshot); n++)
 		if (!memchr(info.snapshot[n].name, 0, sizeof(info.snapshot[n].name)) ||

@@ -57,7 +57,8 @@ static void answer_lines(struct instance *instance, const u8 *data, size_t size)
 }
 
 /* What the socket says is lines of JSON. reading: at once, not only at the end. */
-static void speak(struct instance *instance, const u8 *data, size_t size, size_t piece, bool reading)
+static void speak(struct instance *instance, const u8 *data, size_t size, size_t piece,
+		  bool reading)
 {
 	static char in[1 << 20];
 	size_t count = 0, sent = 0;
