@@ -89,7 +89,7 @@ static void count_l2(struct scan *s)
 	struct qcow2 *q = s->q;
 
 	for (u32 i = 0; i < 1u << q->l2_bits; i++) {
-		u64 entry = qcow2_be(s->table + 8 * (size_t)i, 8), offset, size;
+		u64 entry = be_load(s->table + 8 * (size_t)i, 8), offset, size;
 
 		s->check->allocated += s->active && !s->quiet && s->first == 0 &&
 				       (entry & (QCOW2_OFFSET | QCOW2_COMPRESSED));
@@ -209,7 +209,7 @@ static int count_l1_of(struct scan *s, const struct qcow2_snapshot *of)
 static int count_snapshots(struct scan *s)
 {
 	struct qcow2 *q = s->q;
-	u64 start = qcow2_be(q->header + QCOW2_H_SNAPSHOTS_OFFSET, 8);
+	u64 start = be_load(q->header + QCOW2_H_SNAPSHOTS_OFFSET, 8);
 	int r = 0;
 
 	if (q->snapshots)
@@ -241,8 +241,8 @@ static int count_bitmap(struct scan *s, u64 table, u64 entries)
 		if (in_piece == 0)
 			r = block_file_read(s->q->block.file, piece,
 					    MIN(sizeof(piece), (entries - i) * 8), table + i * 8);
-		if (!r && (qcow2_be(piece + 8 * in_piece, 8) & QCOW2_OFFSET))
-			count_range(s, qcow2_be(piece + 8 * in_piece, 8) & QCOW2_OFFSET,
+		if (!r && (be_load(piece + 8 * in_piece, 8) & QCOW2_OFFSET))
+			count_range(s, be_load(piece + 8 * in_piece, 8) & QCOW2_OFFSET,
 				    s->q->cluster_size, USE_TABLE);
 	}
 	return r;
@@ -267,8 +267,8 @@ static int count_bitmaps(struct scan *s)
 
 		r = block_file_read(q->block.file, entry, sizeof(entry), at);
 		if (!r)
-			r = count_bitmap(s, qcow2_be(entry, 8), qcow2_be(entry + 8, 4));
-		at += align_up(24 + qcow2_be(entry + 18, 2) + qcow2_be(entry + 20, 4), 8);
+			r = count_bitmap(s, be_load(entry, 8), be_load(entry + 8, 4));
+		at += align_up(24 + be_load(entry + 18, 2) + be_load(entry + 20, 4), 8);
 	}
 	return r;
 }
@@ -402,11 +402,11 @@ static int visit_flags(struct scan *s, u64 offset)
 	bool right = true;
 
 	for (u32 i = 0; i < 1u << q->l2_bits; i++) {
-		u64 entry = qcow2_be(s->table + 8 * (size_t)i, 8);
+		u64 entry = be_load(s->table + 8 * (size_t)i, 8);
 		enum qcow2_kind kind = qcow2_kind(q, entry);
 
 		if ((kind == QCOW2_K_DATA || kind == QCOW2_K_RESERVED) && !flag_right(s, &entry)) {
-			qcow2_put(s->table + 8 * (size_t)i, entry, 8);
+			be_store(s->table + 8 * (size_t)i, entry, 8);
 			right = false;
 		}
 	}

@@ -292,7 +292,7 @@ static void refused(struct fault_disk *good, unsigned at, unsigned size, u64 val
 	int r;
 
 	assert_non_null(disk);
-	qcow2_put(disk->data + at, value, size);
+	be_store(disk->data + at, value, size);
 	block = open_image(disk, readonly, err, sizeof(err), &r);
 	if (block)
 		fail_msg("opens with %llu at %u", (unsigned long long)value, at);
@@ -355,12 +355,12 @@ static void dirty_is_repaired(void **state)
 	rig.block->ops->close(rig.block);
 	rig.disk->data[QCOW2_H_INCOMPATIBLE + 7] |= QCOW2_DIRTY;
 	for (u64 entry = 0; entry < 8; entry++) {
-		u64 block = qcow2_be(rig.disk->data + 512 + 8 * entry, 8);
+		u64 block = be_load(rig.disk->data + 512 + 8 * entry, 8);
 
 		if (block)
 			rig.disk->data[block + 60] ^= 1;
 	}
-	qcow2_put(rig.disk->data + 512 + 8, 0, 8); /* a block that was never linked */
+	be_store(rig.disk->data + 512 + 8, 0, 8); /* a block that was never linked */
 	rig.block = open_image(rig.disk, true, err, sizeof(err), &r);
 	assert_non_null(rig.block);
 	expect_all(&rig);
