@@ -30,8 +30,8 @@ ifeq ($(B),)
 $(error MODE=$(MODE) is none of release, asan, ubsan)
 endif
 
-.PHONY: build run run-kernel test test-jit check bench compare install clean distclean help setup-build setup-run setup-media setup-test setup-check setup-bench \
-	guests media build-test
+.PHONY: build run run-kernel test test-jit test-image check bench compare install clean distclean help setup-build setup-run setup-media setup-test setup-check \
+	setup-bench guests media build-test
 .SILENT:
 
 build: setup-build
@@ -89,6 +89,17 @@ test-jit: setup-test
 	tests/guest/build.sh build/guest
 	ENGINE=bt GENERATIONS=$(JIT_GENERATIONS) tests/cli/translator $(B)/pogo
 
+# Images for long: 1,000 power cuts, 500 kills, each of the first 200 calls failing, for every kind of image; and each parser fuzzed for five
+# minutes. About an hour.
+test-image: setup-test
+	tools/build $(B) $(O_$(MODE))
+	tests/image/powercut $(B)
+	tests/image/kill9 $(B)
+	tests/image/faults $(B)
+	tests/image/vhd $(B)/pogo
+	tests/image/qcow2 $(B)
+	tests/fuzz/parsers
+
 check: setup-check
 	tools/check
 
@@ -118,6 +129,7 @@ help:
 	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=bt)"
 	echo "make media      make disks, CDs and floppies to boot from: $(MEDIA)"
 	echo "make test-jit   ten minutes of a guest that goes on making code: the monitor must not grow"
+	echo "make test-image images for long: power cuts, kills, failing calls, fuzzed parsers"
 	echo "make check      layout, layers, headers, static analysis, second compiler"
 	echo "make bench      measure"
 	echo "make compare    native execution, qemu's TCG and Pogo on the same items  (A=\"OPTIONS\", see bench/compare --help)"
