@@ -124,12 +124,15 @@ static int read_footer(struct vhd *v, char *err, size_t errlen)
 
 /* --- Dynamic header and block allocation table ---------------------------------------------- */
 
+/* Where header and table must end: none of them may lie in a footer, which a repair of the table would destroy. */
+static u64 metadata_room(const struct vhd *v) { return v->tail_ok ? v->tail : v->block.file->size; }
+
 static int check_header(struct vhd *v, u64 header_offset, char *err, size_t errlen)
 {
 	const struct block_file *f = v->block.file;
 	const u8 *h = v->header;
 	u64 entries = be_load(h + VHD_H_ENTRIES, 4), block = be_load(h + VHD_H_BLOCK_SIZE, 4);
-	u64 table = be_load(h + VHD_H_TABLE_OFFSET, 8);
+	u64 table = be_load(h + VHD_H_TABLE_OFFSET, 8), room = metadata_room(v);
 
 	if (memcmp(h + VHD_H_COOKIE, "cxsparse", 8) != 0)
 		FAIL(EINVAL, "disk '%s': its dynamic VHD header is damaged", f->path);
@@ -146,8 +149,8 @@ static int check_header(struct vhd *v, u64 header_offset, char *err, size_t errl
 	if (entries * block < v->block.size)
 		FAIL(EINVAL, "disk '%s': its VHD block table is too short for the disk's size",
 		     f->path);
-	if (table % BLOCK_SECTOR || table < VHD_FOOTER || table > f->size ||
-	    entries * 4 > f->size - table ||
+	if (table % BLOCK_SECTOR || table < VHD_FOOTER || table > room ||
+	    entries * 4 > room - table ||
 	    (table < header_offset + VHD_HEADER && header_offset < table + entries * 4))
 		FAIL(EINVAL, "disk '%s': its VHD block table lies outside of the file", f->path);
 	v->table_offset = table;
@@ -194,8 +197,8 @@ static int open_dynamic(struct vhd *v, char *err, size_t errlen)
 	u64 offset = be_load(v->footer + VHD_F_DATA_OFFSET, 8);
 	int r;
 
-	if (offset % BLOCK_SECTOR || offset < VHD_FOOTER || f->size < VHD_HEADER ||
-	    offset > f->size - VHD_HEADER)
+	if (offset % BLOCK_SECTOR || offset < VHD_FOOTER || metadata_room(v) < VHD_HEADER ||
+	    offset > metadata_room(v) - VHD_HEADER)
 		FAIL(EINVAL, "disk '%s': its dynamic VHD header lies outside of the file", f->path);
 	r = block_file_read(f, v->header, VHD_HEADER, offset);
 	if (r)

@@ -309,6 +309,16 @@ static void hostile(void **state)
 		refuses(d, rows[i].says);
 		fault_disk_free(d);
 	}
+	/* Table and header over the footer at the end: a repair of the one would destroy the other. */
+	d = make_damaged(shadow);
+	vhd_put(d->data + 512 + VHD_H_TABLE_OFFSET, d->size - 512, 8);
+	seal(d);
+	refuses(d, "outside of the file");
+	memcpy(d->data + d->size - 1024, d->data + 512, 512); /* a header's first part */
+	vhd_put(d->data + VHD_F_DATA_OFFSET, d->size - 1024, 8);
+	seal(d);
+	refuses(d, "header lies outside");
+	fault_disk_free(d);
 	d = make_damaged(shadow);
 	d->data[100] ^= 1;
 	d->data[d->size - 100] ^= 1;

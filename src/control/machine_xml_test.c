@@ -204,6 +204,9 @@ static void damaged(void **state)
 
 static void hostile(void **state)
 {
+	/* A message is one line, whatever it quotes. */
+	static const char lines[] = "<domain type='pogo'><name>w</name><memory unit='MiB'>64"
+				    "</memory><vcpu>1\n\t2</vcpu></domain>";
 	size_t size = MACHINE_XML_MAX;
 	char *big = malloc(size + 2);
 
@@ -211,6 +214,7 @@ static void hostile(void **state)
 	check_refused("", 0, "web.xml:1: not XML");
 	memset(big, ' ', size + 1);
 	check_refused(big, size + 1, "larger than 256 KiB");
+	check_refused(lines, strlen(lines), "'1  2'");
 	/* Elements in each other. */
 	for (size_t n = 0; n + 3 <= size; n += 3)
 		memcpy(big + n, "<a>", 3);

@@ -29,6 +29,10 @@ bool xml_fail(struct xml_reader *r, u32 line, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(r->err + n, r->errlen - (size_t)n, fmt, ap);
 	va_end(ap);
+	/* One line, whatever value it quotes. */
+	for (char *c = r->err + n; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = ' ';
 	return false;
 }
 

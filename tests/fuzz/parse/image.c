@@ -515,6 +515,29 @@ static void mutate_number(u8 *data, size_t size, u32 *rng, const struct image_gr
 		put_number(s.at + IMAGE_PIECE + at, image_number(rng, width, scale), width);
 }
 
+/* A digit that stands alone, as the names of files do, becomes another. */
+static void mutate_name(u8 *data, size_t size, u32 *rng)
+{
+	unsigned pieces = count_pieces(data, size), from;
+	struct image_span s;
+	u8 *p;
+
+	if (!pieces || !image_span(data, size, image_random(rng) % pieces, &s) ||
+	    s.kind != PIECE_DATA || s.length < 3)
+		return;
+	p = s.at + IMAGE_PIECE;
+	from = image_random(rng) % s.length;
+	for (u32 i = 0; i < s.length; i++) {
+		u32 at = (from + i) % s.length;
+
+		if (at > 0 && at + 1 < s.length && p[at] >= '0' && p[at] <= '3' && !p[at + 1] &&
+		    (!p[at - 1] || p[at - 1] == '/' || p[at - 1] == '\\' || p[at - 1] >= 0x80)) {
+			p[at] = (u8)('0' + image_random(rng) % IMAGE_FILES);
+			return;
+		}
+	}
+}
+
 static void mutate_op(u8 *data, size_t size, u32 *rng)
 {
 	u8 *op;
@@ -561,6 +584,8 @@ size_t image_mutate(u8 *data, size_t size, size_t max, u32 seed,
 		size = insert_op(data, size, max, &rng);
 	else if (what == 9)
 		data[0] ^= (u8)(1u << image_random(&rng) % 4);
+	else if (what == 10)
+		mutate_name(data, size, &rng);
 	else
 		for (u32 n = image_random(&rng) % 3 + 1; n; n--)
 			mutate_number(data, size, &rng, grammars);

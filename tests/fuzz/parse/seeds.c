@@ -12,20 +12,19 @@ struct seed {
 	u32 cluster_size;
 	u64 size;
 	unsigned parents;
-	bool compressed; /* not made here: by qemu-img, where there is one */
 };
 
 static const struct seed seeds[] = {
-	{ "vhd-fixed", "vhd", "fixed", 0, 64 * KIB, 0, false },
-	{ "vhd-dynamic", "vhd", "dynamic", 4096, 256 * KIB, 0, false },
-	{ "vhd-default", "vhd", "dynamic", 0, 4 * MIB, 0, false },
-	{ "vhd-child", "vhd", NULL, 4096, 256 * KIB, 1, false },
-	{ "vhd-chain", "vhd", NULL, 4096, 64 * KIB, 2, false },
-	{ "qcow2-small", "qcow2", NULL, 512, 256 * KIB, 0, false },
-	{ "qcow2-4k", "qcow2", NULL, 4096, 2 * MIB, 0, false },
-	{ "qcow2-default", "qcow2", NULL, 0, 4 * MIB, 0, false },
-	{ "qcow2-child", "qcow2", NULL, 512, 256 * KIB, 1, false },
-	{ "qcow2-chain", "qcow2", NULL, 512, 256 * KIB, 2, false },
+	{ "vhd-fixed", "vhd", "fixed", 0, 64 * KIB, 0 },
+	{ "vhd-dynamic", "vhd", "dynamic", 4096, 256 * KIB, 0 },
+	{ "vhd-default", "vhd", "dynamic", 0, 4 * MIB, 0 },
+	{ "vhd-child", "vhd", NULL, 4096, 256 * KIB, 1 },
+	{ "vhd-chain", "vhd", NULL, 4096, 64 * KIB, 2 },
+	{ "qcow2-small", "qcow2", NULL, 512, 256 * KIB, 0 },
+	{ "qcow2-4k", "qcow2", NULL, 4096, 2 * MIB, 0 },
+	{ "qcow2-8k", "qcow2", NULL, 8192, 4 * MIB, 0 },
+	{ "qcow2-child", "qcow2", NULL, 4096, 256 * KIB, 1 },
+	{ "qcow2-chain", "qcow2", NULL, 512, 256 * KIB, 2 },
 };
 
 static void _Noreturn fail(const char *what)
