@@ -372,6 +372,7 @@ static bool config_disk(struct machine_spec *spec, struct spec_disk *d, struct m
 bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *err, size_t errlen)
 {
 	const struct checker c = { spec, err, errlen };
+	bool second_file = spec->serials > 1 && spec->serial[1].type == SPEC_CHAR_FILE;
 
 	*cfg = (struct machine_config){
 		.kernel = spec_path(spec, spec->kernel),
@@ -385,6 +386,7 @@ bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *er
 		.board = spec->board ? spec->board : "auto",
 		.boot_menu = spec->boot_menu,
 		.no_vga = spec->video == SPEC_NO_VIDEO,
+		.serial2 = second_file ? spec_path(spec, spec->serial[1].path) : NULL,
 		.parallel = spec->has_parallel ? spec_path(spec, spec->parallel.path) : NULL,
 		.memory = spec->memory,
 		.cpus = spec->cpus,
@@ -401,12 +403,13 @@ bool spec_config(struct machine_spec *spec, struct machine_config *cfg, char *er
 	};
 	if ((spec->kernel && !cfg->kernel) || (spec->initrd && !cfg->initrd) ||
 	    (spec->loader && !cfg->firmware) || (spec->nvram && !cfg->nvram) ||
-	    (spec->has_parallel && !cfg->parallel))
+	    (spec->has_parallel && !cfg->parallel) || (second_file && !cfg->serial2))
 		return bad(&c, 0, "no memory");
-	if (spec->serials > 1 && spec->serial[1].type != SPEC_CHAR_NULL)
-		return bad(
-			&c, spec->serial[1].line,
-			"a second <serial>: the board connects the first port alone; remove it, or write type='null'");
+	if (spec->serials > 1 && spec->serial[1].type != SPEC_CHAR_NULL &&
+	    spec->serial[1].type != SPEC_CHAR_FILE)
+		return bad(&c, spec->serial[1].line,
+			   "a second <serial type='%s'>: write type='file' or type='null'",
+			   spec_chars[spec->serial[1].type]);
 	for (u32 n = 0; n < spec->disks; n++)
 		if (!config_disk(spec, &spec->disk[n], &cfg->disks[cfg->disk_count++], &c))
 			return false;

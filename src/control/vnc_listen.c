@@ -1,5 +1,6 @@
 /* Where VNC listens: a unix socket, or a TCP port of an address. */
 #include "control/unix_socket.h"
+#include "base/fail.h"
 #include "control/vnc_internal.h"
 
 #include <errno.h>
@@ -8,13 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		int error_ = (error);               \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -error_;                     \
-	} while (0)
 
 static int listen_unix(struct vnc *v, const char *path, char *err, size_t errlen)
 {

@@ -167,12 +167,10 @@ static void on_console_write(void *opaque, const u8 *buf, size_t n)
 	m->console.write(m->console.opaque, buf, n);
 }
 
-/* What the file does not take is lost, as with a printer without paper. */
-static void on_parallel_write(void *opaque, const u8 *buf, size_t n)
+/* What a file does not take is lost, as with a printer without paper. opaque: its descriptor's place. */
+static void on_output(void *opaque, const u8 *buf, size_t n)
 {
-	struct machine *m = opaque;
-
-	(void)!write(m->parallel_fd, buf, n);
+	(void)!write(*(const int *)opaque, buf, n);
 }
 
 static void on_console_ready(void *opaque)
@@ -291,20 +289,25 @@ static int init_bridges(struct machine *m)
 	return err;
 }
 
-static int open_parallel(struct machine *m, char *err, size_t errlen)
+static int open_output(const char *what, const char *path, int *fd, char *err, size_t errlen)
 {
-	const char *path = m->cfg.parallel;
+	int code;
 
 	if (!path)
 		return 0;
-	m->parallel_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
-	if (m->parallel_fd >= 0)
-		return 0;
-	int code = -errno;
-
-	snprintf(err, errlen, "parallel port's file '%s' cannot be opened: %s", path,
-		 strerror(-code));
+	*fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
+	code = *fd < 0 ? -errno : 0;
+	if (code)
+		snprintf(err, errlen, "%s port's file '%s' cannot be opened: %s", what, path,
+			 strerror(-code));
 	return code;
+}
+
+static int open_outputs(struct machine *m, char *err, size_t errlen)
+{
+	int code = open_output("second serial", m->cfg.serial2, &m->com2_fd, err, errlen);
+
+	return code ? code : open_output("parallel", m->cfg.parallel, &m->parallel_fd, err, errlen);
 }
 
 static int init_isa(struct machine *m)
@@ -321,7 +324,8 @@ static int init_isa(struct machine *m)
 	m->parallel.base = PARALLEL_BASE;
 	m->parallel.irq = isa_irq(m, IRQ_PARALLEL);
 	if (m->parallel_fd >= 0)
-		m->parallel.backend = (struct chardev){ .write = on_parallel_write, .opaque = m };
+		m->parallel.backend =
+			(struct chardev){ .write = on_output, .opaque = &m->parallel_fd };
 	m->mc146818.ram_low_end = m->mem.low_end;
 	m->mc146818.ram_high = m->mem.high_end - 4 * GIB;
 	m->i8042.irq_kbd = isa_irq(m, IRQ_KEYBOARD);
@@ -337,6 +341,8 @@ static int init_isa(struct machine *m)
 	m->com1.backend = (struct chardev){ on_console_write, on_console_ready, m };
 	m->com2.base = 0x2f8;
 	m->com2.irq = isa_irq(m, IRQ_COM2);
+	if (m->com2_fd >= 0)
+		m->com2.backend = (struct chardev){ .write = on_output, .opaque = &m->com2_fd };
 	m->fdc.irq = isa_irq(m, IRQ_FLOPPY);
 	m->fdc.dma = &m->dma;
 	m->debug_exit.base = (u16)m->cfg.debug_exit;
@@ -409,7 +415,7 @@ int board_init(struct machine *m, char *err, size_t errlen)
 	if (!code)
 		code = board_disks_open(m, err, errlen);
 	if (!code)
-		code = open_parallel(m, err, errlen);
+		code = open_outputs(m, err, errlen);
 	if (!code)
 		code = init_isa(m);
 	if (!code)
@@ -437,6 +443,8 @@ void board_fini(struct machine *m)
 	board_disks_fini(m);
 	if (m->parallel_fd >= 0)
 		close(m->parallel_fd);
+	if (m->com2_fd >= 0)
+		close(m->com2_fd);
 	for (unsigned n = 0; n < VM_MAX_VCPUS; n++)
 		free(m->lapic[n]);
 }

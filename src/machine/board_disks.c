@@ -16,6 +16,12 @@ static void on_block_ready(void *arg, short revents)
 	block_poll(arg);
 }
 
+/* Changes are kept in an image of their own. */
+static bool has_kept_overlay(const struct machine *m, const struct machine_disk *d)
+{
+	return d->overlay && *d->overlay && m->cfg.pace == PACE_FREE;
+}
+
 static struct block_options options_of(const struct machine *m, const struct machine_disk *d)
 {
 	struct block_options o = { .path = d->path,
@@ -28,6 +34,13 @@ static struct block_options options_of(const struct machine *m, const struct mac
 		o.scratch = false;
 		o.format = d->format ? d->format : "raw";
 	}
+	if (has_kept_overlay(m, d))
+		return (struct block_options){ .path = d->overlay,
+					       .readonly = d->readonly,
+					       .threaded = o.threaded,
+					       .backing = BLOCK_BACKING_NAMED,
+					       .parent = d->path,
+					       .parent_format = d->format };
 	if (d->parent) {
 		bool any = !strcmp(d->parent, "*");
 
@@ -41,8 +54,14 @@ static struct block_options options_of(const struct machine *m, const struct mac
 
 static int open_image(struct machine *m, unsigned n, char *err, size_t errlen)
 {
-	struct block_options o = options_of(m, &m->cfg.disks[n]);
-	int code = block_open(&m->block[n], &o, err, errlen);
+	const struct machine_disk *d = &m->cfg.disks[n];
+	struct block_options o = options_of(m, d);
+	int code = 0;
+
+	if (has_kept_overlay(m, d))
+		code = block_overlay_prepare(d->overlay, NULL, d->path, d->format, err, errlen);
+	if (!code)
+		code = block_open(&m->block[n], &o, err, errlen);
 
 	if (!code && block_fd(m->block[n]) >= 0)
 		code = loop_add(&m->loop, block_fd(m->block[n]), POLLIN, on_block_ready,
@@ -161,7 +180,8 @@ int board_disks_init(struct machine *m)
 			code = board_part(m, &m->disk[n]->vpci.dev, &virtio_blk_type,
 					  m->disk_name[n]);
 	m->ide.func.bus = &m->i440bx.bus;
-	m->ide.decoded = m->cfg.kernel != NULL;
+	/* As firmware leaves it; OVMF leaves it as it is. */
+	m->ide.decoded = m->cfg.kernel || (m->cfg.firmware && !strcmp(m->cfg.firmware, "uefi"));
 	return code ? code : board_part(m, &m->ide.dev, &piix4_ide_type, "ide");
 }
 

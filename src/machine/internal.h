@@ -52,8 +52,8 @@ struct machine {
 	struct clock clock;
 	struct platform platform;
 	struct vm vm;
-	struct cpuid_model
-		model; /* vm.model: what was asked for, less what the counted clock rules out */
+	/* vm.model: what was asked for, less what the counted clock rules out. */
+	struct cpuid_model model;
 	struct loop loop;
 	int wake_fd, timeout_fd;
 	struct alarm slice_end; /* for engines that do not count instructions */
@@ -76,7 +76,7 @@ struct machine {
 	struct vga vga;
 	struct hpet hpet;
 	struct parallel parallel;
-	int parallel_fd; /* where its output goes, or -1 */
+	int com2_fd, parallel_fd; /* where their output goes, or -1 */
 	struct debug_exit debug_exit;
 	struct fw_cfg fw_cfg;
 	struct flash nvram;
@@ -87,8 +87,8 @@ struct machine {
 	struct virtio_blk *disk[MACHINE_MAX_DISKS];
 	struct block *block[MACHINE_MAX_DISKS]; /* by number of the drive; NULL: no medium */
 	char disk_name[MACHINE_MAX_DISKS][16];
-	struct firmware_boot boot[MACHINE_MAX_DISKS],
-		boots[MACHINE_MAX_DISKS]; /* by number; in order */
+	/* By number; in order. */
+	struct firmware_boot boot[MACHINE_MAX_DISKS], boots[MACHINE_MAX_DISKS];
 	struct firmware firmware;
 	struct mem_area *rom; /* firmware; NULL: none */
 	char lapic_name[VM_MAX_VCPUS][16];
@@ -96,8 +96,8 @@ struct machine {
 	/* The run. */
 	struct vcpu *current; /* whose turn it is */
 	struct vcpu *crashed;
-	u32 halted_attention
-		[VM_MAX_VCPUS]; /* attention bits that each CPU could do nothing with when it halted */
+	/* Attention bits that each CPU could do nothing with when it halted. */
+	u32 halted_attention[VM_MAX_VCPUS];
 	enum machine_end end;
 	int exit_code;
 	bool paused, reset_wanted;

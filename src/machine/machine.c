@@ -119,7 +119,7 @@ static int machine_build(struct machine **out, const struct machine_config *cfg,
 	}
 	m->cfg = *cfg;
 	m->console = *console;
-	m->wake_fd = m->timeout_fd = m->parallel_fd = -1;
+	m->wake_fd = m->timeout_fd = m->com2_fd = m->parallel_fd = -1;
 	m->mem.fd = -1;
 	clock_init(&m->clock, strcmp(cfg->clock, "insns") ? CLOCK_KIND_REAL : CLOCK_KIND_INSNS);
 	m->clock.count = machine_insns;

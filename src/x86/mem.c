@@ -52,6 +52,8 @@ static void place_write(struct vcpu *v, const struct x86_place *p, const u8 *buf
 	if (p->host && !p->readonly) {
 		if (p->code)
 			v->vm->code_written(v->vm, p->host, size);
+		if (p->track)
+			*p->flags |= MEM_PAGE_DIRTY;
 		memcpy(p->host, buf, size);
 		return;
 	}

@@ -7,7 +7,7 @@
 /* Where an access goes: to RAM if host is set, else to the MMIO bus at gpa. */
 struct x86_place {
 	u8 *host;
-	gpa_t gpa; /* valid if host is NULL, or code is set */
+	gpa_t gpa; /* valid if host is NULL, or flags are not */
 	u8 *flags; /* of the page of RAM; NULL if the TLB has said that nothing is to be heeded */
 	bool code; /* the engine caches code of the page: announce a write */
 	bool readonly; /* writes go to the MMIO bus */

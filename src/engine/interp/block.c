@@ -102,6 +102,12 @@ void block_cache_written(struct block_cache *c, const u8 *host, u64 size)
 	}
 }
 
+void block_cut(struct block_cache *c)
+{
+	if (c->running && c->running->host)
+		block_cache_written(c, c->running->host, 1);
+}
+
 static void block_dump(const struct block *b, u64 rip, FILE *f)
 {
 	char text[128];

@@ -47,6 +47,9 @@ void block_cache_fini(struct block_cache *c);
 void block_cache_flush(struct block_cache *c);
 /* Bytes [gpa, gpa + size) are about to change. */
 void block_cache_written(struct block_cache *c, const u8 *host, u64 size);
+/* The run that is being executed ends behind the present instruction: what the guest sees where the rest of it was may be other bytes
+ * now. It is decoded anew next time. */
+void block_cut(struct block_cache *c);
 /* Decodes the run at host, which is linear address `rip` in v's code segment, at most max instructions; NULL if its first
  * instruction spans the page's end. */
 struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host, u64 rip,

@@ -218,6 +218,18 @@ static void interp_vm_fini(struct vm *vm)
 	vm->code_written = NULL;
 }
 
+/* Instructions that change how addresses are translated end their run. Any other may have changed the memory map itself, by a device:
+ * then all that the TLB held goes. */
+static void mapping_dropped(struct vcpu *v, enum tlb_drop what, gva_t a)
+{
+	struct interp_vcpu *e = v->engine;
+	const struct block *b = e->block;
+
+	(void)a;
+	if (what == TLB_DROP_ALL && b && v->insn + 1 < b->insn + b->count)
+		block_cut(e->cache);
+}
+
 static int interp_vcpu_init(struct vcpu *v)
 {
 	struct interp_vm *vm = v->vm->engine_vm;
@@ -227,11 +239,13 @@ static int interp_vcpu_init(struct vcpu *v)
 		return -ENOMEM;
 	e->cache = &vm->cache;
 	v->engine = e;
+	v->mapping_dropped = mapping_dropped;
 	return 0;
 }
 
 static void interp_vcpu_fini(struct vcpu *v)
 {
+	v->mapping_dropped = NULL;
 	free(v->engine);
 	v->engine = NULL;
 }

@@ -162,6 +162,62 @@ static void bounded(void **state)
 	free(c);
 }
 
+/* --- Code whose address comes to show other bytes --------------------------------------------------- */
+
+static struct mem_area *banks[2];
+static unsigned bank;
+
+static void show_bank(struct machine *m)
+{
+	assert_int_equal(mem_show(&m->mem, &(struct mem_window){ .base = CODE_AT,
+								 .size = MEM_PAGE,
+								 .area = banks[bank],
+								 .level = MEM_LEVEL_DEVICE,
+								 .owner = banks }),
+			 0);
+}
+
+static void on_bank_port(struct vcpu *v, struct exit *e)
+{
+	if (e->kind != EXIT_PORT_OUT)
+		return;
+	bank ^= 1;
+	show_bank(container_of(v->vm, struct machine, vm));
+}
+
+static void on_map(void *opaque)
+{
+	struct vm *vm = opaque;
+
+	x86_tlb_flush(vm->vcpus[0], false);
+}
+
+static void map_changes_in_the_running_block(void **state)
+{
+	/* out 10h, al; mov eax, n; hlt */
+	static const u8 code[] = { 0xe6, 0x10, 0xb8, 1, 0, 0, 0, 0xf4 };
+	struct machine *m = *state;
+	u64 icount;
+
+	m->v->exit = on_bank_port;
+	m->mem.changed = on_map;
+	for (unsigned n = 0; n < 2; n++) {
+		banks[n] = mem_area_new(&m->mem, MEM_PAGE, "bank");
+		assert_non_null(banks[n]);
+		memcpy(banks[n]->host, code, sizeof(code));
+		banks[n]->host[3] = (u8)(n + 1);
+	}
+	bank = 0;
+	show_bank(m);
+	for (unsigned n = 0; n < 6; n++) {
+		icount = engine_interp.icount(m->v);
+		run_from(m, CODE_AT);
+		assert_int_equal(m->r[RAX], 2 - n % 2);
+		assert_int_equal(engine_interp.icount(m->v) - icount, 3);
+	}
+	mem_hide(&m->mem, CODE_AT, banks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +226,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(random_patches, setup, teardown),
 		cmocka_unit_test_setup_teardown(data_beside_code, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(map_changes_in_the_running_block, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

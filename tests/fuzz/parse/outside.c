@@ -1,0 +1,73 @@
+/* What machine files and the command socket reach beyond the parsers: engines by name, a machine that only remembers whether it is
+ * paused, a listening socket without a place in the file system. */
+#include "outside.h"
+
+#include "control/unix_socket.h"
+#include "engine/engine.h"
+#include "host/loop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+const struct engine_ops engine_bt = { .name = "bt" }, engine_interp = { .name = "interp" };
+const struct engine_ops *const engines[] = { &engine_bt, &engine_interp, NULL };
+
+const struct engine_ops *engine_find(const char *name)
+{
+	for (const struct engine_ops *const *e = engines; *e; e++)
+		if (!strcmp((*e)->name, name))
+			return *e;
+	return NULL;
+}
+
+const struct engine_ops *engine_default(void) { return engines[0]; }
+
+/* --- The machine ---------------------------------------------------------------------------- */
+
+static bool paused;
+static struct vm vm = { .nvcpus = 2 };
+
+void machine_pause(struct machine *m, bool on) { paused = on; }
+bool machine_paused(const struct machine *m) { return paused; }
+void machine_reset(struct machine *m) {}
+void machine_power_button(struct machine *m) {}
+void machine_end(struct machine *m, enum machine_end end) {}
+struct vm *machine_vm(struct machine *m) { return &vm; }
+const char *vnc_address(const struct vnc *v) { return "127.0.0.1:5900"; }
+
+/* --- The socket ----------------------------------------------------------------------------- */
+
+static struct sockaddr_un address;
+static socklen_t address_size;
+
+/* An abstract name that the kernel chooses. */
+int unix_listen(const char *path, char *err, size_t errlen)
+{
+	sa_family_t family = AF_UNIX;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	address_size = sizeof(address);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&family, sizeof(family)) || listen(fd, 16) ||
+	    getsockname(fd, (struct sockaddr *)&address, &address_size)) {
+		perror("socket");
+		exit(1);
+	}
+	return fd;
+}
+
+int outside_connect(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, address_size)) {
+		perror("connect");
+		exit(1);
+	}
+	return fd;
+}
+
+void outside_serve(struct loop *loop) { loop_wait(loop, 0); }
