@@ -13,6 +13,8 @@ void log_print(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 #define log_warn(...)  log_print(LOG_WARN, __VA_ARGS__)
 #define log_info(...)  log_print(LOG_INFO, __VA_ARGS__)
 
+/* Hands messages to show, from whichever thread has them, instead of writing them. NULL: they are written again. */
+void log_set_show(void (*show)(void *opaque, enum log_level level, const char *line), void *opaque);
 /* Ends each line with CR LF while the terminal is in raw mode. */
 void log_set_raw(bool raw);
 

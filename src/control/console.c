@@ -81,14 +81,23 @@ static void console_queue(struct console *c, u8 key)
 		c->pending[c->first + c->count++] = key;
 }
 
-static void console_help(void)
+static void console_help(struct console *c)
 {
-	log_info(
-		"Ctrl-] then: q quit, r reset, p pause or go on, s state of the CPUs, h this help, Ctrl-] sends itself");
+	if (c->display)
+		text_display_page(c->display, "Ctrl-] then:\n"
+					      "  q       quit\n"
+					      "  r       reset\n"
+					      "  p       pause or go on\n"
+					      "  s       state of the CPUs\n"
+					      "  h       this help\n"
+					      "  Ctrl-]  sends itself\n");
+	else
+		log_info(
+			"Ctrl-] then: q quit, r reset, p pause or go on, s state of the CPUs, h this help, Ctrl-] sends itself");
 }
 
 /* Each line ends with a carriage return too: the terminal is raw. */
-static void console_report(struct machine *m)
+static void console_report(struct console *c, struct machine *m)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -98,7 +107,9 @@ static void console_report(struct machine *m)
 		return;
 	machine_report(m, f);
 	fclose(f);
-	for (const char *line = text; *line;) {
+	if (c->display)
+		text_display_page(c->display, text);
+	for (const char *line = c->display ? "" : text; *line;) {
 		int n = (int)strcspn(line, "\n");
 
 		fprintf(stderr, "%.*s\r\n", n, line);
@@ -121,9 +132,9 @@ static void console_command(struct console *c, u8 key)
 		machine_pause(m, !machine_paused(m));
 		log_info(machine_paused(m) ? "paused; Ctrl-] p goes on" : "running");
 		break;
-	case 's': console_report(m); break;
+	case 's': console_report(c, m); break;
 	case ESCAPE: console_queue(c, ESCAPE); break;
-	default: console_help(); break;
+	default: console_help(c); break;
 	}
 }
 
@@ -183,8 +194,8 @@ int console_attach(struct console *c, struct machine *m)
 	c->machine = m;
 	c->raw = terminal_raw();
 	if (c->raw)
-		log_info(
-			"the serial console is this terminal; Ctrl-] is the escape key (Ctrl-] h for help)");
+		log_info("the %s this terminal; Ctrl-] is the escape key (Ctrl-] h for help)",
+			 c->display ? "screen is" : "serial console is");
 	console_watch(c, true);
 	return c->watching ? 0 : -ENOSPC;
 }

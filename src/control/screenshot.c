@@ -85,6 +85,9 @@ int screenshot_png(struct screen *s, const char *path, char *err, size_t errlen)
 	return -error;
 }
 
+/* The characters that show nothing. */
+static bool is_blank(u8 c) { return !c || c == ' ' || c == 0xff; }
+
 char *screenshot_text(struct screen *s)
 {
 	struct screen_text *t = malloc(sizeof(*t));
@@ -96,7 +99,7 @@ char *screenshot_text(struct screen *s)
 	for (u32 y = 0; text && y < t->rows; y++) {
 		u32 end = t->cols;
 
-		while (end && (t->chars[y][end - 1] == ' ' || !t->chars[y][end - 1]))
+		while (end && is_blank(t->chars[y][end - 1]))
 			end--;
 		for (u32 x = 0; x < end; x++)
 			to = stpcpy(to, keymap_cp437[t->chars[y][x]]);

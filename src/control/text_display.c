@@ -1,18 +1,22 @@
 /* The machine's text screen in the user's terminal (ECMA-48 sequences, as every terminal has them), and its keys on the keyboard. */
 #include "control/text_display.h"
 
+#include "base/log.h"
 #include "control/keymap.h"
+#include "host/terminal.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define FRAME_NS 50000000
-#define ESC      0x1b
+#define FRAME_NS   50000000
+#define NOTE_TICKS 80u
+#define ESC        0x1b
 
 /* VGA's colours are in the order blue, green, red; the terminal's in red, green, blue. */
 static const u8 colours[8] = { 0, 4, 2, 6, 1, 5, 3, 7 };
@@ -23,18 +27,26 @@ static void put_attribute(FILE *f, u8 a)
 		(a & 0x80 ? 100u : 40u) + colours[a >> 4 & 7]);
 }
 
+/* --- Drawing: clipped to the terminal, from row `top` of the text on ------------------------------- */
+
+static bool is_cell_shown(const struct text_display *d, u32 x, u32 y)
+{
+	return d->text->chars[y][x] == d->shown->chars[y][x] &&
+	       d->text->attributes[y][x] == d->shown->attributes[y][x];
+}
+
 /* Runs of cells that differ from what the terminal shows. */
 static void draw_row(FILE *f, const struct text_display *d, u32 y)
 {
-	const struct screen_text *t = d->text, *s = d->shown;
+	const struct screen_text *t = d->text;
 	int attribute = -1;
 	u32 at = UINT32_MAX;
 
-	for (u32 x = 0; x < t->cols; x++) {
-		if (t->chars[y][x] == s->chars[y][x] && t->attributes[y][x] == s->attributes[y][x])
+	for (u32 x = 0; x < MIN(t->cols, d->cols); x++) {
+		if (!d->anew && is_cell_shown(d, x, y))
 			continue;
 		if (at != x)
-			fprintf(f, "\x1b[%u;%uH", y + 1, x + 1);
+			fprintf(f, "\x1b[%u;%uH", y - d->top + 1, x + 1);
 		if (attribute != t->attributes[y][x])
 			put_attribute(f, t->attributes[y][x]);
 		attribute = t->attributes[y][x];
@@ -43,25 +55,44 @@ static void draw_row(FILE *f, const struct text_display *d, u32 y)
 	}
 }
 
-static void draw(struct text_display *d)
+static void draw_cursor(const struct text_display *d)
 {
-	struct screen_text *t = d->text, *swap = d->shown;
-	bool anew = d->graphics || t->cols != swap->cols || t->rows != swap->rows;
+	const struct screen_text *t = d->text;
 
-	if (anew) {
-		fputs("\x1b[0m\x1b[2J", stdout);
-		memset(swap, 0, sizeof(*swap));
-	}
-	for (u32 y = 0; y < t->rows; y++)
-		draw_row(stdout, d, y);
-	fputs("\x1b[0m", stdout);
-	if (t->cursor && t->cursor_row < t->rows && t->cursor_col < t->cols)
-		fprintf(stdout, "\x1b[%u;%uH\x1b[?25h", t->cursor_row + 1, t->cursor_col + 1);
+	if (t->cursor && t->cursor_row - d->top < d->rows && t->cursor_row < t->rows &&
+	    t->cursor_col < MIN(t->cols, d->cols))
+		printf("\x1b[%u;%uH\x1b[?25h", t->cursor_row - d->top + 1, t->cursor_col + 1);
 	else
 		fputs("\x1b[?25l", stdout);
+}
+
+/* Of a text that is longer than the terminal, the part with the cursor. */
+static u32 first_row(const struct text_display *d)
+{
+	const struct screen_text *t = d->text;
+
+	if (t->rows <= d->rows || !t->cursor || t->cursor_row < d->rows)
+		return 0;
+	return MIN(t->cursor_row, t->rows - 1) - d->rows + 1;
+}
+
+static void draw(struct text_display *d)
+{
+	struct screen_text *t = d->text;
+	u32 top = first_row(d);
+
+	d->anew |= d->graphics || t->cols != d->shown->cols || t->rows != d->shown->rows ||
+		   top != d->top;
+	d->top = top;
+	if (d->anew)
+		fputs("\x1b[0m\x1b[2J", stdout);
+	for (u32 y = top; y < MIN(t->rows, top + d->rows); y++)
+		draw_row(stdout, d, y);
+	fputs("\x1b[0m", stdout);
+	draw_cursor(d);
 	fflush(stdout);
-	d->graphics = false;
-	d->text = swap;
+	d->graphics = d->anew = false;
+	d->text = d->shown;
 	d->shown = t;
 }
 
@@ -70,14 +101,70 @@ static void draw_graphics(struct text_display *d, struct screen *s)
 	struct screen_rect rects[SCREEN_RECTS];
 
 	screen_update(s, rects);
-	if (d->graphics && d->width == s->width && d->height == s->height)
+	if (!d->anew && d->graphics && d->width == s->width && d->height == s->height)
 		return;
 	d->graphics = true;
+	d->anew = false;
 	d->width = s->width;
 	d->height = s->height;
 	printf("\x1b[0m\x1b[2J\x1b[HThe screen shows graphics (%u x %u): look at it with --vnc.\r\n",
 	       s->width, s->height);
 	fflush(stdout);
+}
+
+/* --- Messages: below the text where there is room, else over its last row, for a while -------------- */
+
+/* From any thread. */
+static void catch_message(void *opaque, enum log_level level, const char *line)
+{
+	struct text_display *d = opaque;
+
+	pthread_mutex_lock(&d->lock);
+	snprintf(d->note, sizeof(d->note), "%s", line);
+	d->note_new = true;
+	if (level != LOG_INFO && d->kept_count < sizeof(d->kept)) {
+		int n = snprintf(d->kept + d->kept_count, sizeof(d->kept) - d->kept_count,
+				 "pogo: %s%s\n",
+				 level == LOG_ERROR ? "error: " : "warning: ", line);
+
+		d->kept_count = MIN(d->kept_count + (size_t)n, sizeof(d->kept));
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void draw_note(struct text_display *d)
+{
+	char note[sizeof(d->note)];
+	bool fresh;
+
+	pthread_mutex_lock(&d->lock);
+	memcpy(note, d->note, sizeof(note));
+	fresh = d->note_new;
+	d->note_new = false;
+	pthread_mutex_unlock(&d->lock);
+	if (fresh)
+		d->note_ticks = NOTE_TICKS;
+	else if (d->note_ticks && !--d->note_ticks)
+		d->anew = true;
+	if (!d->note_ticks)
+		return;
+	printf("\0337\x1b[%u;1H\x1b[0;7m\x1b[2K%.*s\x1b[0m\0338", MIN(d->rows, d->shown->rows + 1),
+	       (int)d->cols, note);
+	fflush(stdout);
+}
+
+static void look_at_terminal(struct text_display *d)
+{
+	struct winsize size;
+	u32 rows = SCREEN_MAX_ROWS, cols = SCREEN_MAX_COLS;
+
+	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_row && size.ws_col) {
+		rows = size.ws_row;
+		cols = size.ws_col;
+	}
+	d->anew |= rows != d->rows || cols != d->cols;
+	d->rows = rows;
+	d->cols = cols;
 }
 
 static void on_tick(void *arg, short revents)
@@ -88,10 +175,31 @@ static void on_tick(void *arg, short revents)
 
 	(void)revents;
 	(void)!read(d->timer_fd, &expired, sizeof(expired));
+	if (d->page)
+		return;
+	look_at_terminal(d);
 	if (!s->text(s, d->text))
 		draw_graphics(d, s);
-	else if (d->graphics || memcmp(d->text, d->shown, sizeof(*d->text)))
+	else if (d->anew || d->graphics || memcmp(d->text, d->shown, sizeof(*d->text)))
 		draw(d);
+	draw_note(d);
+}
+
+void text_display_page(struct text_display *d, const char *text)
+{
+	u32 row = 0;
+
+	fputs("\x1b[0m\x1b[2J\x1b[H\x1b[?25l", stdout);
+	while (*text && row + 2 < d->rows) {
+		int n = (int)strcspn(text, "\n");
+
+		printf("%.*s\r\n", n, text);
+		text += n + (text[n] != 0);
+		row++;
+	}
+	fputs("-- press a key --", stdout);
+	fflush(stdout);
+	d->page = d->anew = true;
 }
 
 int text_display_start(struct text_display *d, struct machine *m, struct keyboard *keyboard)
@@ -100,8 +208,10 @@ int text_display_start(struct text_display *d, struct machine *m, struct keyboar
 	int r;
 
 	*d = (struct text_display){ .machine = m, .keyboard = keyboard, .timer_fd = -1 };
-	if (!machine_screen(m))
+	if (!machine_screen(m)) {
+		d->machine = NULL;
 		return -ENODEV;
+	}
 	d->text = calloc(1, sizeof(*d->text));
 	d->shown = calloc(1, sizeof(*d->shown));
 	d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -116,8 +226,14 @@ int text_display_start(struct text_display *d, struct machine *m, struct keyboar
 		d->machine = NULL;
 		return r;
 	}
+	pthread_mutex_init(&d->lock, NULL);
 	timerfd_settime(d->timer_fd, 0, &every, NULL);
-	fputs("\x1b[?1049h", stdout); /* a screen of its own */
+	fflush(stdout);
+	terminal_full();
+	/* Messages that go to a file do not come into the way. */
+	d->catching = isatty(STDERR_FILENO);
+	if (d->catching)
+		log_set_show(catch_message, d);
 	return 0;
 }
 
@@ -125,13 +241,17 @@ void text_display_stop(struct text_display *d)
 {
 	if (!d->machine)
 		return;
+	if (d->catching)
+		log_set_show(NULL, NULL);
 	loop_remove(machine_loop(d->machine), d->timer_fd);
 	close(d->timer_fd);
 	free(d->text);
 	free(d->shown);
 	d->machine = NULL;
-	fputs("\x1b[0m\x1b[?25h\x1b[?1049l", stdout);
 	fflush(stdout);
+	terminal_restore();
+	fprintf(stderr, "%s", d->kept);
+	pthread_mutex_destroy(&d->lock);
 }
 
 /* --- Keys -------------------------------------------------------------------------------------------- */
@@ -189,6 +309,10 @@ static void press_char(struct text_display *d, u8 c)
 
 void text_display_input(struct text_display *d, const u8 *bytes, size_t n)
 {
+	if (d->page && n) {
+		d->page = false;
+		return;
+	}
 	for (size_t at = 0; at < n; at++) {
 		size_t length;
 		bool shift;

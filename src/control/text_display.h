@@ -4,6 +4,8 @@
 
 #include "control/keyboard.h"
 
+#include <pthread.h>
+
 struct text_display {
 	struct machine *machine;
 	struct keyboard *keyboard;
@@ -12,6 +14,16 @@ struct text_display {
 	u32 width, height;        /* of the picture then */
 	struct screen_text *text; /* now, and as the terminal shows it */
 	struct screen_text *shown;
+	u32 rows, cols, top; /* of the terminal; the first row of the text that it shows */
+	bool anew;           /* nothing of what it shows is known */
+	bool page;           /* it shows something else until a key is pressed */
+	u32 note_ticks;      /* for which the note stays */
+	bool catching;       /* messages come here */
+	pthread_mutex_t lock;
+	char note[256];    /* under the lock: the last message, "" */
+	bool note_new;     /* likewise */
+	char kept[4096];   /* likewise: errors and warnings, for the end */
+	size_t kept_count; /* likewise */
 };
 
 /* Standard output is a terminal. Negative errno; -ENODEV: the machine has no screen. */
@@ -19,6 +31,8 @@ int text_display_start(struct text_display *d, struct machine *m, struct keyboar
 	must_check;
 void text_display_stop(struct text_display *d);
 /* Bytes that the terminal sent at once: characters, and escape sequences for other keys. */
+/* Shows a text of several lines until a key is pressed. */
+void text_display_page(struct text_display *d, const char *text);
 void text_display_input(struct text_display *d, const u8 *bytes, size_t n);
 
 #endif

@@ -10,10 +10,30 @@
 
 /* The terminal belongs to the process, and a signal handler has no other way to find it. */
 static struct termios saved;
-static volatile sig_atomic_t is_raw;
+static volatile sig_atomic_t is_raw, is_full;
+
+/* ECMA-48 and what xterm added: the alternate screen, without wrapping at its right edge. */
+void terminal_full(void)
+{
+	static const char enter[] = "\x1b[?1049h\x1b[?7l";
+
+	is_full = 1;
+	(void)!write(STDOUT_FILENO, enter, sizeof(enter) - 1);
+}
+
+static void leave_full(void)
+{
+	static const char leave[] = "\x1b[0m\x1b[?25h\x1b[?7h\x1b[?1049l";
+
+	if (!is_full)
+		return;
+	is_full = 0;
+	(void)!write(STDOUT_FILENO, leave, sizeof(leave) - 1);
+}
 
 void terminal_restore(void)
 {
+	leave_full();
 	if (!is_raw)
 		return;
 	is_raw = 0;

@@ -9,6 +9,8 @@
 void terminal_guard(void);
 /* Puts standard input into raw mode if it is a terminal. Returns true if it is in raw mode now. */
 bool terminal_raw(void);
+/* Gives the screen of the terminal that is standard output to the caller; terminal_restore shows what was there before. */
+void terminal_full(void);
 void terminal_restore(void);
 
 #endif
