@@ -30,7 +30,7 @@ ifeq ($(B),)
 $(error MODE=$(MODE) is none of release, asan, ubsan)
 endif
 
-.PHONY: build run test test-jit check bench compare install clean distclean help setup-build setup-run setup-media setup-test setup-check setup-bench \
+.PHONY: build run test test-image test-jit check bench compare install clean distclean help setup-build setup-run setup-media setup-test setup-check setup-bench \
 	guests media build-test
 .SILENT:
 
@@ -83,6 +83,18 @@ test-jit: setup-test
 	tests/guest/build.sh build/guest
 	ENGINE=bt GENERATIONS=$(JIT_GENERATIONS) tests/cli/translator $(B)/pogo
 
+# Disk images under power cuts, kills and errors, and beside other programs: about an hour.
+test-image: setup-test
+	tools/build $(B) $(O_$(MODE))
+	tests/guest/build.sh build/guest
+	tests/image/powercut $(B)
+	tests/image/kill9 $(B)
+	tests/image/faults $(B)
+	tests/image/kill9-guest $(B)
+	tests/image/faults-guest $(B)
+	tests/image/qcow2 $(B)
+	tests/image/vhd $(B)/pogo
+
 check: setup-check
 	tools/check
 
@@ -111,6 +123,7 @@ help:
 	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=bt)"
 	echo "make media      make disks, CDs and floppies to boot from: $(MEDIA)"
 	echo "make test-jit   ten minutes of a guest that goes on making code: the monitor must not grow"
+	echo "make test-image an hour of disk images: power cuts, kills, errors of the host, other programs"
 	echo "make check      layout, layers, headers, static analysis, second compiler"
 	echo "make bench      measure"
 	echo "make compare    native execution, qemu's TCG and Pogo on the same items  (A=\"OPTIONS\", see bench/compare --help)"

@@ -55,6 +55,8 @@ static struct block_options options_of(const struct machine *m, const struct mac
 
 /* --- Errors of the host ---------------------------------------------------------------------- */
 
+static bool is_space(int error) { return error == ENOSPC || error == EDQUOT; }
+
 const struct machine_disk_error *machine_disk_error(const struct machine *m)
 {
 	return m->disk_failed ? &m->disk_error : NULL;
@@ -67,24 +69,34 @@ void machine_disk_error_text(const struct machine *m, char *text, size_t size)
 					     [BLOCK_FLUSH] = "flushing",
 					     [BLOCK_DISCARD] = "discarding",
 					     [BLOCK_WRITE_ZEROES] = "writing zeros" };
+	static const char resume[] = "`pogo resume`, or Ctrl-] p at its terminal";
 	const struct machine_disk_error *e = &m->disk_error;
-	bool space = e->error == ENOSPC || e->error == EDQUOT;
+	const struct machine_disk *d = &m->cfg.disks[e->drive];
+	const char *path = d->overlay && *d->overlay ? d->overlay : d->path;
+	int n = snprintf(text, size, "disk '%s': %s failed: %s; ", path, verbs[e->op],
+			 strerror(e->error));
 
-	snprintf(text, size, "disk '%s': %s failed: %s; %s", m->cfg.disks[e->drive].path,
-		 verbs[e->op], strerror(e->error),
-		 !e->paused ? "the guest has been told"
-		 : space    ? "the machine is paused: make room where the image is, then resume it"
-			    : "the machine is paused: resume it to try again, or kill it");
+	if (n < 0 || (size_t)n >= size)
+		return;
+	if (!e->paused)
+		snprintf(text + n, size - (size_t)n, "the guest has been told");
+	else if (!is_space(e->error))
+		snprintf(text + n, size - (size_t)n,
+			 "the machine is paused: resume it to try again (%s), or kill it", resume);
+	else
+		snprintf(text + n, size - (size_t)n,
+			 "the machine is paused: make room %s, then resume it (%s)",
+			 d->overlay && !*d->overlay ? "for temporary files (TMPDIR)"
+						    : "where the image is",
+			 resume);
 }
 
 /* Space can be made; but a flush that the host's file system has failed stays failed, so that waiting would be for ever. */
 static bool is_to_wait(const struct machine *m, unsigned n, int error)
 {
-	bool space = error == ENOSPC || error == EDQUOT;
-
 	switch (m->cfg.disks[n].on_error) {
 	case ON_ERROR_STOP: return true;
-	case ON_ERROR_ENOSPACE: return space && !block_flush_lost(m->block[n]);
+	case ON_ERROR_ENOSPACE: return is_space(error) && !block_flush_lost(m->block[n]);
 	case ON_ERROR_REPORT: break;
 	}
 	return false;
