@@ -21,8 +21,8 @@ struct load {
 	bool stop;
 	u8 *buf[DEPTH_MAX];
 	struct block_req req[DEPTH_MAX];
-	unsigned ready[DEPTH_MAX],
-		ready_count; /* to be submitted: not from done, which may be called from submit */
+	/* To be submitted: not from done, which may be called from submit. */
+	unsigned ready[DEPTH_MAX], ready_count;
 };
 
 static double now(void)

@@ -1,4 +1,4 @@
-/* Bit fields, alignment, and unaligned little-endian access. */
+/* Bit fields, alignment, and unaligned access in either byte order. */
 #ifndef BASE_BITS_H
 #define BASE_BITS_H
 
@@ -36,5 +36,16 @@ static inline u64 le_load(const void *p, unsigned size)
 }
 
 static inline void le_store(void *p, u64 v, unsigned size) { memcpy(p, &v, size); }
+
+/* The same, big-endian, of 1 to 8 bytes. */
+static inline u64 be_load(const void *p, unsigned size)
+{
+	return __builtin_bswap64(le_load(p, size)) >> (64 - 8 * size);
+}
+
+static inline void be_store(void *p, u64 v, unsigned size)
+{
+	le_store(p, __builtin_bswap64(v) >> (64 - 8 * size), size);
+}
 
 #endif

@@ -71,8 +71,8 @@ struct block_options {
 	bool scratch;     /* the image is only read: changes are kept apart, and lost at the end */
 	bool repair; /* opened to be checked with repair and closed: also what is too damaged to be written otherwise */
 	enum block_backing backing;
-	const char *parent,
-		*parent_format; /* BLOCK_BACKING_NAMED; a relative path is one of the caller's directory */
+	/* BLOCK_BACKING_NAMED; a relative path is one of the caller's directory. */
+	const char *parent, *parent_format;
 	const struct block_below *below; /* the parent's parent and so on; NULL: it has none */
 	unsigned depth; /* images above this one in its chain; set by block_open_parent */
 	const struct block_above *above; /* they themselves; set by block_open_parent */
@@ -220,8 +220,8 @@ void block_retry(struct block *block);
 /* Flushes will never succeed again: what an earlier one was to make stable may be lost. */
 bool block_flush_lost(const struct block *block);
 
-/* For formats: opens the image that `child` names as its parent (or gives NULL, with 0: BLOCK_BACKING_UNSEEN), as far as the options of the child (those that it was opened with) allow
- * it. `path` is as the image has it: relative to the directory of the child. format NULL: found out, but then a parent that has a
+/* For formats: opens the image that `child` names as its parent (or gives NULL, with 0: BLOCK_BACKING_UNSEEN), as far as the options that
+ * the child was opened with allow it. `path` is as the image has it: relative to the directory of the child. format NULL: found out, but then a parent that has a
  * parent itself is refused: a guest may have written the header that names it. Never opened for writing, never threaded. */
 int block_open_parent(struct block **parent, const struct block_file *child, const char *path,
 		      const char *format, const struct block_options *options, char *err,
@@ -229,6 +229,7 @@ int block_open_parent(struct block **parent, const struct block_file *child, con
 /* For formats: serves a request on a disk below, at once, on this thread. 0 or a negative errno. Reads beyond the disk's end give
  * zeros. */
 int block_read_now(struct block *block, void *buf, u64 size, u64 offset) must_check;
+/* The same for writing and for flushing. */
 int block_write_now(struct block *block, const void *buf, u64 size, u64 offset) must_check;
 int block_flush_now(struct block *block) must_check;
 /* For backends: the request is served. */

@@ -1,6 +1,7 @@
 /* Host files and block devices under disk images, and the locks that keep two writers apart. */
 #include "block/file.h"
 
+#include "base/fail.h"
 #include "block/lock.h"
 
 #include <errno.h>
@@ -101,14 +102,6 @@ static const struct block_file_ops host_ops = {
 
 /* --- Opening -------------------------------------------------------------------------------- */
 
-/* Fails with -errno and one line that starts with the file's name. */
-#define FAIL(error, ...)                                                     \
-	do {                                                                 \
-		int error_ = (error); /* before snprintf can change errno */ \
-		snprintf(err, errlen, __VA_ARGS__);                          \
-		return -error_;                                              \
-	} while (0)
-
 static int find_size(struct block_file *f, char *err, size_t errlen)
 {
 	struct stat st;
@@ -149,25 +142,35 @@ static int open_image(const char *path, bool readonly, char *err, size_t errlen)
 	     errno == ENOENT && !readonly ? "; `pogo disk create FILE:20G` makes one" : "");
 }
 
+/* Takes fd over. NULL: no memory. */
+static struct block_file *host_new(int fd, const char *path)
+{
+	struct host_file *host = calloc(1, sizeof(*host));
+
+	if (!host || !(host->file.path = strdup(path))) {
+		free(host);
+		close(fd);
+		return NULL;
+	}
+	host->file.ops = &host_ops;
+	host->file.fd = fd;
+	return &host->file;
+}
+
 /* Takes fd over. */
 static int file_new(struct block_file **out, int fd, const char *path, bool readonly, char *err,
 		    size_t errlen)
 {
-	struct host_file *host = calloc(1, sizeof(*host));
-	struct block_file *f = &host->file;
+	struct block_file *f = host_new(fd, path);
 	int r;
 
-	if (!host || !(f->path = strdup(path))) {
-		free(host);
-		close(fd);
+	if (!f)
 		FAIL(ENOMEM, "disk '%s': out of memory", path);
-	}
-	f->ops = &host_ops;
-	f->fd = fd;
 	f->readonly = readonly;
 	r = find_size(f, err, errlen);
 	if (!r)
-		r = block_lock_take(&host->lock, fd, path, readonly, err, errlen);
+		r = block_lock_take(&((struct host_file *)f)->lock, fd, path, readonly, err,
+				    errlen);
 	if (r)
 		host_close(f);
 	else
@@ -193,6 +196,19 @@ int block_file_create(struct block_file **f, const char *path, char *err, size_t
 	if (fd < 0)
 		FAIL(errno, "disk '%s' cannot be created: %s", path, strerror(errno));
 	return file_new(f, fd, path, false, err, errlen);
+}
+
+int block_file_temporary(struct block_file **f)
+{
+	FILE *file = tmpfile();
+	int fd = file ? fcntl(fileno(file), F_DUPFD_CLOEXEC, 0) : -1, r = -errno;
+
+	if (file)
+		fclose(file);
+	if (fd < 0)
+		return r;
+	*f = host_new(fd, "temporary file");
+	return *f ? 0 : -ENOMEM;
 }
 
 bool block_file_in_memory(const struct block_file *f)

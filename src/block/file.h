@@ -39,6 +39,8 @@ int block_file_open(struct block_file **f, const char *path, bool readonly, char
 		    size_t errlen) must_check;
 /* Creates a file of no bytes, locked for writing; -EEXIST if there is one. */
 int block_file_create(struct block_file **f, const char *path, char *err, size_t errlen) must_check;
+/* An empty file without a name, which is gone once it is closed; nobody else can open it. A negative errno. */
+int block_file_temporary(struct block_file **f) must_check;
 /* True if the file lies in the host's memory, so that nothing ever waits for a device. */
 bool block_file_in_memory(const struct block_file *f);
 /* NULL is ignored. */

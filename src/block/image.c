@@ -1,6 +1,8 @@
 /* Images as files: which format one is of, opening it with the images below it, making a new one. */
 #include "block/block.h"
 
+#include "base/fail.h"
+
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -10,14 +12,6 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* Fails with -errno and one line. */
-#define FAIL(error, ...)                                                     \
-	do {                                                                 \
-		int error_ = (error); /* before snprintf can change errno */ \
-		snprintf(err, errlen, __VA_ARGS__);                          \
-		return error_ > 0 ? -error_ : -EIO;                          \
-	} while (0)
 
 /* --- Formats -------------------------------------------------------------------------------- */
 

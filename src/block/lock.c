@@ -2,6 +2,8 @@
  * system carries it); it goes with its holder, however that ends. The record beside the image speaks to other hosts, and names the holder. */
 #include "block/lock.h"
 
+#include "base/fail.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,13 +22,6 @@ struct block_lock {
 	char path[PATH_MAX]; /* of the record; "" if there is none */
 	int record;          /* open, so that no other file gets its inode; or -1 */
 };
-
-#define FAIL(error, ...)                                                     \
-	do {                                                                 \
-		int error_ = (error); /* before snprintf can change errno */ \
-		snprintf(err, errlen, __VA_ARGS__);                          \
-		return -error_;                                              \
-	} while (0)
 
 /* --- The holder, as this host knows it ---------------------------------------------------------- */
 

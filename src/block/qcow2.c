@@ -46,8 +46,8 @@ static int read_range(struct qcow2 *q, u8 *buf, u64 size, u64 offset)
 struct piece {
 	struct qcow2_table *table;
 	u32 index, count; /* of L2 entries */
-	u64 offset,
-		size; /* of bytes on the disk; part of the first and last cluster may be left out */
+	/* Of bytes on the disk; part of the first and last cluster may be left out. */
+	u64 offset, size;
 	const u8 *buf;
 	u64 host; /* of the first cluster */
 };

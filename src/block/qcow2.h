@@ -144,33 +144,24 @@ struct qcow2 {
 	u64 unpacked_entry;    /* the L2 entry of what is in unpacked, or 0 */
 };
 
-static inline u64 qcow2_be(const void *p, unsigned size)
-{
-	u64 v = 0;
-
-	memcpy(&v, p, size);
-	return __builtin_bswap64(v) >> (64 - 8 * size);
-}
-
-static inline void qcow2_put(void *p, u64 v, unsigned size)
-{
-	v = __builtin_bswap64(v << (64 - 8 * size));
-	memcpy(p, &v, size);
-}
-
 /* Writes at most one line to err; returns error, a negative errno. */
 int qcow2_fail(char *err, size_t errlen, int error, const char *format, ...) printf_like(4, 5);
 
 /* --- qcow2_cache.c: tables in memory --- */
 
+/* Room for tables of table_size bytes, together about `bytes`. 0 or -ENOMEM. */
 int qcow2_cache_init(struct qcow2_cache *c, u32 table_size, u64 bytes) must_check;
 void qcow2_cache_free(struct qcow2_cache *c);
+/* The table at offset; NULL if it is not in memory. */
 struct qcow2_table *qcow2_cache_find(struct qcow2_cache *c, u64 offset);
 /* A place for the table at offset, which is not there yet; its contents are undefined. NULL if out of memory, or if too many are
  * dirty. */
 struct qcow2_table *qcow2_cache_add(struct qcow2_cache *c, u64 offset);
+/* Forgets the table at offset, if it is there, with its changes. */
 void qcow2_cache_drop(struct qcow2_cache *c, u64 offset);
+/* Bytes [from, from + size) of a table have been changed. */
 void qcow2_cache_mark(struct qcow2_cache *c, struct qcow2_table *t, u32 from, u32 size);
+/* Writes what was changed to the file. Negative errno: the table stays dirty. */
 int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c, struct qcow2_table *t) must_check;
 
 /* --- qcow2_header.c: the header, what it names, and new images --- */
@@ -186,7 +177,7 @@ void qcow2_header_update(struct qcow2 *q);
 const char *qcow2_format_in_image(const char *name);
 void qcow2_info_snapshots(struct qcow2 *q, struct block_info *info);
 
-/* --- qcow2_create.c: what an image is, from outside --- */
+/* --- qcow2_create.c: what an image is, from outside; block_ops --- */
 
 int qcow2_set_parent(struct block *block, const char *path, const char *format, char *err,
 		     size_t errlen);
@@ -245,7 +236,7 @@ void qcow2_l1_set(struct qcow2 *q, u32 index, u64 entry);
 void qcow2_l2_set(struct qcow2 *q, struct qcow2_table *t, u32 index, u64 entry);
 static inline u64 qcow2_l2_get(const struct qcow2_table *t, u32 index)
 {
-	return qcow2_be(t->data + 8 * (size_t)index, 8);
+	return be_load(t->data + 8 * (size_t)index, 8);
 }
 /* Whether the cluster that an active entry links belongs to it alone. */
 int qcow2_own(struct qcow2 *q, u64 entry, bool *own) must_check;
@@ -266,7 +257,7 @@ int qcow2_serve(struct qcow2 *q, const struct block_req *req) must_check;
 /* The contents of a compressed cluster, in q->unpacked. */
 int qcow2_unpack(struct qcow2 *q, u64 entry) must_check;
 
-/* --- qcow2_check.c --- */
+/* --- qcow2_check.c: block_ops --- */
 
 int qcow2_check(struct block *block, struct block_check *c, bool repair);
 

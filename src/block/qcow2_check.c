@@ -9,8 +9,9 @@
 #define WINDOW \
 	(16 *  \
 	 MIB) /* clusters that are counted at once; a larger file is gone through several times */
-#define CLUSTERS_MAX (1ull << 32)
-#define BITMAPS_MAX  65535u
+#define CLUSTERS_MAX  (1ull << 32)
+#define BITMAPS_MAX   65535u
+#define REPAIR_PASSES 4u
 
 /* What a cluster is used for. Tables belong to one thing alone. */
 enum use { USE_NONE, USE_DATA, USE_L2, USE_TABLE };
@@ -25,7 +26,7 @@ struct scan {
 	u64 first, count; /* of the window */
 	u16 *counts;      /* stays at its maximum */
 	u8 *uses;
-	u64 overlaps, fixed;
+	u64 overlaps;
 	u8 *table; /* a cluster */
 };
 
@@ -89,7 +90,7 @@ static void count_l2(struct scan *s)
 	struct qcow2 *q = s->q;
 
 	for (u32 i = 0; i < 1u << q->l2_bits; i++) {
-		u64 entry = qcow2_be(s->table + 8 * (size_t)i, 8), offset, size;
+		u64 entry = be_load(s->table + 8 * (size_t)i, 8), offset, size;
 
 		s->check->allocated += s->active && !s->quiet && s->first == 0 &&
 				       (entry & (QCOW2_OFFSET | QCOW2_COMPRESSED));
@@ -209,7 +210,7 @@ static int count_l1_of(struct scan *s, const struct qcow2_snapshot *of)
 static int count_snapshots(struct scan *s)
 {
 	struct qcow2 *q = s->q;
-	u64 start = qcow2_be(q->header + QCOW2_H_SNAPSHOTS_OFFSET, 8);
+	u64 start = be_load(q->header + QCOW2_H_SNAPSHOTS_OFFSET, 8);
 	int r = 0;
 
 	if (q->snapshots)
@@ -241,8 +242,8 @@ static int count_bitmap(struct scan *s, u64 table, u64 entries)
 		if (in_piece == 0)
 			r = block_file_read(s->q->block.file, piece,
 					    MIN(sizeof(piece), (entries - i) * 8), table + i * 8);
-		if (!r && (qcow2_be(piece + 8 * in_piece, 8) & QCOW2_OFFSET))
-			count_range(s, qcow2_be(piece + 8 * in_piece, 8) & QCOW2_OFFSET,
+		if (!r && (be_load(piece + 8 * in_piece, 8) & QCOW2_OFFSET))
+			count_range(s, be_load(piece + 8 * in_piece, 8) & QCOW2_OFFSET,
 				    s->q->cluster_size, USE_TABLE);
 	}
 	return r;
@@ -267,8 +268,8 @@ static int count_bitmaps(struct scan *s)
 
 		r = block_file_read(q->block.file, entry, sizeof(entry), at);
 		if (!r)
-			r = count_bitmap(s, qcow2_be(entry, 8), qcow2_be(entry + 8, 4));
-		at += align_up(24 + qcow2_be(entry + 18, 2) + qcow2_be(entry + 20, 4), 8);
+			r = count_bitmap(s, be_load(entry, 8), be_load(entry + 8, 4));
+		at += align_up(24 + be_load(entry + 18, 2) + be_load(entry + 20, 4), 8);
 	}
 	return r;
 }
@@ -297,10 +298,8 @@ static int count_refblocks(struct scan *s)
 		} else if (q->reftable[i]) {
 			FOUND_ONCE(s, "the refcount table names a block at %#llx, where none is",
 				   (unsigned long long)q->reftable[i]);
-			if (s->repair) {
+			if (s->repair)
 				qcow2_ref_forget(q, i);
-				s->fixed++;
-			}
 		}
 	}
 	sorted = malloc(MAX(q->reftable_size, 1u) * (size_t)8);
@@ -348,9 +347,7 @@ static int compare_one(struct scan *s, u64 cluster, u64 counted)
 	      (unsigned long long)counted);
 	if (!s->repair || counted > qcow2_refcount_max(q))
 		return 0;
-	r = qcow2_ref_set(q, cluster, counted);
-	s->fixed += !r;
-	return r;
+	return qcow2_ref_set(q, cluster, counted);
 }
 
 static int compare(struct scan *s)
@@ -392,7 +389,6 @@ static bool flag_right(struct scan *s, u64 *entry)
 	      (unsigned long long)(cluster << s->q->cluster_bits),
 	      *entry & QCOW2_COPIED ? "its own" : "shared");
 	*entry ^= QCOW2_COPIED;
-	s->fixed += s->repair;
 	return false;
 }
 
@@ -402,11 +398,11 @@ static int visit_flags(struct scan *s, u64 offset)
 	bool right = true;
 
 	for (u32 i = 0; i < 1u << q->l2_bits; i++) {
-		u64 entry = qcow2_be(s->table + 8 * (size_t)i, 8);
+		u64 entry = be_load(s->table + 8 * (size_t)i, 8);
 		enum qcow2_kind kind = qcow2_kind(q, entry);
 
 		if ((kind == QCOW2_K_DATA || kind == QCOW2_K_RESERVED) && !flag_right(s, &entry)) {
-			qcow2_put(s->table + 8 * (size_t)i, entry, 8);
+			be_store(s->table + 8 * (size_t)i, entry, 8);
 			right = false;
 		}
 	}
@@ -453,41 +449,73 @@ static int scan_window(struct scan *s)
 	return r ? r : check_flags(s);
 }
 
+/* The whole file as it is now, which a repair makes longer. */
 static int scan_all(struct scan *s)
 {
+	struct qcow2 *q = s->q;
 	int r = 0;
 
+	s->clusters = (align_up(q->block.file->size, q->cluster_size) >> q->cluster_bits) + 1;
+	if (s->clusters > CLUSTERS_MAX)
+		return -EFBIG;
+	s->count = MIN(WINDOW, s->clusters);
+	s->counts = malloc(s->count * sizeof(*s->counts));
+	s->uses = malloc(s->count);
+	if (!s->counts || !s->uses)
+		r = -ENOMEM;
+	if (s->repair) /* new tables lie behind all that is counted */
+		q->alloc_floor = s->clusters;
 	for (s->first = 0; s->first < s->clusters && !r; s->first += WINDOW) {
 		s->count = MIN(WINDOW, s->clusters - s->first);
 		r = scan_window(s);
 	}
+	q->alloc_floor = 0;
+	free(s->counts);
+	free(s->uses);
 	return r;
 }
 
-/* Nothing is repaired where a table lies in another: what is written to one would destroy the other. */
+/* What a check finds now, told to nobody. */
+static int count_left(struct scan *s, u64 *left)
+{
+	struct block_check *told = s->check, again = { 0 };
+	int r;
+
+	s->check = &again;
+	s->repair = s->quiet = false;
+	r = scan_all(s);
+	s->check = told;
+	*left = again.leaks + again.errors;
+	return r;
+}
+
+/* Nothing is repaired where a table lies in another: what is written to one would destroy the other. Counts that a repair makes right can
+ * show that others are wrong, so it is made again as long as that leaves less. */
 static int repair(struct scan *s)
 {
 	struct qcow2 *q = s->q;
-	struct block_check *c = s->check;
-	int r;
+	u64 found = s->check->leaks + s->check->errors, left = found, now = 0;
+	int r = 0;
 
 	if (s->overlaps)
 		return 0;
-	s->repair = s->quiet = true;
-	q->alloc_floor = s->clusters;
-	r = scan_all(s);
-	if (!r)
-		r = qcow2_commit(q);
-	q->alloc_floor = 0;
-	c->repaired = s->fixed;
-	if (r || s->fixed < c->leaks + c->errors || q->block.file->readonly)
-		return r;
-	if (q->incompatible & (QCOW2_DIRTY | QCOW2_CORRUPT)) {
-		q->incompatible &= ~(u64)(QCOW2_DIRTY | QCOW2_CORRUPT);
-		qcow2_header_update(q);
-		r = qcow2_commit(q);
+	for (unsigned pass = 0; pass < REPAIR_PASSES && left && !s->overlaps && !r; pass++) {
+		s->repair = s->quiet = true;
+		r = scan_all(s);
+		if (!r)
+			r = qcow2_commit(q);
+		if (!r)
+			r = count_left(s, &now);
+		if (r || now >= left)
+			break;
+		left = now;
+		s->check->repaired = found - left;
 	}
-	return r;
+	if (r || left || !(q->incompatible & (QCOW2_DIRTY | QCOW2_CORRUPT)))
+		return r;
+	q->incompatible &= ~(u64)(QCOW2_DIRTY | QCOW2_CORRUPT);
+	qcow2_header_update(q);
+	return qcow2_commit(q);
 }
 
 int qcow2_check(struct block *block, struct block_check *c, bool with_repair)
@@ -500,21 +528,13 @@ int qcow2_check(struct block *block, struct block_check *c, bool with_repair)
 		r = qcow2_commit(q); /* with the counts of what the first has freed */
 	if (r)
 		return r;
-	s.clusters = (align_up(block->file->size, q->cluster_size) >> q->cluster_bits) + 1;
-	if (s.clusters > CLUSTERS_MAX)
-		return -EFBIG;
 	c->clusters = (block->size + q->cluster_size - 1) >> q->cluster_bits;
-	s.count = MIN(WINDOW, s.clusters);
-	s.counts = malloc(s.count * sizeof(*s.counts));
-	s.uses = malloc(s.count);
 	s.table = malloc(q->cluster_size);
-	r = s.counts && s.uses && s.table ? scan_all(&s) : -ENOMEM;
+	r = s.table ? scan_all(&s) : -ENOMEM;
 	if (!r && with_repair && block->file->readonly)
 		r = -EROFS;
 	if (!r && with_repair)
 		r = repair(&s);
-	free(s.counts);
-	free(s.uses);
 	free(s.table);
 	return r;
 }

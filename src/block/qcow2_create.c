@@ -25,8 +25,8 @@ static const struct {
 
 static u32 put_extension(u8 *at, u32 type, const void *data, u32 size)
 {
-	qcow2_put(at, type, 4);
-	qcow2_put(at + 4, size, 4);
+	be_store(at, type, 4);
+	be_store(at + 4, size, 4);
 	memcpy(at + 8, data, size);
 	return 8 + (u32)align_up(size, 8);
 }
@@ -104,18 +104,18 @@ static int build_header(const struct layout *l, const struct block_create *c, u8
 	    name = c->parent ? (u32)strlen(c->parent) : 0,
 	    names = 8 + 48 * (u32)ARRAY_LEN(features);
 
-	qcow2_put(h + QCOW2_H_MAGIC, QCOW2_MAGIC, 4);
-	qcow2_put(h + QCOW2_H_VERSION, l->version, 4);
-	qcow2_put(h + QCOW2_H_CLUSTER_BITS, l->cluster_bits, 4);
-	qcow2_put(h + QCOW2_H_SIZE, l->size, 8);
-	qcow2_put(h + QCOW2_H_L1_SIZE, l->l1_entries, 4);
-	qcow2_put(h + QCOW2_H_L1_OFFSET, (1 + l->reftable + l->blocks) << l->cluster_bits, 8);
-	qcow2_put(h + QCOW2_H_REFTABLE_OFFSET, cluster, 8);
-	qcow2_put(h + QCOW2_H_REFTABLE_CLUSTERS, l->reftable, 4);
+	be_store(h + QCOW2_H_MAGIC, QCOW2_MAGIC, 4);
+	be_store(h + QCOW2_H_VERSION, l->version, 4);
+	be_store(h + QCOW2_H_CLUSTER_BITS, l->cluster_bits, 4);
+	be_store(h + QCOW2_H_SIZE, l->size, 8);
+	be_store(h + QCOW2_H_L1_SIZE, l->l1_entries, 4);
+	be_store(h + QCOW2_H_L1_OFFSET, (1 + l->reftable + l->blocks) << l->cluster_bits, 8);
+	be_store(h + QCOW2_H_REFTABLE_OFFSET, cluster, 8);
+	be_store(h + QCOW2_H_REFTABLE_CLUSTERS, l->reftable, 4);
 	if (l->version >= 3) {
 		at = QCOW2_H_V3_LENGTH;
-		qcow2_put(h + QCOW2_H_REFCOUNT_ORDER, 4, 4);
-		qcow2_put(h + QCOW2_H_LENGTH, at, 4);
+		be_store(h + QCOW2_H_REFCOUNT_ORDER, 4, 4);
+		be_store(h + QCOW2_H_LENGTH, at, 4);
 	}
 	if (name >= 1024 || at + 32 + name > cluster)
 		return -ENAMETOOLONG;
@@ -126,8 +126,8 @@ static int build_header(const struct layout *l, const struct block_create *c, u8
 		at += put_features(h + at);
 	at += 8; /* the end of the extensions */
 	if (name) {
-		qcow2_put(h + QCOW2_H_BACKING_OFFSET, at, 8);
-		qcow2_put(h + QCOW2_H_BACKING_SIZE, name, 4);
+		be_store(h + QCOW2_H_BACKING_OFFSET, at, 8);
+		be_store(h + QCOW2_H_BACKING_SIZE, name, 4);
 		memcpy(h + at, c->parent, name);
 	}
 	return 0;
@@ -142,14 +142,13 @@ static int write_layout(struct block_file *file, const struct layout *l, u8 *clu
 	for (u64 i = 0; i < l->reftable && !r; i++) {
 		memset(cluster, 0, size);
 		for (u64 n = 0; n < size / 8 && i * (size / 8) + n < l->blocks; n++)
-			qcow2_put(cluster + 8 * n, (1 + l->reftable + i * (size / 8) + n) * size,
-				  8);
+			be_store(cluster + 8 * n, (1 + l->reftable + i * (size / 8) + n) * size, 8);
 		r = block_file_write(file, cluster, size, (1 + i) * size);
 	}
 	for (u64 i = 0; i < l->blocks && !r; i++) {
 		memset(cluster, 0, size);
 		for (u64 n = 0; n < per_block && i * per_block + n < all; n++)
-			qcow2_put(cluster + 2 * n, 1, 2);
+			be_store(cluster + 2 * n, 1, 2);
 		r = block_file_write(file, cluster, size, (1 + l->reftable + i) * size);
 	}
 	memset(cluster, 0, size);
@@ -194,17 +193,17 @@ int qcow2_create(struct block_file *file, const struct block_create *c, struct b
 static int rebuild_header(const struct qcow2 *q, const u8 *was, u8 *h, const char *path,
 			  const char *format)
 {
-	u32 at = q->version < 3 ? QCOW2_H_V2_LENGTH : (u32)qcow2_be(was + QCOW2_H_LENGTH, 4),
+	u32 at = q->version < 3 ? QCOW2_H_V2_LENGTH : (u32)be_load(was + QCOW2_H_LENGTH, 4),
 	    from = at, name = path ? (u32)strlen(path) : 0, room = q->cluster_size,
-	    old = (u32)qcow2_be(was + QCOW2_H_BACKING_OFFSET, 8), end = old ? old : room;
+	    old = (u32)be_load(was + QCOW2_H_BACKING_OFFSET, 8), end = old ? old : room;
 
 	memcpy(h, was, at);
 	if (name >= 1024 || at + 32 + name > room)
 		return -ENAMETOOLONG;
 	if (name && format)
 		at += put_text(h + at, QCOW2_EXT_BACKING_FORMAT, qcow2_format_in_image(format));
-	while (from + 8 <= end && qcow2_be(was + from, 4)) {
-		u32 type = (u32)qcow2_be(was + from, 4), size = (u32)qcow2_be(was + from + 4, 4),
+	while (from + 8 <= end && be_load(was + from, 4)) {
+		u32 type = (u32)be_load(was + from, 4), size = (u32)be_load(was + from + 4, 4),
 		    padded = (u32)align_up(size, 8);
 
 		if (type != QCOW2_EXT_BACKING_FORMAT) {
@@ -215,8 +214,8 @@ static int rebuild_header(const struct qcow2 *q, const u8 *was, u8 *h, const cha
 		from += 8 + padded;
 	}
 	at += 8;
-	qcow2_put(h + QCOW2_H_BACKING_OFFSET, name ? at : 0, 8);
-	qcow2_put(h + QCOW2_H_BACKING_SIZE, name, 4);
+	be_store(h + QCOW2_H_BACKING_OFFSET, name ? at : 0, 8);
+	be_store(h + QCOW2_H_BACKING_SIZE, name, 4);
 	if (name)
 		memcpy(h + at, path, name);
 	return 0;

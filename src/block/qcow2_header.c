@@ -28,15 +28,15 @@ int qcow2_fail(char *err, size_t errlen, int error, const char *format, ...)
 
 bool qcow2_probe(const u8 *head, const u8 *tail, u64 file_size)
 {
-	u64 version = qcow2_be(head + QCOW2_H_VERSION, 4);
+	u64 version = be_load(head + QCOW2_H_VERSION, 4);
 
 	(void)tail;
-	return file_size >= BLOCK_SECTOR && qcow2_be(head, 4) == QCOW2_MAGIC && version >= 2;
+	return file_size >= BLOCK_SECTOR && be_load(head, 4) == QCOW2_MAGIC && version >= 2;
 }
 
 static u64 field(const struct qcow2 *q, enum qcow2_field at, unsigned size)
 {
-	return qcow2_be(q->header + at, size);
+	return be_load(q->header + at, size);
 }
 
 static u32 header_length(const struct qcow2 *q)
@@ -48,13 +48,13 @@ void qcow2_header_update(struct qcow2 *q)
 {
 	u8 *h = q->header;
 
-	qcow2_put(h + QCOW2_H_SIZE, q->block.size, 8);
-	qcow2_put(h + QCOW2_H_L1_SIZE, q->l1_size, 4);
-	qcow2_put(h + QCOW2_H_L1_OFFSET, q->l1_offset, 8);
-	qcow2_put(h + QCOW2_H_REFTABLE_OFFSET, q->reftable_offset, 8);
-	qcow2_put(h + QCOW2_H_REFTABLE_CLUSTERS, q->reftable_size / (q->cluster_size / 8), 4);
+	be_store(h + QCOW2_H_SIZE, q->block.size, 8);
+	be_store(h + QCOW2_H_L1_SIZE, q->l1_size, 4);
+	be_store(h + QCOW2_H_L1_OFFSET, q->l1_offset, 8);
+	be_store(h + QCOW2_H_REFTABLE_OFFSET, q->reftable_offset, 8);
+	be_store(h + QCOW2_H_REFTABLE_CLUSTERS, q->reftable_size / (q->cluster_size / 8), 4);
 	if (q->version >= 3)
-		qcow2_put(h + QCOW2_H_INCOMPATIBLE, q->incompatible, 8);
+		be_store(h + QCOW2_H_INCOMPATIBLE, q->incompatible, 8);
 	q->header_dirty = true;
 }
 
@@ -127,7 +127,7 @@ static int read_extensions(struct qcow2 *q, const u8 *cluster, u64 end, const u8
 	char name[sizeof(q->backing_format)];
 
 	for (unsigned n = 0; n < EXTENSIONS_MAX && at + 8 <= end; n++) {
-		u64 type = qcow2_be(cluster + at, 4), size = qcow2_be(cluster + at + 4, 4);
+		u64 type = be_load(cluster + at, 4), size = be_load(cluster + at + 4, 4);
 		const u8 *data = cluster + at + 8;
 
 		if (type == 0)
@@ -147,9 +147,9 @@ static int read_extensions(struct qcow2 *q, const u8 *cluster, u64 end, const u8
 			snprintf(q->backing_format, sizeof(q->backing_format), "%s",
 				 format_name(name));
 		} else if (type == QCOW2_EXT_BITMAPS && size >= 24) {
-			q->bitmaps = (u32)qcow2_be(data, 4);
-			q->bitmaps_size = qcow2_be(data + 8, 8);
-			q->bitmaps_offset = qcow2_be(data + 16, 8);
+			q->bitmaps = (u32)be_load(data, 4);
+			q->bitmaps_size = be_load(data + 8, 8);
+			q->bitmaps_offset = be_load(data + 16, 8);
 		}
 		at += 8 + align_up(size, 8);
 	}
@@ -308,17 +308,17 @@ static int load_snapshots(struct qcow2 *q, char *err, size_t errlen)
 
 		if (r)
 			return FAIL(q, r, "%s", strerror(-r));
-		*s = (struct qcow2_snapshot){ .l1_offset = qcow2_be(entry, 8),
+		*s = (struct qcow2_snapshot){ .l1_offset = be_load(entry, 8),
 					      .table_offset = at,
-					      .l1_size = (u32)qcow2_be(entry + 8, 4) };
+					      .l1_size = (u32)be_load(entry + 8, 4) };
 		if (s->l1_size > QCOW2_L1_MAX / 8 ||
 		    (s->l1_size && !placed(q, s->l1_offset, 8ull * s->l1_size)))
 			return FAIL(q, -EINVAL,
 				    DAMAGED "the tables of snapshot %u lie outside the "
 					    "file",
 				    i + 1);
-		at += align_up(40 + qcow2_be(entry + 36, 4) + qcow2_be(entry + 12, 2) +
-				       qcow2_be(entry + 14, 2),
+		at += align_up(40 + be_load(entry + 36, 4) + be_load(entry + 12, 2) +
+				       be_load(entry + 14, 2),
 			       8);
 		if (at > align_up(q->block.file->size, q->cluster_size))
 			return FAIL(q, -EINVAL, DAMAGED "its snapshot table lies outside the file");
@@ -427,7 +427,7 @@ int qcow2_load(struct qcow2 *q, bool for_writing, bool repair, char *err, size_t
 		r = check_writable(q, err, errlen);
 	if (!r && for_writing && q->version >= 3 && field(q, QCOW2_H_AUTOCLEAR, 8)) {
 		/* Bitmaps of what has changed, which changes make wrong. */
-		qcow2_put(q->header + QCOW2_H_AUTOCLEAR, 0, 8);
+		be_store(q->header + QCOW2_H_AUTOCLEAR, 0, 8);
 		q->header_dirty = true;
 	}
 	return r;
@@ -453,12 +453,12 @@ void qcow2_info_snapshots(struct qcow2 *q, struct block_info *info)
 
 		if (block_file_read(q->block.file, entry, sizeof(entry), at))
 			continue;
-		extra = qcow2_be(entry + 36, 4);
-		id = qcow2_be(entry + 12, 2);
-		s->seconds = (i64)qcow2_be(entry + 16, 4);
-		s->vm_state_size = extra >= 8 ? qcow2_be(entry + 40, 8) : qcow2_be(entry + 32, 4);
+		extra = be_load(entry + 36, 4);
+		id = be_load(entry + 12, 2);
+		s->seconds = (i64)be_load(entry + 16, 4);
+		s->vm_state_size = extra >= 8 ? be_load(entry + 40, 8) : be_load(entry + 32, 4);
 		read_text(q, at + 40 + extra, id, s->id, sizeof(s->id));
-		read_text(q, at + 40 + extra + id, qcow2_be(entry + 14, 2), s->name,
+		read_text(q, at + 40 + extra + id, be_load(entry + 14, 2), s->name,
 			  sizeof(s->name));
 	}
 }

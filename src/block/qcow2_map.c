@@ -166,7 +166,7 @@ void qcow2_l2_set(struct qcow2 *q, struct qcow2_table *t, u32 index, u64 entry)
 
 	if (was == entry)
 		return;
-	qcow2_put(t->data + 8 * (size_t)index, entry, 8);
+	be_store(t->data + 8 * (size_t)index, entry, 8);
 	qcow2_cache_mark(&q->l2, t, 8 * index, 8);
 	if ((was ^ entry) & (QCOW2_OFFSET | QCOW2_COMPRESSED))
 		drop(q, was);
@@ -230,7 +230,7 @@ static int write_numbers(struct qcow2 *q, const u64 *table, u32 from, u32 to, u6
 		u32 n = MIN(to - from, (u32)sizeof(piece) / 8);
 
 		for (u32 i = 0; i < n; i++)
-			qcow2_put(piece + 8 * (size_t)i, table[from + i], 8);
+			be_store(piece + 8 * (size_t)i, table[from + i], 8);
 		r = qcow2_file_write(q, piece, 8 * (u64)n, offset + 8 * (u64)from);
 		from += n;
 	}

@@ -20,7 +20,7 @@ static u64 entry_get(const u8 *data, u64 i, unsigned order)
 	unsigned bits = 1u << order;
 
 	if (order >= 3)
-		return qcow2_be(data + i * (bits / 8), bits / 8);
+		return be_load(data + i * (bits / 8), bits / 8);
 	return data[i >> (3 - order)] >> (i << order & 7) & ((1u << bits) - 1);
 }
 
@@ -30,7 +30,7 @@ static void entry_set(u8 *data, u64 i, unsigned order, u64 count)
 	u8 *byte = data + (i >> (3 - MIN(order, 3)));
 
 	if (order >= 3)
-		qcow2_put(data + i * (bits / 8), count, bits / 8);
+		be_store(data + i * (bits / 8), count, bits / 8);
 	else
 		*byte = (u8)((*byte & ~(((1u << bits) - 1) << shift)) | count << shift);
 }

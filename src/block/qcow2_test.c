@@ -292,7 +292,7 @@ static void refused(struct fault_disk *good, unsigned at, unsigned size, u64 val
 	int r;
 
 	assert_non_null(disk);
-	qcow2_put(disk->data + at, value, size);
+	be_store(disk->data + at, value, size);
 	block = open_image(disk, readonly, err, sizeof(err), &r);
 	if (block)
 		fail_msg("opens with %llu at %u", (unsigned long long)value, at);
@@ -355,12 +355,12 @@ static void dirty_is_repaired(void **state)
 	rig.block->ops->close(rig.block);
 	rig.disk->data[QCOW2_H_INCOMPATIBLE + 7] |= QCOW2_DIRTY;
 	for (u64 entry = 0; entry < 8; entry++) {
-		u64 block = qcow2_be(rig.disk->data + 512 + 8 * entry, 8);
+		u64 block = be_load(rig.disk->data + 512 + 8 * entry, 8);
 
 		if (block)
 			rig.disk->data[block + 60] ^= 1;
 	}
-	qcow2_put(rig.disk->data + 512 + 8, 0, 8); /* a block that was never linked */
+	be_store(rig.disk->data + 512 + 8, 0, 8); /* a block that was never linked */
 	rig.block = open_image(rig.disk, true, err, sizeof(err), &r);
 	assert_non_null(rig.block);
 	expect_all(&rig);
@@ -368,6 +368,61 @@ static void dirty_is_repaired(void **state)
 	assert_int_equal(rig.disk->data[QCOW2_H_INCOMPATIBLE + 7], 0);
 	check_clean(rig.block);
 	random_requests(&rig, 100);
+	rig_end(&rig);
+}
+
+static struct block *open_repair(struct fault_disk *disk)
+{
+	struct block_options o = { .path = "test.qcow2", .repair = true };
+	struct block_file *file = fault_disk_open(disk, "test.qcow2", false);
+	struct block *block = NULL;
+	char err[512] = "";
+
+	assert_non_null(file);
+	if (block_qcow2.open(&block, file, &o, err, sizeof(err)))
+		fail_msg("%s", err);
+	return block;
+}
+
+/* A repair that puts many counts right but not an entry that means nothing: it does not say that all is well, nor unmark the image, until
+ * the entry is gone. */
+static void repaired_in_part(void **state)
+{
+	struct fault_disk *d;
+	struct block_check c;
+	struct block *block;
+	struct rig rig;
+	u8 *l2;
+
+	rig_start(&rig, "v3", 512, 4);
+	random_requests(&rig, 100);
+	memset(rig.shadow, 0xa5, 4096);
+	assert_int_equal(request(rig.block, BLOCK_WRITE, 0, 4096, rig.shadow, true), 0);
+	rig.block->ops->close(rig.block);
+	rig.block = NULL;
+	d = rig.disk;
+	l2 = d->data +
+	     (qcow2_be(d->data + qcow2_be(d->data + QCOW2_H_L1_OFFSET, 8), 8) & QCOW2_OFFSET);
+	assert_true(l2 > d->data);
+	qcow2_put(l2, 0x1fe, 8);                 /* bits that must be 0 */
+	qcow2_put(d->data + 512, 1ull << 40, 8); /* the first refcount block: behind the end */
+	d->data[QCOW2_H_INCOMPATIBLE + 7] |= QCOW2_CORRUPT;
+	for (unsigned n = 0; n < 2; n++) {
+		c = (struct block_check){ 0 };
+		block = open_repair(d);
+		assert_int_equal(block->ops->check(block, &c, true), 0);
+		block->ops->close(block);
+		assert_int_equal(c.repaired, c.leaks + c.errors - 1);
+		assert_int_equal(d->data[QCOW2_H_INCOMPATIBLE + 7], QCOW2_CORRUPT);
+	}
+	qcow2_put(l2, 0, 8);
+	block = open_repair(d);
+	c = (struct block_check){ 0 };
+	assert_int_equal(block->ops->check(block, &c, true), 0);
+	check_clean(block);
+	block->ops->close(block);
+	assert_int_equal(d->data[QCOW2_H_INCOMPATIBLE + 7], 0);
+	reopen(&rig);
 	rig_end(&rig);
 }
 
@@ -480,6 +535,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(failed_flush_stays),
 		cmocka_unit_test(bad_headers),
 		cmocka_unit_test(dirty_is_repaired),
+		cmocka_unit_test(repaired_in_part),
 		cmocka_unit_test(damaged),
 	};
 

@@ -5,18 +5,14 @@
 #include "base/bits.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define PIECE 4096u
 
 struct scratch {
-	struct block block;
-	struct block *below;
-	FILE *file;
-	u8 *written; /* a bit per piece */
+	struct block block; /* its file holds the changes, its parent is the image */
+	u8 *written;        /* a bit per piece */
 };
 
 static bool is_written(const struct scratch *s, u64 piece)
@@ -24,90 +20,97 @@ static bool is_written(const struct scratch *s, u64 piece)
 	return s->written[piece / 8] >> (piece % 8) & 1;
 }
 
-/* Where the file has holes, or ends, there are zeros. */
-static int file_read(const struct scratch *s, u8 *buf, u64 size, u64 offset)
+/* The bytes from offset on, `most` at most, that are all to be read from the same of the two. */
+static u64 run_length(const struct scratch *s, u64 offset, u64 most)
 {
-	u64 done = 0;
+	u64 piece = offset / PIECE, first = piece, length;
 
-	while (done < size) {
-		ssize_t n = pread(fileno(s->file), buf + done, size - done, (off_t)(offset + done));
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0) {
-			memset(buf + done, 0, size - done);
-			return 0;
-		}
-		done += n > 0 ? (u64)n : 0;
-	}
-	return 0;
+	do {
+		piece++;
+		length = piece * PIECE - offset;
+	} while (length < most && is_written(s, piece) == is_written(s, first));
+	return MIN(length, most);
 }
 
-static int file_write(const struct scratch *s, const u8 *buf, u64 size, u64 offset)
+static int scratch_read(struct scratch *s, u8 *buf, u64 size, u64 offset)
 {
-	u64 done = 0;
-
-	while (done < size) {
-		ssize_t n =
-			pwrite(fileno(s->file), buf + done, size - done, (off_t)(offset + done));
-
-		if (n == 0 || (n < 0 && errno != EINTR))
-			return n ? -errno : -EIO;
-		done += n > 0 ? (u64)n : 0;
-	}
-	return 0;
-}
-
-/* Part of one piece. */
-static int piece_write(struct scratch *s, const u8 *buf, u64 size, u64 offset)
-{
-	u64 piece = offset / PIECE, start = piece * PIECE,
-	    length = MIN(PIECE, s->block.size - start);
-	u8 whole[PIECE];
-	int r;
-
-	if (is_written(s, piece) || size == length) {
-		r = file_write(s, buf, size, offset);
-	} else {
-		r = block_read_now(s->below, whole, length, start);
-		if (r)
-			return r;
-		memcpy(whole + (offset - start), buf, size);
-		r = file_write(s, whole, length, start);
-	}
-	if (!r)
-		s->written[piece / 8] |= (u8)(1u << (piece % 8));
-	return r;
-}
-
-/* Piece by piece. A discarded range reads as zeros, as a hole in a file does. */
-static int scratch_serve(struct scratch *s, const struct block_req *req)
-{
-	static const u8 zeros[PIECE];
-	u8 *buf = req->buf;
 	int r = 0;
 
-	if (!buf && (req->op == BLOCK_READ || req->op == BLOCK_WRITE))
-		return -EINVAL;
-	for (u64 done = 0, n; done < req->size && !r; done += n) {
-		u64 offset = req->offset + done;
+	for (u64 done = 0, n; done < size && !r; done += n) {
+		u64 at = offset + done;
 
-		n = MIN(req->size - done, PIECE - offset % PIECE);
-		if (req->op == BLOCK_WRITE)
-			r = piece_write(s, buf + done, n, offset);
-		else if (req->op != BLOCK_READ)
-			r = piece_write(s, zeros, n, offset);
-		else if (is_written(s, offset / PIECE))
-			r = file_read(s, buf + done, n, offset);
-		else
-			r = block_read_now(s->below, buf + done, n, offset);
+		n = run_length(s, at, size - done);
+		/* Where the file ends, there are zeros: nothing is written beyond it. */
+		r = is_written(s, at / PIECE) ? block_file_read(s->block.file, buf + done, n, at)
+					      : block_read_now(s->block.parent, buf + done, n, at);
 	}
 	return r;
+}
+
+/* Part of one piece that has not been written: the rest comes from the image. */
+static int part_write(struct scratch *s, const u8 *buf, u64 size, u64 offset)
+{
+	u64 start = align_down(offset, PIECE), length = MIN(PIECE, s->block.size - start);
+	u8 whole[PIECE];
+	int r = block_read_now(s->block.parent, whole, length, start);
+
+	if (r)
+		return r;
+	memcpy(whole + (offset - start), buf, size);
+	return block_file_write(s->block.file, whole, length, start);
+}
+
+/* Whole pieces at once; the parts at both ends alone. */
+static int scratch_write(struct scratch *s, const u8 *buf, u64 size, u64 offset)
+{
+	int r = 0;
+
+	for (u64 done = 0, n; done < size && !r; done += n) {
+		u64 at = offset + done, in_piece = at % PIECE, left = size - done;
+		bool part = in_piece || (left < PIECE && at + left < s->block.size);
+
+		n = part           ? MIN(left, PIECE - in_piece)
+		    : left < PIECE ? left
+				   : align_down(left, PIECE);
+		r = part && !is_written(s, at / PIECE)
+			    ? part_write(s, buf + done, n, at)
+			    : block_file_write(s->block.file, buf + done, n, at);
+		for (u64 piece = at / PIECE; !r && piece * PIECE < at + n; piece++)
+			s->written[piece / 8] |= (u8)(1u << (piece % 8));
+	}
+	return r;
+}
+
+/* A discarded range reads as zeros, as a hole in a file does. */
+static int scratch_zero(struct scratch *s, u64 size, u64 offset)
+{
+	static const u8 zeros[64 * KIB];
+	int r = 0;
+
+	for (u64 done = 0, n; done < size && !r; done += n) {
+		n = MIN(size - done, sizeof(zeros) - (offset + done) % sizeof(zeros));
+		r = scratch_write(s, zeros, n, offset + done);
+	}
+	return r;
+}
+
+static int scratch_serve(struct scratch *s, const struct block_req *req)
+{
+	switch (req->op) {
+	case BLOCK_READ:
+		return req->buf ? scratch_read(s, req->buf, req->size, req->offset) : -EINVAL;
+	case BLOCK_WRITE:
+		return req->buf ? scratch_write(s, req->buf, req->size, req->offset) : -EINVAL;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES: return scratch_zero(s, req->size, req->offset);
+	case BLOCK_FLUSH: break; /* the changes do not outlive the machine */
+	}
+	return 0;
 }
 
 static void scratch_submit(struct block *block, struct block_req *req)
 {
-	req->result = req->op == BLOCK_FLUSH ? 0 : scratch_serve((struct scratch *)block, req);
+	req->result = scratch_serve((struct scratch *)block, req);
 	block_complete(block, req);
 }
 
@@ -115,8 +118,8 @@ static void scratch_close(struct block *block)
 {
 	struct scratch *s = (struct scratch *)block;
 
-	s->below->ops->close(s->below);
-	fclose(s->file);
+	block->parent->ops->close(block->parent);
+	block_file_close(block->file);
 	free(s->written);
 	free(s);
 }
@@ -138,15 +141,14 @@ int block_scratch(struct block **block, struct block *below)
 	s->block = (struct block){ .ops = &scratch_ops,
 				   .size = below->size,
 				   .physical_size = below->physical_size };
-	s->below = below;
 	s->written = calloc(below->size / PIECE / 8 + 1, 1);
-	s->file = s->written ? tmpfile() : NULL;
-	if (s->file) {
-		*block = &s->block;
-		return 0;
+	r = s->written ? block_file_temporary(&s->block.file) : -ENOMEM;
+	if (r) {
+		free(s->written);
+		free(s);
+		return r;
 	}
-	r = s->written ? -errno : -ENOMEM;
-	free(s->written);
-	free(s);
-	return r;
+	s->block.parent = below;
+	*block = &s->block;
+	return 0;
 }

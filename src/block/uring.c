@@ -233,8 +233,8 @@ void block_uring_poll(struct block *block)
 {
 	u64 count;
 
-	(void)!read(block->uring->event, &count,
-		    sizeof(count)); /* clears it; EAGAIN if it was clear */
+	/* Clears it; EAGAIN if it was clear. */
+	(void)!read(block->uring->event, &count, sizeof(count));
 	reap(block);
 }
 

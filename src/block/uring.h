@@ -8,6 +8,7 @@
 int block_uring_start(struct block *block) must_check;
 /* Nothing is in flight. */
 void block_uring_stop(struct block *block);
+/* What block_submit, block_fd, block_poll and block_drain do for such a disk. */
 void block_uring_submit(struct block *block, struct block_req *req);
 int block_uring_fd(const struct block *block);
 void block_uring_poll(struct block *block);

@@ -3,18 +3,13 @@
 #include "block/vhd.h"
 
 #include "base/bits.h"
+#include "base/fail.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -(error);                    \
-	} while (0)
 
 /* Virtual PC before 2004 wrote footers of 511 bytes. */
 static bool old_tail(const u8 *tail, u64 file_size)
@@ -57,7 +52,7 @@ static int read_tail(struct vhd *v, u8 *footer, char *err, size_t errlen)
 
 static bool is_dynamic(const u8 *footer)
 {
-	u64 type = vhd_get(footer + VHD_F_TYPE, 4);
+	u64 type = be_load(footer + VHD_F_TYPE, 4);
 
 	return type == VHD_DYNAMIC || type == VHD_DIFFERENCING;
 }
@@ -83,8 +78,8 @@ static int choose_footer(struct vhd *v, char *err, size_t errlen)
 		use = head;
 	else if (v->tail_ok)
 		use = tail;
-	else if (vhd_footer_cookie(tail) && vhd_get(tail + VHD_F_SIZE, 8) == v->tail &&
-		 vhd_get(tail + VHD_F_TYPE, 4) == VHD_FIXED)
+	else if (vhd_footer_cookie(tail) && be_load(tail + VHD_F_SIZE, 8) == v->tail &&
+		 be_load(tail + VHD_F_TYPE, 4) == VHD_FIXED)
 		use = tail; /* whose checksum alone is wrong: may be read, and repaired */
 	if (!use && (vhd_footer_cookie(head) || vhd_footer_cookie(tail)))
 		FAIL(EINVAL, "disk '%s': all copies of the VHD footer are damaged", f->path);
@@ -106,8 +101,8 @@ static int read_footer(struct vhd *v, char *err, size_t errlen)
 
 	if (r)
 		return r;
-	version = vhd_get(v->footer + VHD_F_VERSION, 4);
-	type = vhd_get(v->footer + VHD_F_TYPE, 4);
+	version = be_load(v->footer + VHD_F_VERSION, 4);
+	type = be_load(v->footer + VHD_F_TYPE, 4);
 	if (version >> 16 != VHD_VERSION >> 16)
 		FAIL(ENOTSUP, "disk '%s' is a VHD image of version %llu.%llu; only 1.0 is known",
 		     path, (unsigned long long)version >> 16, (unsigned long long)version & 0xffff);
@@ -133,12 +128,12 @@ static int check_header(struct vhd *v, u64 header_offset, char *err, size_t errl
 {
 	const struct block_file *f = v->block.file;
 	const u8 *h = v->header;
-	u64 entries = vhd_get(h + VHD_H_ENTRIES, 4), block = vhd_get(h + VHD_H_BLOCK_SIZE, 4);
-	u64 table = vhd_get(h + VHD_H_TABLE_OFFSET, 8);
+	u64 entries = be_load(h + VHD_H_ENTRIES, 4), block = be_load(h + VHD_H_BLOCK_SIZE, 4);
+	u64 table = be_load(h + VHD_H_TABLE_OFFSET, 8);
 
 	if (memcmp(h + VHD_H_COOKIE, "cxsparse", 8) != 0)
 		FAIL(EINVAL, "disk '%s': its dynamic VHD header is damaged", f->path);
-	if (vhd_get(h + VHD_H_VERSION, 4) >> 16 != VHD_VERSION >> 16)
+	if (be_load(h + VHD_H_VERSION, 4) >> 16 != VHD_VERSION >> 16)
 		FAIL(ENOTSUP, "disk '%s': its dynamic VHD header is of an unknown version",
 		     f->path);
 	if (block < VHD_MIN_BLOCK || block > VHD_MAX_BLOCK || (block & (block - 1)))
@@ -166,9 +161,9 @@ static int check_header(struct vhd *v, u64 header_offset, char *err, size_t errl
 static u64 locator_end(const struct vhd *v, unsigned i)
 {
 	const u8 *l = v->header + VHD_H_LOCATORS + i * VHD_L_SIZE;
-	u64 offset = vhd_get(l + VHD_L_OFFSET, 8), length = vhd_get(l + VHD_L_LENGTH, 4);
+	u64 offset = be_load(l + VHD_L_OFFSET, 8), length = be_load(l + VHD_L_LENGTH, 4);
 
-	if (!vhd_get(l + VHD_L_CODE, 4) || offset >= v->block.file->size ||
+	if (!be_load(l + VHD_L_CODE, 4) || offset >= v->block.file->size ||
 	    length > v->block.file->size - offset || length > VHD_MAX_LOCATOR)
 		return 0; /* not one that could be read */
 	return align_up(offset + length, BLOCK_SECTOR);
@@ -187,7 +182,7 @@ static int read_table(struct vhd *v, char *err, size_t errlen)
 	if (r)
 		return read_error(f, r, err, errlen);
 	for (u32 i = 0; i < v->entries; i++)
-		v->table[i] = (u32)vhd_get((u8 *)&v->table[i], 4);
+		v->table[i] = (u32)be_load((u8 *)&v->table[i], 4);
 	if (vhd_survey(v) || vhd_cache_init(v))
 		FAIL(ENOMEM, "disk '%s': out of memory", f->path);
 	return 0;
@@ -196,7 +191,7 @@ static int read_table(struct vhd *v, char *err, size_t errlen)
 static int open_dynamic(struct vhd *v, char *err, size_t errlen)
 {
 	struct block_file *f = v->block.file;
-	u64 offset = vhd_get(v->footer + VHD_F_DATA_OFFSET, 8);
+	u64 offset = be_load(v->footer + VHD_F_DATA_OFFSET, 8);
 	int r;
 
 	if (offset % BLOCK_SECTOR || offset < VHD_FOOTER || f->size < VHD_HEADER ||
@@ -222,7 +217,7 @@ u64 vhd_next_metadata(const struct vhd *v, u64 from, u64 *end)
 
 	for (unsigned i = 0; i < VHD_LOCATORS; i++) {
 		start[2 + i] =
-			vhd_get(v->header + VHD_H_LOCATORS + i * VHD_L_SIZE + VHD_L_OFFSET, 8);
+			be_load(v->header + VHD_H_LOCATORS + i * VHD_L_SIZE + VHD_L_OFFSET, 8);
 		stop[2 + i] = locator_end(v, i);
 	}
 	*end = first;
@@ -383,7 +378,7 @@ static void vhd_info(struct block *block, struct block_info *info)
 	snprintf(
 		info->note, sizeof(info->note),
 		"geometry %u/%u/%u, made by \"%.4s\", UUID %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-		(unsigned)vhd_get(f + VHD_F_CYLINDERS, 2), f[VHD_F_HEADS], f[VHD_F_SPT],
+		(unsigned)be_load(f + VHD_F_CYLINDERS, 2), f[VHD_F_HEADS], f[VHD_F_SPT],
 		(const char *)f + VHD_F_APP, u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8],
 		u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
 }

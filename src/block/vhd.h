@@ -30,10 +30,11 @@ struct vhd {
 	struct block block;
 	enum vhd_type type;
 	u8 footer[VHD_FOOTER], header[VHD_HEADER];
-	bool head_ok, header_ok,
-		tail_ok; /* on disk: the footer's copy, the dynamic header, the footer */
-	u64 tail;        /* where the footer is, or belongs */
-	int failed; /* the negative errno of a flush that failed: nothing can be promised until the image is opened again */
+	/* On disk: the footer's copy, the dynamic header, the footer. */
+	bool head_ok, header_ok, tail_ok;
+	u64 tail; /* where the footer is, or belongs */
+	/* The negative errno of a flush that failed: nothing can be promised until the image is opened again. */
+	int failed;
 
 	/* Dynamic and differencing images. */
 	u32 block_size, bitmap_size;
@@ -58,7 +59,6 @@ struct vhd {
 bool vhd_entry_ok(const struct vhd *v, u32 entry);
 /* Finds `end`, `trim` and `damaged` anew from the table. 0 or -ENOMEM. */
 int vhd_survey(struct vhd *v) must_check;
-
 /* Where the first header, table or locator that ends behind `from` starts, and its end; ~0 if there is none. */
 u64 vhd_next_metadata(const struct vhd *v, u64 from, u64 *end);
 
@@ -69,7 +69,9 @@ int vhd_cache_init(struct vhd *v) must_check;
 void vhd_cache_free(struct vhd *v);
 /* Serves a request other than a flush on a dynamic or differencing disk. */
 int vhd_serve_blocks(struct vhd *v, const struct block_req *req) must_check;
+/* block_ops.submit and .allocated of dynamic and differencing images. */
 void vhd_submit(struct block *block, struct block_req *req);
+bool vhd_allocated(struct block *block, u64 offset, u64 *size);
 /* Everything written so far reaches stable storage, linked. A failure stays. */
 int vhd_commit(struct vhd *v) must_check;
 /* Puts the footer where it belongs. */
@@ -77,7 +79,6 @@ int vhd_write_tail(struct vhd *v) must_check;
 /* The bitmap of a linked or pending block; valid until the next call. */
 int vhd_bitmap_load(struct vhd *v, u32 index, struct vhd_bitmap **out) must_check;
 bool vhd_bitmap_get(const struct vhd_bitmap *b, u32 sector);
-bool vhd_allocated(struct block *block, u64 offset, u64 *size);
 
 /* --- vhd_parent.c --- */
 
@@ -90,7 +91,7 @@ void vhd_parent_name(const struct vhd *v, char *name, size_t size);
 int vhd_parent_set(struct block_file *file, u8 *header, const char *path, const struct vhd *parent,
 		   u64 *offset, char *err, size_t errlen) must_check;
 
-/* --- vhd_create.c --- */
+/* --- vhd_create.c: block_ops --- */
 
 int vhd_create(struct block_file *file, const struct block_create *c, struct block *parent,
 	       char *err, size_t errlen) must_check;
@@ -98,7 +99,7 @@ int vhd_resize(struct block *block, u64 size, char *err, size_t errlen) must_che
 int vhd_set_parent(struct block *block, const char *path, const char *format, char *err,
 		   size_t errlen) must_check;
 
-/* --- vhd_check.c --- */
+/* --- vhd_check.c: block_ops --- */
 
 int vhd_check(struct block *block, struct block_check *c, bool repair) must_check;
 

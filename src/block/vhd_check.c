@@ -271,7 +271,7 @@ static int write_table(struct checker *k)
 	for (u32 i = 0, n; k->moved && i < v->entries && !r; i += n) {
 		n = MIN(v->entries - i, PIECE / 4);
 		for (u32 j = 0; j < n; j++)
-			vhd_put(k->buf + j * 4ull, v->table[i + j], 4);
+			be_store(k->buf + j * 4ull, v->table[i + j], 4);
 		r = block_file_write(v->block.file, k->buf, n * 4ull, v->table_offset + i * 4ull);
 	}
 	if (!r && k->moved)

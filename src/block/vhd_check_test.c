@@ -80,7 +80,7 @@ static void damaged_blocks(void **state)
 	repaired(d, open_on(d, "mem.vhd"), 1, 0, "shares space", shadow);
 	/* Beyond the end: lost, the rest is not. */
 	d = make_damaged(shadow);
-	vhd_put(entry(d, 2), 0x00fffff0, 4);
+	be_store(entry(d, 2), 0x00fffff0, 4);
 	b = open_on(d, "mem.vhd");
 	assert_int_equal(run(b, BLOCK_READ, 2 * BLOCK, 512, shadow + 2 * BLOCK), -EIO);
 	memset(shadow + 2 * BLOCK, 0, BLOCK);
@@ -94,7 +94,7 @@ static void damaged_blocks(void **state)
 	fault_disk_free(d);
 	/* Over the header. */
 	d = make_damaged(shadow);
-	vhd_put(entry(d, 2), 2, 4);
+	be_store(entry(d, 2), 2, 4);
 	b = open_on(d, "mem.vhd");
 	checks_as(b, false, 1, 0, "outside of the file");
 	block_close(b);
@@ -110,8 +110,8 @@ static void lost_blocks(void **state)
 	struct block *b;
 
 	/* In the middle: blocks from the end take their place. */
-	vhd_put(entry(d, 0), VHD_UNUSED, 4);
-	vhd_put(entry(d, 5), VHD_UNUSED, 4);
+	be_store(entry(d, 0), VHD_UNUSED, 4);
+	be_store(entry(d, 5), VHD_UNUSED, 4);
 	memset(shadow, 0, BLOCK);
 	memset(shadow + 5 * BLOCK, 0, BLOCK);
 	b = open_on(d, "mem.vhd");
@@ -122,8 +122,8 @@ static void lost_blocks(void **state)
 	compare(b, shadow, DAMAGED_SIZE);
 	block_close(b);
 	/* At the end: used again without a repair, and full of zeros then. */
-	vhd_put(entry(d, 12), VHD_UNUSED, 4);
-	vhd_put(entry(d, 11), VHD_UNUSED, 4);
+	be_store(entry(d, 12), VHD_UNUSED, 4);
+	be_store(entry(d, 11), VHD_UNUSED, 4);
 	memset(shadow + 11 * BLOCK, 0, 2 * BLOCK);
 	b = open_on(d, "mem.vhd");
 	size = d->size;
@@ -137,7 +137,7 @@ static void lost_blocks(void **state)
 	fault_disk_free(d);
 	/* Data that the bitmap does not know. */
 	d = make_damaged(shadow);
-	memset(d->data + vhd_get(entry(d, 4), 4) * 512 + 3, 0, 2);
+	memset(d->data + be_load(entry(d, 4), 4) * 512 + 3, 0, 2);
 	repaired(d, open_on(d, "mem.vhd"), 1, 0, "16 sectors of data", shadow);
 	free(shadow);
 }

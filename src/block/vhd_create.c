@@ -2,17 +2,12 @@
 #include "block/vhd.h"
 
 #include "base/bits.h"
+#include "base/fail.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -(error);                    \
-	} while (0)
 
 static int write_error(const struct block_file *f, int r, char *err, size_t errlen)
 {
@@ -99,11 +94,11 @@ static int create_dynamic(struct block_file *f, const u8 *footer, const struct b
 	if (r)
 		return r;
 	memcpy(header + VHD_H_COOKIE, "cxsparse", 8);
-	vhd_put(header + VHD_H_DATA_OFFSET, VHD_NO_OFFSET, 8);
-	vhd_put(header + VHD_H_TABLE_OFFSET, VHD_TABLE_OFFSET, 8);
-	vhd_put(header + VHD_H_VERSION, VHD_VERSION, 4);
-	vhd_put(header + VHD_H_ENTRIES, entries, 4);
-	vhd_put(header + VHD_H_BLOCK_SIZE, block_size, 4);
+	be_store(header + VHD_H_DATA_OFFSET, VHD_NO_OFFSET, 8);
+	be_store(header + VHD_H_TABLE_OFFSET, VHD_TABLE_OFFSET, 8);
+	be_store(header + VHD_H_VERSION, VHD_VERSION, 4);
+	be_store(header + VHD_H_ENTRIES, entries, 4);
+	be_store(header + VHD_H_BLOCK_SIZE, block_size, 4);
 	end = align_up(VHD_TABLE_OFFSET + entries * 4ull, BLOCK_SECTOR);
 	if (parent)
 		r = vhd_parent_set(f, header, c->parent, vhd_of(parent), &end, err, errlen);
@@ -208,7 +203,7 @@ static int grow_table(struct vhd *v, u32 entries)
 		memset(table, 0xff, entries * sizeof(*table));
 		memcpy(table, v->table, v->entries * sizeof(*table));
 		for (u32 i = 0; i < v->entries; i++)
-			vhd_put(bytes + i * 4ull, table[i], 4);
+			be_store(bytes + i * 4ull, table[i], 4);
 		offset = v->table_offset;
 		if (offset + entries * 4ull > end)
 			r = extend(v, entries * 4ull, &offset);
@@ -218,8 +213,8 @@ static int grow_table(struct vhd *v, u32 entries)
 				     offset);
 	free(bytes);
 	if (!r) {
-		vhd_put(v->header + VHD_H_TABLE_OFFSET, offset, 8);
-		vhd_put(v->header + VHD_H_ENTRIES, entries, 4);
+		be_store(v->header + VHD_H_TABLE_OFFSET, offset, 8);
+		be_store(v->header + VHD_H_ENTRIES, entries, 4);
 		r = write_header(v);
 	}
 	if (r) {
@@ -313,7 +308,7 @@ static int replace_parent(struct vhd *v, const char *path, const struct vhd *par
 		r = write_header(v);
 	if (!r && v->type != VHD_DIFFERENCING) {
 		v->type = VHD_DIFFERENCING;
-		vhd_put(v->footer + VHD_F_TYPE, v->type, 4);
+		be_store(v->footer + VHD_F_TYPE, v->type, 4);
 		vhd_footer_seal(v->footer);
 		r = write_footers(v);
 	}
@@ -328,7 +323,7 @@ static int remove_parent(struct vhd *v)
 	if (v->type != VHD_DIFFERENCING)
 		return 0;
 	v->type = VHD_DYNAMIC;
-	vhd_put(v->footer + VHD_F_TYPE, v->type, 4);
+	be_store(v->footer + VHD_F_TYPE, v->type, 4);
 	vhd_footer_seal(v->footer);
 	r = write_footers(v);
 	if (r)

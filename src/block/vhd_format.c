@@ -5,21 +5,6 @@
 #include <sys/random.h>
 #include <time.h>
 
-u64 vhd_get(const u8 *p, unsigned size)
-{
-	u64 v = 0;
-
-	for (unsigned i = 0; i < size; i++)
-		v = v << 8 | p[i];
-	return v;
-}
-
-void vhd_put(u8 *p, u64 v, unsigned size)
-{
-	for (unsigned i = size; i-- > 0; v >>= 8)
-		p[i] = (u8)v;
-}
-
 /* --- Checksums ------------------------------------------------------------------------------ */
 
 u32 vhd_checksum(const u8 *p, unsigned size, unsigned field)
@@ -33,12 +18,12 @@ u32 vhd_checksum(const u8 *p, unsigned size, unsigned field)
 
 void vhd_footer_seal(u8 *footer)
 {
-	vhd_put(footer + VHD_F_CHECKSUM, vhd_checksum(footer, VHD_FOOTER, VHD_F_CHECKSUM), 4);
+	be_store(footer + VHD_F_CHECKSUM, vhd_checksum(footer, VHD_FOOTER, VHD_F_CHECKSUM), 4);
 }
 
 void vhd_header_seal(u8 *header)
 {
-	vhd_put(header + VHD_H_CHECKSUM, vhd_checksum(header, VHD_HEADER, VHD_H_CHECKSUM), 4);
+	be_store(header + VHD_H_CHECKSUM, vhd_checksum(header, VHD_HEADER, VHD_H_CHECKSUM), 4);
 }
 
 bool vhd_footer_cookie(const u8 *footer)
@@ -49,13 +34,13 @@ bool vhd_footer_cookie(const u8 *footer)
 bool vhd_footer_good(const u8 *footer)
 {
 	return vhd_footer_cookie(footer) &&
-	       vhd_get(footer + VHD_F_CHECKSUM, 4) ==
+	       be_load(footer + VHD_F_CHECKSUM, 4) ==
 		       vhd_checksum(footer, VHD_FOOTER, VHD_F_CHECKSUM);
 }
 
 bool vhd_header_good(const u8 *header)
 {
-	return vhd_get(header + VHD_H_CHECKSUM, 4) ==
+	return be_load(header + VHD_H_CHECKSUM, 4) ==
 	       vhd_checksum(header, VHD_HEADER, VHD_H_CHECKSUM);
 }
 
@@ -94,9 +79,9 @@ u64 vhd_footer_size(const u8 *footer)
 {
 	/* Writers whose geometry is only a hint: Hyper-V, QEMU when told the exact size, Disk2vhd, XenServer, XenConverter, Azure. */
 	static const char exact[][4] = { "win ", "qem2", "d2v ", "tap", "CTXS", "wa" };
-	u64 size = vhd_get(footer + VHD_F_SIZE, 8);
+	u64 size = be_load(footer + VHD_F_SIZE, 8);
 	u64 sectors =
-		vhd_get(footer + VHD_F_CYLINDERS, 2) * footer[VHD_F_HEADS] * footer[VHD_F_SPT];
+		be_load(footer + VHD_F_CYLINDERS, 2) * footer[VHD_F_HEADS] * footer[VHD_F_SPT];
 
 	for (unsigned i = 0; i < ARRAY_LEN(exact); i++)
 		if (memcmp(footer + VHD_F_APP, exact[i], 4) == 0)
@@ -111,10 +96,10 @@ void vhd_footer_set_size(u8 *footer, u64 size)
 {
 	struct vhd_geometry g = vhd_geometry(size / 512);
 
-	vhd_put(footer + VHD_F_SIZE, size, 8);
-	vhd_put(footer + VHD_F_ORIGINAL_SIZE, size,
-		8); /* only informs, but libvhdi takes it for the size */
-	vhd_put(footer + VHD_F_CYLINDERS, g.cylinders, 2);
+	be_store(footer + VHD_F_SIZE, size, 8);
+	/* Only informs, but libvhdi takes it for the size. */
+	be_store(footer + VHD_F_ORIGINAL_SIZE, size, 8);
+	be_store(footer + VHD_F_CYLINDERS, g.cylinders, 2);
 	footer[VHD_F_HEADS] = g.heads;
 	footer[VHD_F_SPT] = g.spt;
 	/* Everyone shall see this size exactly. */
@@ -129,15 +114,15 @@ bool vhd_footer_init(u8 *footer, enum vhd_type type, u64 size)
 
 	memset(footer, 0, VHD_FOOTER);
 	memcpy(footer + VHD_F_COOKIE, "conectix", 8);
-	vhd_put(footer + VHD_F_FEATURES, 2, 4); /* reserved, always 1 */
-	vhd_put(footer + VHD_F_VERSION, VHD_VERSION, 4);
-	vhd_put(footer + VHD_F_DATA_OFFSET, type == VHD_FIXED ? VHD_NO_OFFSET : VHD_FOOTER, 8);
-	vhd_put(footer + VHD_F_STAMP, (u64)(time(NULL) - VHD_EPOCH), 4);
+	be_store(footer + VHD_F_FEATURES, 2, 4); /* reserved, always 1 */
+	be_store(footer + VHD_F_VERSION, VHD_VERSION, 4);
+	be_store(footer + VHD_F_DATA_OFFSET, type == VHD_FIXED ? VHD_NO_OFFSET : VHD_FOOTER, 8);
+	be_store(footer + VHD_F_STAMP, (u64)(time(NULL) - VHD_EPOCH), 4);
 	/* The creator whose images all programs take at their exact size. */
 	memcpy(footer + VHD_F_APP, "win ", 4);
-	vhd_put(footer + VHD_F_APP_VERSION, 0x00060001, 4);
+	be_store(footer + VHD_F_APP_VERSION, 0x00060001, 4);
 	memcpy(footer + VHD_F_OS, "Wi2k", 4);
-	vhd_put(footer + VHD_F_TYPE, type, 4);
+	be_store(footer + VHD_F_TYPE, type, 4);
 	if (getrandom(uuid, 16, 0) != 16)
 		return false;
 	uuid[6] = (u8)((uuid[6] & 0x0f) | 0x40); /* RFC 4122: random */

@@ -3,7 +3,7 @@
 #ifndef BLOCK_VHD_FORMAT_H
 #define BLOCK_VHD_FORMAT_H
 
-#include "base/types.h"
+#include "base/bits.h"
 
 #define VHD_FOOTER    512u
 #define VHD_HEADER    1024u
@@ -66,12 +66,9 @@ enum vhd_locator_field {
 	VHD_L_SIZE = 24,
 };
 
-/* Big-endian fields of 1 to 8 bytes at any alignment. */
-u64 vhd_get(const u8 *p, unsigned size);
-void vhd_put(u8 *p, u64 v, unsigned size);
-
 /* The one's complement of the sum of all bytes but those of the checksum, which is at `field`. */
 u32 vhd_checksum(const u8 *p, unsigned size, unsigned field);
+/* Put the right checksum in. */
 void vhd_footer_seal(u8 *footer);
 void vhd_header_seal(u8 *header);
 bool vhd_footer_cookie(const u8 *footer);
@@ -93,6 +90,7 @@ u64 vhd_footer_size(const u8 *footer);
 
 /* A new footer: this type and size, now, a new UUID; false if there is no randomness. */
 bool vhd_footer_init(u8 *footer, enum vhd_type type, u64 size);
+/* Both sizes and the geometry of a disk of so many bytes; seals the footer. */
 void vhd_footer_set_size(u8 *footer, u64 size);
 
 /* UTF-8 to UTF-16 and back. Returns bytes (without a final 0; decode adds one to out), or -1 if the text is not valid or does not fit. */

@@ -194,7 +194,7 @@ static int write_entries(struct vhd *v)
 		if (i > 0 && first == v->pending[i - 1] / in_sector * in_sector)
 			continue; /* as with blocks written in order */
 		for (u32 k = 0; k < count; k++)
-			vhd_put(sector + k * 4, v->table[first + k], 4);
+			be_store(sector + k * 4, v->table[first + k], 4);
 		r = block_file_write(v->block.file, sector, count * 4ull,
 				     v->table_offset + first * 4ull);
 		if (r)

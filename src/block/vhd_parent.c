@@ -3,6 +3,7 @@
 #include "block/vhd.h"
 
 #include "base/bits.h"
+#include "base/fail.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -11,12 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -(error);                    \
-	} while (0)
 
 /* --- Names in the image --------------------------------------------------------------------- */
 
@@ -45,9 +40,9 @@ static bool locator_name(const struct vhd *v, u32 code, char *name, size_t size)
 
 	for (unsigned i = 0; text && i < VHD_LOCATORS && !found; i++) {
 		const u8 *l = v->header + VHD_H_LOCATORS + i * VHD_L_SIZE;
-		u64 length = vhd_get(l + VHD_L_LENGTH, 4), offset = vhd_get(l + VHD_L_OFFSET, 8);
+		u64 length = be_load(l + VHD_L_LENGTH, 4), offset = be_load(l + VHD_L_OFFSET, 8);
 
-		if (vhd_get(l + VHD_L_CODE, 4) != code || length > max ||
+		if (be_load(l + VHD_L_CODE, 4) != code || length > max ||
 		    offset > v->block.file->size || length > v->block.file->size - offset)
 			continue;
 		found = !block_file_read(v->block.file, text, length, offset) &&
@@ -87,17 +82,17 @@ static u32 parent_stamp(const struct vhd *parent)
 
 	if (parent->block.file->fd >= 0 && fstat(parent->block.file->fd, &st) == 0)
 		return (u32)(st.st_mtime - VHD_EPOCH);
-	return (u32)vhd_get(parent->footer + VHD_F_STAMP, 4);
+	return (u32)be_load(parent->footer + VHD_F_STAMP, 4);
 }
 
 /* Whether the stamp of the child fits: by the specification it is the modification time of the parent's file, some programs take the
  * stamp in its footer. FAT counts by two seconds. */
 static bool stamp_fits(const struct vhd *v, const struct vhd *parent)
 {
-	u32 stamp = (u32)vhd_get(v->header + VHD_H_PARENT_STAMP, 4);
+	u32 stamp = (u32)be_load(v->header + VHD_H_PARENT_STAMP, 4);
 	u32 age = parent_stamp(parent) - stamp;
 
-	return stamp == 0 || age + 2 <= 4 || stamp == (u32)vhd_get(parent->footer + VHD_F_STAMP, 4);
+	return stamp == 0 || age + 2 <= 4 || stamp == (u32)be_load(parent->footer + VHD_F_STAMP, 4);
 }
 
 static int check_parent(const struct vhd *v, struct block *block, char *err, size_t errlen)
@@ -171,10 +166,10 @@ static int put_locator(struct block_file *file, u8 *locator, u32 code, const cha
 	r = block_file_write(file, text, space, *offset);
 	if (r)
 		return r;
-	vhd_put(locator + VHD_L_CODE, code, 4);
-	vhd_put(locator + VHD_L_SPACE, space, 4);
-	vhd_put(locator + VHD_L_LENGTH, (u64)length, 4);
-	vhd_put(locator + VHD_L_OFFSET, *offset, 8);
+	be_store(locator + VHD_L_CODE, code, 4);
+	be_store(locator + VHD_L_SPACE, space, 4);
+	be_store(locator + VHD_L_LENGTH, (u64)length, 4);
+	be_store(locator + VHD_L_OFFSET, *offset, 8);
 	*offset += space;
 	return 0;
 }
@@ -201,7 +196,7 @@ int vhd_parent_set(struct block_file *file, u8 *header, const char *path, const 
 	memset(header + VHD_H_PARENT_NAME, 0, VHD_PARENT_NAME);
 	memset(locator, 0, VHD_LOCATORS * VHD_L_SIZE);
 	memcpy(header + VHD_H_PARENT_UUID, parent->footer + VHD_F_UUID, 16);
-	vhd_put(header + VHD_H_PARENT_STAMP, parent_stamp(parent), 4);
+	be_store(header + VHD_H_PARENT_STAMP, parent_stamp(parent), 4);
 	if (strchr(path, '\\') || (path[0] && path[1] == ':'))
 		FAIL(EINVAL, "disk '%s': a VHD image cannot name '%s' as its parent; rename that",
 		     file->path, path);

@@ -304,7 +304,7 @@ static void hostile(void **state)
 
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
 		d = make_damaged(shadow);
-		vhd_put(d->data + rows[i].offset, rows[i].value, rows[i].size);
+		be_store(d->data + rows[i].offset, rows[i].value, rows[i].size);
 		seal(d);
 		refuses(d, rows[i].says);
 		fault_disk_free(d);

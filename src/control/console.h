@@ -6,8 +6,8 @@
 #include "control/text_display.h"
 
 struct console {
-	struct text_display *
-		display; /* its keys go there, and the serial port is not shown; NULL: to the serial port */
+	/* Its keys go there, and the serial port is not shown; NULL: to the serial port. */
+	struct text_display *display;
 	struct machine *machine;
 	bool raw;         /* standard input is a terminal */
 	bool escaped;     /* Ctrl-] was the last key */

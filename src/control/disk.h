@@ -55,6 +55,7 @@ struct disk_work {
 void disk_catch_signals(void);
 /* Does that too. */
 void disk_work_start(struct disk_work *w, const char *verb, u64 total);
+/* `done` bytes of the total are. */
 void disk_work_step(struct disk_work *w, u64 done);
 /* Takes the progress off the terminal. */
 void disk_work_end(struct disk_work *w);

@@ -95,9 +95,10 @@ bool disk_option_add(struct machine_config *cfg, enum machine_drive drive, char 
 			 MACHINE_MAX_DISKS);
 		return false;
 	}
-	*d = (struct machine_disk){ .drive = drive, .path = next_word(&text) };
-	if (!*d->path)
-		d->path = NULL;
+	*d = (struct machine_disk){ .drive = drive };
+	word = next_word(&text);
+	if (word && *word)
+		d->path = word;
 	if (!d->path && drive == DRIVE_DISK) {
 		snprintf(err, errlen, "--disk: no file is named; say --disk FILE");
 		return false;

@@ -30,11 +30,11 @@ bool registry_find(const char *arg, char path[PATH_MAX], char *err, size_t errle
 /* Enters a name, which must be free, or have a file that is gone. */
 bool registry_add(const char *name, const char *path, char *err, size_t errlen) must_check;
 void registry_remove(const char *name);
-/* Names in order, at most max, each for free(). path may be NULL for one whose file is not known. */
 struct registry_entry {
 	char name[SPEC_NAME_MAX + 1];
-	char *path;
+	char *path; /* NULL: not known */
 };
+/* In order of their names, at most max; for registry_free, which leaves the array itself. */
 unsigned registry_list(struct registry_entry *entries, unsigned max);
 void registry_free(struct registry_entry *entries, unsigned count);
 

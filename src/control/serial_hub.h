@@ -5,9 +5,8 @@
 
 #include "control/spec.h"
 
-#define HUB_RING \
-	(64 *    \
-	 KIB) /* bytes that are kept for those who attach later, or read slowly; a power of two */
+/* Bytes that are kept for those who attach later, or read slowly; a power of two. */
+#define HUB_RING    (64 * KIB)
 #define HUB_CLIENTS 6u
 
 struct hub_client {
@@ -27,7 +26,8 @@ struct serial_hub {
 	size_t first, count;
 	int listener[2]; /* -1: none */
 	int file;        /* gets all output; -1: none */
-	int pty_slave; /* held open, or the master would be at its end whenever nobody else has it open */
+	/* Held open, or the master would be at its end whenever nobody else has it open. */
+	int pty_slave;
 	struct hub_client client[HUB_CLIENTS];
 	char pty_name[64]; /* "" without one */
 };
@@ -42,6 +42,7 @@ struct machine_console hub_wires(struct serial_hub *hub);
 int hub_attach(struct serial_hub *hub, struct machine *m) must_check;
 /* Before the machine is freed. */
 void hub_detach(struct serial_hub *hub);
+/* Detaches, and closes what hub_open opened; the names of sockets stay. */
 void hub_close(struct serial_hub *hub);
 
 #endif

@@ -45,8 +45,8 @@ struct spec_disk {
 	u32 on_error; /* enum machine_on_error */
 	bool readonly;
 	bool transient; /* what is written is lost at the end */
-	struct spec_backing
-		backing[SPEC_BACKING]; /* the images below, from the nearest; no others are opened */
+	/* The images below, from the nearest; no others are opened. */
+	struct spec_backing backing[SPEC_BACKING];
 	u32 backings;
 	struct block_below below[SPEC_BACKING]; /* spec_config's */
 	u32 line;                               /* in the machine file, for messages */

@@ -3,6 +3,7 @@
  * as the damage comes after the pixels. */
 #include "control/vnc.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "control/keymap.h"
 
@@ -300,13 +301,6 @@ static void *serve(void *arg)
 }
 
 /* --- Making one ---------------------------------------------------------------------------------------- */
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		int error_ = (error);               \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -error_;                     \
-	} while (0)
 
 static int listen_unix(struct vnc *v, const char *path, char *err, size_t errlen)
 {

@@ -40,8 +40,8 @@ struct xml_reader;
 struct xml_rule {
 	const char *name;
 	const struct xml_attr *attrs; /* ended by name == NULL; NULL: none */
-	const struct xml_child
-		*children; /* ended by rule == NULL; NULL: none, the element has the value `text` */
+	/* Ended by rule == NULL; NULL: none, the element has the value `text`. */
+	const struct xml_child *children;
 	struct xml_value text;
 	/* What offsets of this element and those in it are in; NULL: the object of the element around it. Returns NULL after
 	 * xml_fail. */
@@ -68,9 +68,11 @@ struct xml_reader {
 /* Always false: "FILE:LINE: " and the text in r->err. */
 bool xml_fail(struct xml_reader *r, u32 line, const char *fmt, ...) printf_like(3, 4);
 
+/* The machine file's root element. */
 extern const struct xml_rule xml_domain;
 /* Units of memory and their bytes. */
 extern const char *const xml_units[];
+/* 0: no such unit. */
 u64 xml_unit_bytes(const char *unit);
 
 #endif

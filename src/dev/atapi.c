@@ -1,6 +1,7 @@
 /* CD-ROM drive: the packet protocol, reading, sense data and the medium (ATA/ATAPI-6, 9.8 and 9.9; MMC-5; SPC-2). */
 #include "dev/ata_internal.h"
 
+#include "base/bits.h"
 #include "base/trace.h"
 
 enum {
@@ -16,10 +17,6 @@ enum {
 
 #define FEATURE_DMA BIT(0)
 #define SENSE_SIZE  18u
-
-static u32 be16(const u8 *p) { return (u32)p[0] << 8 | p[1]; }
-
-static u32 be32(const u8 *p) { return be16(p) << 16 | be16(p + 2); }
 
 /* --- Ends ------------------------------------------------------------------------------------ */
 
@@ -118,14 +115,14 @@ static void read_10(struct ata_channel *ch)
 {
 	const u8 *p = ch->regs->transfer.packet;
 
-	read_blocks(ch, be32(p + 2), be16(p + 7));
+	read_blocks(ch, be_load(p + 2, 4), be_load(p + 7, 2));
 }
 
 static void read_12(struct ata_channel *ch)
 {
 	const u8 *p = ch->regs->transfer.packet;
 
-	read_blocks(ch, be32(p + 2), be32(p + 6));
+	read_blocks(ch, be_load(p + 2, 4), be_load(p + 6, 4));
 }
 
 /* READ CD and READ CD MSF, from a data track of mode 1: the user data, or nothing (MMC-5, 6.19). */
@@ -146,7 +143,7 @@ static void read_cd_lba(struct ata_channel *ch)
 {
 	const u8 *p = ch->regs->transfer.packet;
 
-	read_cd(ch, be32(p + 2), (u32)p[6] << 16 | be16(p + 7));
+	read_cd(ch, be_load(p + 2, 4), be_load(p + 6, 3));
 }
 
 /* The block of a time that starts two seconds before block 0. */
@@ -165,7 +162,7 @@ static void read_cd_msf(struct ata_channel *ch)
 
 static void seek(struct ata_channel *ch)
 {
-	if (be32(ch->regs->transfer.packet + 2) < atapi_blocks(ch, ch->regs->transfer.unit))
+	if (be_load(ch->regs->transfer.packet + 2, 4) < atapi_blocks(ch, ch->regs->transfer.unit))
 		atapi_complete(ch);
 	else
 		atapi_failed(ch, SENSE_ILLEGAL, ASC_LBA_RANGE, 0);

@@ -1,6 +1,8 @@
 /* CD-ROM drive: commands that report what the drive and the medium are (MMC-5, chapter 6; SPC-2; SFF-8020i for mode page 2Ah). */
 #include "dev/ata_internal.h"
 
+#include "base/bits.h"
+
 #include <stdio.h>
 
 #define PROFILE_CD  0x0008  /* CD-ROM */
@@ -9,8 +11,6 @@
 
 #define LEAD_OUT 0xaa
 #define CONTROL  0x14 /* ADR 1: position; a data track */
-
-static u32 be16(const u8 *p) { return (u32)p[0] << 8 | p[1]; }
 
 static void put16(u8 *p, u32 v)
 {
@@ -81,7 +81,7 @@ void atapi_inquiry(struct ata_channel *ch)
 	data[4] = 36 - 5;
 	snprintf(text, sizeof(text), "%-8s%-16s%-4s", "POGO", "CD-ROM", "1.0");
 	memcpy(data + 8, text, 28);
-	atapi_reply(ch, 36, be16(p + 3));
+	atapi_reply(ch, 36, be_load(p + 3, 2));
 }
 
 /* SFF-8020i 10.8.3.5, MMC-5 Annex D: page 2Ah */
@@ -171,7 +171,7 @@ void atapi_mode_sense(struct ata_channel *ch)
 		put16(data, size - 2);
 	else
 		data[0] = (u8)(size - 1);
-	atapi_reply(ch, size, ten ? be16(p + 7) : p[4]);
+	atapi_reply(ch, size, ten ? be_load(p + 7, 2) : p[4]);
 }
 
 void atapi_mode_select(struct ata_channel *ch)
@@ -181,7 +181,7 @@ void atapi_mode_select(struct ata_channel *ch)
 	if (p[1] & 1) /* save pages */
 		invalid_field(ch);
 	else
-		atapi_take(ch, p[0] == 0x55 ? be16(p + 7) : p[4]);
+		atapi_take(ch, p[0] == 0x55 ? be_load(p + 7, 2) : p[4]);
 }
 
 /* The pages have nothing that could be changed: those that the drive has are taken as they are. */
@@ -193,7 +193,7 @@ void atapi_mode_selected(struct ata_channel *ch)
 	u32 at = ten ? 8 : 4, size = t->have;
 
 	if (size >= at)
-		at += ten ? be16(data + 6) : data[3]; /* block descriptors */
+		at += ten ? be_load(data + 6, 2) : data[3]; /* block descriptors */
 	while (at < size) {
 		u8 page[22];
 		u32 have = mode_page(ch, data[at] & 0x3f, true, page);
@@ -213,7 +213,7 @@ void atapi_mechanism_status(struct ata_channel *ch)
 	u8 *data = reply(ch);
 
 	data[1] = ata_active(ch)->open ? BIT(4) : 0;
-	atapi_reply(ch, 8, be16(ch->regs->transfer.packet + 8));
+	atapi_reply(ch, 8, be_load(ch->regs->transfer.packet + 8, 2));
 }
 
 /* MMC-5, 6.7: media events, by polling */
@@ -232,16 +232,16 @@ void atapi_event_status(struct ata_channel *ch)
 	if (!(p[4] & BIT(4))) {
 		put16(data, 2);
 		data[2] = 0x80; /* none of the classes that were asked for */
-		atapi_reply(ch, 4, be16(p + 7));
+		atapi_reply(ch, 4, be_load(p + 7, 2));
 		return;
 	}
 	put16(data, 6);
 	data[2] = 4;
 	data[4] = d->event;
 	data[5] = (u8)((d->open ? 1 : 0) | (has_medium(ch) ? 2 : 0));
-	if (be16(p + 7) > 4)
+	if (be_load(p + 7, 2) > 4)
 		d->event = 0;
-	atapi_reply(ch, 8, be16(p + 7));
+	atapi_reply(ch, 8, be_load(p + 7, 2));
 }
 
 struct feature {
@@ -299,7 +299,7 @@ void atapi_configuration(struct ata_channel *ch)
 {
 	const u8 *p = ch->regs->transfer.packet;
 	unsigned kind = p[1] & 3;
-	u32 first = be16(p + 2), size = 8;
+	u32 first = be_load(p + 2, 2), size = 8;
 	u8 *data;
 
 	if (kind == 3) {
@@ -324,7 +324,7 @@ void atapi_configuration(struct ata_channel *ch)
 		size += 4 + f->size;
 	}
 	put32(data, size - 4);
-	atapi_reply(ch, size, be16(p + 7));
+	atapi_reply(ch, size, be_load(p + 7, 2));
 }
 
 /* --- The medium: one session with one data track --------------------------------------------- */
@@ -406,7 +406,7 @@ void atapi_read_toc(struct ata_channel *ch)
 		return;
 	}
 	put16(data, size - 2);
-	atapi_reply(ch, size, be16(p + 7));
+	atapi_reply(ch, size, be_load(p + 7, 2));
 }
 
 /* MMC-5, 6.33: audio status 15h, "none to return"; format 1 has the position, the head never moves. */
@@ -435,7 +435,7 @@ void atapi_subchannel(struct ata_channel *ch)
 		}
 		put16(data + 2, size - 4);
 	}
-	atapi_reply(ch, size, be16(p + 7));
+	atapi_reply(ch, size, be_load(p + 7, 2));
 }
 
 /* MMC-5, 6.22 */
@@ -455,7 +455,7 @@ void atapi_disc_information(struct ata_channel *ch)
 	data[7] = 0x20; /* unrestricted use */
 	put32(data + 16, 0xffffffff);
 	put32(data + 20, 0xffffffff);
-	atapi_reply(ch, 34, be16(p + 7));
+	atapi_reply(ch, 34, be_load(p + 7, 2));
 }
 
 /* MMC-5, 6.27: by block, by track or by session */
@@ -463,7 +463,7 @@ void atapi_track_information(struct ata_channel *ch)
 {
 	const u8 *p = ch->regs->transfer.packet;
 	unsigned kind = p[1] & 3;
-	u32 number = be16(p + 2) << 16 | be16(p + 4);
+	u32 number = be_load(p + 2, 4);
 	u8 *data;
 
 	if (kind == 3 || (kind == 0 ? number >= blocks(ch) : number != 1)) {
@@ -476,5 +476,5 @@ void atapi_track_information(struct ata_channel *ch)
 	data[5] = 0x04; /* a data track */
 	data[6] = 0x01; /* mode 1 */
 	put32(data + 24, blocks(ch));
-	atapi_reply(ch, 36, be16(p + 7));
+	atapi_reply(ch, 36, be_load(p + 7, 2));
 }

@@ -186,13 +186,13 @@ static void reads_by_dma(void **state)
 	assert_int_equal(bm_status(f, 1), 0x04);
 	assert_int_equal(status(f, SECONDARY), DRDY | DSC);
 	assert_int_equal(in8(&f->board, SECONDARY + 2), 3);
-	assert_true(mem_read(&f->mem, DATA, buf, 160 * 2048));
+	assert_true(mem_read(&f->board.mem, DATA, buf, 160 * 2048));
 	assert_memory_equal(buf, f->cd.data + 3 * 2048, 160 * 2048);
 	/* A reply from the drive itself. */
 	send(f, (const u8[12]){ 0x12, 0, 0, 0, 36 }, 0, true);
 	start_dma(f, 1, LIST, true);
 	assert_int_equal(bm_status(f, 1), 0x05);
-	assert_true(mem_read(&f->mem, DATA, buf, 36));
+	assert_true(mem_read(&f->board.mem, DATA, buf, 36));
 	assert_memory_equal(buf + 8, "POGO", 4);
 	bus_write(&f->board.ports, BM + 8, 0, 1);
 	/* A bad sector. */
@@ -201,7 +201,7 @@ static void reads_by_dma(void **state)
 	start_dma(f, 1, LIST, true);
 	expect_sense(f, 0x031100);
 	assert_int_equal(f->errors, 1);
-	assert_true(mem_read(&f->mem, DATA, buf, 4096));
+	assert_true(mem_read(&f->board.mem, DATA, buf, 4096));
 	assert_memory_equal(buf, f->cd.data + 48 * 2048, 4096);
 }
 

@@ -9,6 +9,7 @@
 struct test_board {
 	struct bus ports, mmio;
 	struct clock clock;
+	struct mem mem; /* if there is RAM */
 	struct platform platform;
 };
 
@@ -20,11 +21,20 @@ static inline void board_init(struct test_board *b)
 	b->platform = (struct platform){ .ports = &b->ports, .mmio = &b->mmio, .clock = &b->clock };
 }
 
+/* RAM from address 0, for devices that reach it. */
+static inline void board_add_ram(struct test_board *b, u64 size)
+{
+	assert_int_equal(mem_init(&b->mem, size), 0);
+	b->platform.mem = &b->mem;
+}
+
 static inline void board_fini(struct test_board *b)
 {
 	bus_fini(&b->ports);
 	bus_fini(&b->mmio);
 	clock_fini(&b->clock);
+	if (b->platform.mem)
+		mem_fini(&b->mem);
 }
 
 static inline void board_add(struct test_board *b, struct device *dev,

@@ -19,7 +19,6 @@ struct disk {
 
 struct fixture {
 	struct test_board board;
-	struct mem mem;
 	struct i8237 dma;
 	struct fdc82077 fdc;
 	struct test_line irq;
@@ -79,8 +78,7 @@ static int setup(void **state)
 
 	memset(&f, 0, sizeof(f));
 	board_init(&f.board);
-	assert_int_equal(mem_init(&f.mem, 4 * MIB), 0);
-	f.board.platform.mem = &f.mem;
+	board_add_ram(&f.board, 4 * MIB);
 	board_add(&f.board, &f.dma.dev, &i8237_type, "dma");
 	f.fdc.irq = test_irq(&f.irq);
 	f.fdc.dma = &f.dma;
@@ -97,7 +95,6 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	mem_fini(&f->mem);
 	board_fini(&f->board);
 	return 0;
 }
@@ -190,7 +187,7 @@ static void check_sectors(struct fixture *f, u32 first, u32 count)
 	u8 buf[512];
 
 	for (u32 n = 0; n < count; n++) {
-		assert_true(mem_read(&f->mem, BUFFER + n * 512, buf, 512));
+		assert_true(mem_read(&f->board.mem, BUFFER + n * 512, buf, 512));
 		assert_memory_equal(buf, f->disk[0].bytes + (first + n) * 512, 512);
 	}
 }
@@ -494,7 +491,7 @@ static void write_sectors(void **state)
 	start(f);
 	for (unsigned n = 0; n < sizeof(buf); n++)
 		buf[n] = (u8)(n * 7 + n / 256);
-	assert_true(mem_write(&f->mem, BUFFER, buf, sizeof(buf)));
+	assert_true(mem_write(&f->board.mem, BUFFER, buf, sizeof(buf)));
 	dma_program(f, 0x48, 1024);
 	COMMAND(f, 0xc5, 0x00, 0, 0, 18, 2, 18, 0x1b, 0xff);
 	wait_irq(f);
@@ -539,7 +536,7 @@ static void format(void **state)
 	for (u8 n = 0; n < 18; n++)
 		memcpy(ids[n], ((u8[]){ 2, 1, n + 1, 2 }), 4);
 	ids[4][2] = 40; /* an image has no place for this one */
-	assert_true(mem_write(&f->mem, BUFFER, ids, sizeof(ids)));
+	assert_true(mem_write(&f->board.mem, BUFFER, ids, sizeof(ids)));
 	dma_program(f, 0x48, sizeof(ids));
 	COMMAND(f, 0x4d, 0x04, 2, 18, 0x54, 0xf6);
 	wait_irq(f);

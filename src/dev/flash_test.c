@@ -19,7 +19,6 @@ struct fake {
 
 struct fixture {
 	struct test_board board;
-	struct mem mem;
 	struct flash flash;
 	struct fake fake;
 };
@@ -65,8 +64,7 @@ static int setup(void **state)
 
 	memset(&f, 0, sizeof(f));
 	board_init(&f.board);
-	assert_int_equal(mem_init(&f.mem, 4 * MIB), 0);
-	f.board.platform.mem = &f.mem;
+	board_add_ram(&f.board, 4 * MIB);
 	for (unsigned i = 0; i < SIZE; i++)
 		f.fake.bytes[i] = (u8)(i * 7 + (i >> 8));
 	f.fake.file =
@@ -85,7 +83,6 @@ static int teardown(void **state)
 	flash_type.fini(&f->flash.dev);
 	assert_int_equal(f->fake.closes, 1);
 	board_fini(&f->board);
-	mem_fini(&f->mem);
 	return 0;
 }
 
@@ -94,7 +91,7 @@ static u8 get(struct fixture *f, u32 offset)
 {
 	u8 byte;
 
-	if (mem_read(&f->mem, BASE + offset, &byte, 1))
+	if (mem_read(&f->board.mem, BASE + offset, &byte, 1))
 		return byte;
 	return (u8)bus_read(&f->board.mmio, BASE + offset, 1);
 }
@@ -105,7 +102,7 @@ static void put(struct fixture *f, u32 offset, u64 value)
 	bus_write(&f->board.mmio, BASE + offset, value, 1);
 }
 
-static bool visible(struct fixture *f) { return mem_find(&f->mem, BASE) != NULL; }
+static bool visible(struct fixture *f) { return mem_find(&f->board.mem, BASE) != NULL; }
 
 static void program(struct fixture *f, u32 offset, u8 value)
 {
@@ -123,12 +120,12 @@ static void is_memory(void **state)
 {
 	struct fixture *f = *state;
 	u8 page[FLASH_BLOCK];
-	struct mem_slot *slot = mem_find(&f->mem, BASE + SIZE - 1);
+	struct mem_slot *slot = mem_find(&f->board.mem, BASE + SIZE - 1);
 
 	assert_non_null(slot);
 	assert_true(slot->readonly);
-	assert_null(mem_find(&f->mem, BASE + SIZE));
-	assert_true(mem_read(&f->mem, BASE + FLASH_BLOCK, page, sizeof(page)));
+	assert_null(mem_find(&f->board.mem, BASE + SIZE));
+	assert_true(mem_read(&f->board.mem, BASE + FLASH_BLOCK, page, sizeof(page)));
 	assert_memory_equal(page, f->fake.bytes + FLASH_BLOCK, sizeof(page));
 }
 
@@ -341,7 +338,7 @@ static void code_is_announced(void **state)
 	struct fixture *f = *state;
 
 	announced = 0;
-	f->mem.code_written = on_code_written;
+	f->board.mem.code_written = on_code_written;
 	f->flash.area->page_flags[0] |= MEM_PAGE_CODE;
 	program(f, 1, 0);
 	assert_int_equal(announced, 1);

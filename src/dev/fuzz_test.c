@@ -25,7 +25,6 @@
 
 struct machine {
 	struct test_board board;
-	struct mem mem;
 	struct lapic_set set;
 	struct lapic lapic[CPUS];
 	struct ioapic ioapic;
@@ -47,13 +46,7 @@ struct machine {
 	unsigned vectors[256], extints, signals[4], resets, exits, sent, a20s;
 };
 
-static u32 rnd(struct machine *m)
-{
-	m->seed ^= m->seed << 13;
-	m->seed ^= m->seed >> 7;
-	m->seed ^= m->seed << 17;
-	return (u32)(m->seed >> 16);
-}
+static u32 rnd(struct machine *m) { return (u32)(test_random(&m->seed) >> 16); }
 
 static void isa(void *opaque, unsigned line, bool level)
 {
@@ -112,8 +105,7 @@ static void build(struct machine *m, u64 seed)
 	memset(m, 0, sizeof(*m));
 	m->seed = seed;
 	board_init(&m->board);
-	assert_int_equal(mem_init(&m->mem, 2 * MIB), 0);
-	m->board.platform.mem = &m->mem;
+	board_add_ram(&m->board, 2 * MIB);
 	m->set = (struct lapic_set){ .current = current, .eoi = on_eoi, .opaque = m };
 	assert_int_equal(lapic_set_init(&m->set, &m->board.platform), 0);
 	for (unsigned i = 0; i < CPUS; i++) {
@@ -308,7 +300,6 @@ static u64 run(struct machine *m, u64 seed, bool hostile_state)
 		step(m, hostile_state);
 	hash = hash_state(m);
 	board_fini(&m->board);
-	mem_fini(&m->mem);
 	return hash;
 }
 

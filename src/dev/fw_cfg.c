@@ -18,16 +18,6 @@
 
 static const char dma_signature[8] = { 'Q', 'E', 'M', 'U', ' ', 'C', 'F', 'G' };
 
-static u64 be_load(const void *p, unsigned size)
-{
-	return __builtin_bswap64(le_load(p, size)) >> (64 - 8 * size);
-}
-
-static void be_store(void *p, u64 value, unsigned size)
-{
-	le_store(p, __builtin_bswap64(value) >> (64 - 8 * size), size);
-}
-
 /* --- Items ---------------------------------------------------------------------------------- */
 
 /* NULL: no such item. */

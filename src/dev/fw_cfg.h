@@ -60,8 +60,8 @@ struct fw_cfg {
 	struct fw_cfg_regs regs;
 	struct fw_cfg_item keys[FW_CFG_FILE_FIRST];
 	struct fw_cfg_item arch[FW_CFG_ARCH_KEYS];
-	struct fw_cfg_item
-		file[FW_CFG_FILES]; /* sorted by name; file n has key FW_CFG_FILE_FIRST + n */
+	/* Sorted by name; file n has key FW_CFG_FILE_FIRST + n. */
+	struct fw_cfg_item file[FW_CFG_FILES];
 	char name[FW_CFG_FILES][FW_CFG_NAME];
 	unsigned files;
 };

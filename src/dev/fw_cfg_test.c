@@ -12,7 +12,6 @@
 
 struct fixture {
 	struct test_board board;
-	struct mem mem;
 	struct fw_cfg cfg;
 	unsigned written, offset, size, selected;
 	u8 seen[16];
@@ -24,8 +23,7 @@ static int setup(void **state)
 
 	memset(&f, 0, sizeof(f));
 	board_init(&f.board);
-	assert_int_equal(mem_init(&f.mem, RAM), 0);
-	f.board.platform.mem = &f.mem;
+	board_add_ram(&f.board, RAM);
 	assert_int_equal(fw_cfg_add_int(&f.cfg, FW_CFG_NB_CPUS, 3, 2), 0);
 	assert_int_equal(fw_cfg_add_file(&f.cfg, "etc/middle", "middle", 6), 0);
 	board_add(&f.board, &f.cfg.dev, &fw_cfg_type, "fw_cfg");
@@ -39,7 +37,6 @@ static int teardown(void **state)
 
 	f->cfg.dev.type->fini(&f->cfg.dev);
 	board_fini(&f->board);
-	mem_fini(&f->mem);
 	return 0;
 }
 
@@ -51,16 +48,6 @@ static u64 be(const void *p, unsigned size)
 	while (size--)
 		v = v << 8 | *b++;
 	return v;
-}
-
-static void put_be(void *p, u64 v, unsigned size)
-{
-	u8 *b = p;
-
-	while (size--) {
-		b[size] = (u8)v;
-		v >>= 8;
-	}
 }
 
 static void pick(struct fixture *f, u16 key) { bus_write(&f->board.ports, FW_CFG_PORT, key, 2); }
@@ -76,13 +63,13 @@ static u32 dma(struct fixture *f, u32 control, u32 size, gpa_t addr)
 {
 	u8 d[16];
 
-	put_be(d, control, 4);
-	put_be(d + 4, size, 4);
-	put_be(d + 8, addr, 8);
-	assert_true(mem_write(&f->mem, DESC, d, sizeof(d)));
+	be_store(d, control, 4);
+	be_store(d + 4, size, 4);
+	be_store(d + 8, addr, 8);
+	assert_true(mem_write(&f->board.mem, DESC, d, sizeof(d)));
 	bus_write(&f->board.ports, FW_CFG_PORT + 4, 0, 4);
 	bus_write(&f->board.ports, FW_CFG_PORT + 8, __builtin_bswap32(DESC), 4);
-	assert_true(mem_read(&f->mem, DESC, d, sizeof(d)));
+	assert_true(mem_read(&f->board.mem, DESC, d, sizeof(d)));
 	return (u32)be(d, 4);
 }
 
@@ -225,11 +212,11 @@ static void dma_reads(void **state)
 	u8 b[12];
 
 	memset(b, 0xee, sizeof(b));
-	assert_true(mem_write(&f->mem, BUF, b, sizeof(b)));
+	assert_true(mem_write(&f->board.mem, BUF, b, sizeof(b)));
 	assert_int_equal(dma(f, 0x20u << 16 | FW_CFG_DMA_SELECT | FW_CFG_DMA_READ, 3, BUF), 0);
 	assert_int_equal(dma(f, FW_CFG_DMA_SKIP, 1, 0), 0);
 	assert_int_equal(dma(f, FW_CFG_DMA_READ, 4, BUF + 3), 0);
-	assert_true(mem_read(&f->mem, BUF, b, sizeof(b)));
+	assert_true(mem_read(&f->board.mem, BUF, b, sizeof(b)));
 	assert_memory_equal(b, "midle\0\0\xee", 8);
 	/* The ports see the same place in the item. */
 	pick(f, 0x20);
@@ -261,9 +248,9 @@ static void dma_errors(void **state)
 	bus_write(&f->board.ports, FW_CFG_PORT + 8, 0xffffffff, 4);
 	assert_int_equal(in8(&f->board, FW_CFG_PORT + 1), 'm');
 	/* The register is empty after that: the high half need not be written. */
-	put_be(b, FW_CFG_DMA_SKIP, 4);
-	put_be(b + 4, 2, 4);
-	assert_true(mem_write(&f->mem, DESC, b, sizeof(b)));
+	be_store(b, FW_CFG_DMA_SKIP, 4);
+	be_store(b + 4, 2, 4);
+	assert_true(mem_write(&f->board.mem, DESC, b, sizeof(b)));
 	bus_write(&f->board.ports, FW_CFG_PORT + 8, __builtin_bswap32(DESC), 4);
 	assert_int_equal(in8(&f->board, FW_CFG_PORT + 1), 'd' /* "middle" without m, i, d */);
 }
@@ -282,7 +269,7 @@ static void files_for_writing(void **state)
 	struct fixture *f = *state;
 	u32 select = 0x20u << 16 | FW_CFG_DMA_SELECT, size;
 
-	assert_true(mem_write(&f->mem, BUF, "MIDDLES", 7));
+	assert_true(mem_write(&f->board.mem, BUF, "MIDDLES", 7));
 	assert_int_equal(dma(f, select | FW_CFG_DMA_WRITE, 2, BUF), FW_CFG_DMA_ERROR);
 	assert_int_equal(fw_cfg_on_write(&f->cfg, "etc/middle", on_written, f), 0);
 	assert_int_equal(dma(f, select | FW_CFG_DMA_SKIP, 4, 0), 0);
@@ -312,7 +299,7 @@ static void made_when_selected(void **state)
 	get(f, b, 6);
 	assert_memory_equal(b, "call01", 6);
 	assert_int_equal(dma(f, 0x20u << 16 | FW_CFG_DMA_SELECT | FW_CFG_DMA_READ, 6, BUF), 0);
-	assert_true(mem_read(&f->mem, BUF, b, 6));
+	assert_true(mem_read(&f->board.mem, BUF, b, 6));
 	assert_memory_equal(b, "call02", 6);
 }
 
@@ -327,7 +314,7 @@ static void hostile_descriptors(void **state)
 	assert_int_equal(fw_cfg_add_file(&f->cfg, "etc/writable", "0123456789abcdef", 16), 0);
 	assert_int_equal(fw_cfg_on_write(&f->cfg, "etc/writable", on_written, f), 0);
 	memset(before, 0x5e, sizeof(before));
-	assert_true(mem_write(&f->mem, BUF - 4096, before, sizeof(before)));
+	assert_true(mem_write(&f->board.mem, BUF - 4096, before, sizeof(before)));
 	for (unsigned n = 0; n < 20000; n++) {
 		static const u32 sizes[] = { 0, 1, 4, 16, 17, 4096, 0x7fffffff, 0xffffffff };
 		static const gpa_t addrs[] = { BUF, RAM - 8, 0x9fffc, ~0ull - 3, 1ull << 62 };
@@ -346,7 +333,7 @@ static void hostile_descriptors(void **state)
 		failed += control != 0;
 	}
 	assert_true(ok > 1000 && failed > 1000 && f->written > 10);
-	assert_true(mem_read(&f->mem, BUF - 4096, after, sizeof(after)));
+	assert_true(mem_read(&f->board.mem, BUF - 4096, after, sizeof(after)));
 	assert_memory_equal(before, after, sizeof(after));
 }
 

@@ -90,12 +90,13 @@ static const struct bus_ops config_ops = { config_port_read, config_port_write, 
 	0x4000u /* PAM1..PAM6 have two pieces each, low nibble first; PAM0's high nibble is the BIOS area */
 #define BIOS_BASE 0xf0000ull
 
-#define SMRAM_BASE  0xa0000ull
-#define SMRAM_SIZE  0x20000u
-#define SMRAM_OPEN  BIT(6)
-#define SMRAM_LOCK  BIT(4)
-#define SMRAM_ON    BIT(3)
-#define SMRAM_FIXED 0x07 /* C_BASE_SEG reads 010b: A0000h */
+#define SMRAM_BASE     0xa0000ull
+#define SMRAM_SIZE     0x20000u
+#define SMRAM_OPEN     BIT(6)
+#define SMRAM_LOCK     BIT(4)
+#define SMRAM_ON       BIT(3)
+#define SMRAM_FIXED    0x07 /* C_BASE_SEG reads 010b: A0000h */
+#define SMRAM_WRITABLE 0x78
 
 static unsigned pam_attributes(const struct i440bx *h, gpa_t gpa)
 {
@@ -160,7 +161,7 @@ static void smram_update(struct i440bx *h)
 		mem_hide(h->dev.platform->mem, SMRAM_BASE, h);
 	}
 	/* Locked until the next reset. */
-	h->func.writable[I440BX_SMRAM] = *smram & SMRAM_LOCK ? 0 : 0x78;
+	h->func.writable[I440BX_SMRAM] = *smram & SMRAM_LOCK ? 0 : SMRAM_WRITABLE;
 }
 
 /* Nothing on the PCI bus answers reads here. */
@@ -275,6 +276,7 @@ static void i440bx_loaded(struct device *dev)
 {
 	struct i440bx *h = (struct i440bx *)dev;
 
+	h->func.writable[I440BX_SMRAM] = SMRAM_WRITABLE; /* the lock of before does not count */
 	pci_func_loaded(&h->func);
 	h->regs.confadd &= CONFADD_WRITABLE;
 	memory_update(h);

@@ -7,7 +7,6 @@
 
 struct fixture {
 	struct test_board board;
-	struct mem mem;
 	struct i8237 dma;
 };
 
@@ -17,8 +16,7 @@ static int setup(void **state)
 
 	memset(&f, 0, sizeof(f));
 	board_init(&f.board);
-	assert_int_equal(mem_init(&f.mem, 4 * MIB), 0);
-	f.board.platform.mem = &f.mem;
+	board_add_ram(&f.board, 4 * MIB);
 	board_add(&f.board, &f.dma.dev, &i8237_type, "dma");
 	*state = &f;
 	return 0;
@@ -28,7 +26,6 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	mem_fini(&f->mem);
 	board_fini(&f->board);
 	return 0;
 }
@@ -64,7 +61,7 @@ static void check_mem(struct fixture *f, u32 addr, const void *want, u32 size)
 {
 	u8 buf[64];
 
-	assert_true(mem_read(&f->mem, addr, buf, size));
+	assert_true(mem_read(&f->board.mem, addr, buf, size));
 	assert_memory_equal(buf, want, size);
 }
 
@@ -98,9 +95,9 @@ static void bytes_from_memory(void **state)
 	u8 buf[8];
 	bool tc;
 
-	assert_true(mem_write(&f->mem, 0x2fffe, "xyz", 3));
+	assert_true(mem_write(&f->board.mem, 0x2fffe, "xyz", 3));
 	program(f, 1, 0x48, 0x2fffe, 3);
-	assert_true(mem_write(&f->mem, 0x20000, "w", 1));
+	assert_true(mem_write(&f->board.mem, 0x20000, "w", 1));
 	/* Beyond FFFFh the address wraps within the page. */
 	assert_int_equal(i8237_transfer(&f->dma, 1, buf, 8, false, &tc), 4);
 	assert_true(tc);
@@ -136,8 +133,8 @@ static void addresses_count_down(void **state)
 	check_mem(f, 0x30000, "ba", 2);
 	check_mem(f, 0x3fffe, "dc", 2);
 	program(f, 6, 0x68, 0x30000, 1);
-	assert_true(mem_write(&f->mem, 0x2fffe, "1234", 4));
-	assert_true(mem_write(&f->mem, 0x3fffe, "zz", 2));
+	assert_true(mem_write(&f->board.mem, 0x2fffe, "1234", 4));
+	assert_true(mem_write(&f->board.mem, 0x3fffe, "zz", 2));
 	assert_int_equal(i8237_transfer(&f->dma, 6, buf, 4, false, &tc), 4);
 	assert_memory_equal(buf, "34", 2);
 	assert_memory_equal(buf + 2, "12", 2);
@@ -241,7 +238,7 @@ static void software_request_runs_a_block(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_true(mem_write(&f->mem, 0x7000, "abcd", 4));
+	assert_true(mem_write(&f->board.mem, 0x7000, "abcd", 4));
 	program(f, 0, 0x84, 0x7001, 1);
 	out8(&f->board, 0x09, 0x04);
 	check_mem(f, 0x7000, "a\xff\xff", 3);

@@ -14,7 +14,7 @@ static u32 config_read(struct fixture *f, unsigned offset, unsigned size)
 
 static void ram_read(struct fixture *f, u32 addr, void *to, unsigned size)
 {
-	assert_true(mem_read(&f->mem, addr, to, size));
+	assert_true(mem_read(&f->board.mem, addr, to, size));
 }
 
 static void place(void **state)
@@ -105,7 +105,7 @@ static void writes(void **state)
 
 	for (unsigned i = 0; i < 300 * 512; i++)
 		buf[i] = (u8)(i * 13 + i / 512);
-	assert_true(mem_write(&f->mem, DATA, buf, 300 * 512));
+	assert_true(mem_write(&f->board.mem, DATA, buf, 300 * 512));
 	put_prd(f, LIST, 0, DATA, 0, false);
 	put_prd(f, LIST, 1, DATA + 0x10000, 300 * 512 - 0x20000, false);
 	put_prd(f, LIST, 2, DATA + 300 * 512 - 0x10000, 0, true);
@@ -241,7 +241,7 @@ static void threaded(void **state)
 	assert_int_equal(status(f, PRIMARY), DRDY | DSC);
 	/* Resets with a request in flight: nothing of it reaches memory. */
 	memset(buf, 0, 1 * MIB);
-	assert_true(mem_write(&f->mem, DATA, buf, 1 * MIB));
+	assert_true(mem_write(&f->board.mem, DATA, buf, 1 * MIB));
 	for (unsigned i = 0; i < 20; i++) {
 		set_lba48(f, PRIMARY, 0, 1000, 2048);
 		out_command(f, PRIMARY, 0x25);
@@ -316,7 +316,7 @@ static void trims(void **state)
 	struct fixture *f = *state;
 	u64 ranges[64] = { 100 | 8ull << 48, 0, 200 | 16ull << 48 };
 
-	assert_true(mem_write(&f->mem, DATA, ranges, 512));
+	assert_true(mem_write(&f->board.mem, DATA, ranges, 512));
 	put_prd(f, LIST, 0, DATA, 512, true);
 	set_lba48(f, PRIMARY, 0, 0, 1);
 	out8(&f->board, PRIMARY + 1, 1);
@@ -327,7 +327,7 @@ static void trims(void **state)
 	assert_int_equal(f->disk.discards, 2);
 	assert_int_equal(f->disk.discarded, 24 * 512);
 	ranges[63] = (DISK_SIZE / 512 - 1) | 2ull << 48;
-	assert_true(mem_write(&f->mem, DATA, ranges, 512));
+	assert_true(mem_write(&f->board.mem, DATA, ranges, 512));
 	out_command(f, PRIMARY, 0x06);
 	start_dma(f, 0, LIST, false);
 	assert_true(status(f, PRIMARY) & ERR);
@@ -360,13 +360,10 @@ static void survives(void **state)
 {
 	struct fixture *f = *state;
 	const struct state_desc *d = piix4_ide_type.regs;
-	u64 seed = 88172645463325252ull;
+	u64 seed = TEST_SEED;
 
 	for (unsigned i = 0; i < 60000; i++) {
-		seed ^= seed << 13;
-		seed ^= seed >> 7;
-		seed ^= seed << 17;
-		u32 r = (u32)(seed >> 20);
+		u32 r = (u32)(test_random(&seed) >> 20);
 		u16 port = (r & 64 ? PRIMARY : SECONDARY) + (r >> 8 & 7);
 
 		if (r % 64 == 0) {

@@ -80,7 +80,6 @@ static inline void fake_init(struct fake *f, u64 size)
 
 struct fixture {
 	struct test_board board;
-	struct mem mem;
 	struct pci_bus bus;
 	struct piix4_ide ide;
 	struct test_line irq[2];
@@ -126,8 +125,7 @@ static inline int ide_setup(void **state)
 
 	memset(&f, 0, sizeof(f));
 	board_init(&f.board);
-	assert_int_equal(mem_init(&f.mem, TEST_RAM), 0);
-	f.board.platform.mem = &f.mem;
+	board_add_ram(&f.board, TEST_RAM);
 	f.bus.ports = &f.board.ports;
 	f.bus.mmio = &f.board.mmio;
 	fake_init(&f.disk, DISK_SIZE);
@@ -164,7 +162,6 @@ static inline int ide_teardown(void **state)
 	free(f->disk.data);
 	free(f->slave.data);
 	free(f->cd.data);
-	mem_fini(&f->mem);
 	board_fini(&f->board);
 	return 0;
 }
@@ -224,7 +221,7 @@ static inline void put_prd(struct fixture *f, u32 table, unsigned n, u32 addr, u
 {
 	u32 prd[2] = { addr, size | (last ? 1u << 31 : 0) };
 
-	assert_true(mem_write(&f->mem, table + 8 * n, prd, sizeof(prd)));
+	assert_true(mem_write(&f->board.mem, table + 8 * n, prd, sizeof(prd)));
 }
 
 /* Sets up the bus master of a channel and starts it. */

@@ -8,6 +8,9 @@
 #define NS ((i64)CLOCK_NS_PER_S)
 /* either side of 1970: all that the bytes can say, and more */
 #define SECONDS_MAX (10000 * 366 * 86400ll)
+/* The chip stands still from here on, 146 years after power-on. A guest that sleeps on the counted
+ * clock can get that far, and the sums below are signed. */
+#define NOW_MAX (1ll << 62)
 
 enum {
 	R_SECONDS = 0,
@@ -34,8 +37,8 @@ enum {
 	R_EXT_FOUND_LOW = 0x30,
 	R_CENTURY = 0x32,
 	R_ABOVE_16M_LOW = 0x34,
-	R_BOOT_LAST =
-		0x38, /* third boot device in bits 7..4; bit 0: no signature is asked of a floppy */
+	/* Third boot device in bits 7..4; bit 0: no signature is asked of a floppy. */
+	R_BOOT_LAST = 0x38,
 	R_TRANSLATION = 0x39, /* two bits an IDE drive */
 	R_BOOT_FIRST = 0x3d,  /* first boot device in bits 3..0, second in 7..4 */
 	R_ABOVE_4G_LOW = 0x5b,
@@ -75,7 +78,10 @@ static const struct state_field mc146818_rows[] = {
 };
 static STATE_DESC(mc146818_state, struct mc146818_regs, "mc146818", mc146818_rows);
 
-static i64 rtc_now(const struct mc146818 *rtc) { return (i64)clock_now(rtc->dev.platform->clock); }
+static i64 rtc_now(const struct mc146818 *rtc)
+{
+	return (i64)MIN(clock_now(rtc->dev.platform->clock), (u64)NOW_MAX);
+}
 
 /* Division that rounds towards minus infinity, and what is left. */
 static i64 floor_div(i64 a, i64 b) { return a / b - (a % b < 0); }
@@ -298,6 +304,8 @@ static u64 next_interrupt(const struct mc146818_regs *r)
 	i64 now = r->flags_ns, period = period_ticks(r);
 	u64 next = CLOCK_NEVER;
 
+	if (now == NOW_MAX)
+		return next;
 	if (r->cmos[R_B] & B_PIE && period)
 		next = (u64)next_period(r, now, period);
 	if (updates_run(r) && r->cmos[R_B] & (B_UIE | B_AIE)) {
@@ -435,7 +443,8 @@ static void put16(struct mc146818_regs *r, unsigned index, u64 value)
 	le_store(&r->cmos[index], MIN(value, 0xffff), 2);
 }
 
-/* Floppy drives, also in the equipment byte (bit 0: any, bits 7..6: how many more than one), and what firmware starts from. */
+/* Floppy drives, also in the equipment byte (bit 0: any, bits 7..6: how many more than one), and
+ * what firmware starts from. */
 static void fill_drives(struct mc146818 *rtc)
 {
 	u8 *cmos = rtc->regs.cmos;

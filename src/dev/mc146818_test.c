@@ -474,6 +474,30 @@ static void alarm_sleeps_until_it_is_due(void **state)
 	assert_int_equal(clock_next(&f->board.clock), CLOCK_NEVER);
 }
 
+/* The counted clock goes to the end of its range if every processor sleeps that long. */
+static void end_of_time(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 0x0b, 0x72); /* all three interrupts */
+	get(f, 0x0c);
+	clock_skip(&f->board.clock, INT64_MAX - 1000);
+	clock_run(&f->board.clock);
+	assert_true(f->irq8.level);
+	assert_int_equal(get(f, 0x0c) & 0xf0, 0xf0);
+	assert_false(f->irq8.level);
+	/* Nothing is ahead: it does not raise its line again and again. */
+	assert_int_equal(clock_next(&f->board.clock), CLOCK_NEVER);
+	for (unsigned i = 0; i < 3; i++) {
+		clock_skip(&f->board.clock, clock_now(&f->board.clock) + UINT64_MAX / 8);
+		put(f, 0x0a, i & 1 ? 0x26 : 0x76);
+		put(f, 9, 0x99);
+		assert_int_equal(get(f, 9), 0x99);
+		board_save_and_load(&f->rtc.dev);
+	}
+	assert_int_equal(clock_next(&f->board.clock), CLOCK_NEVER);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -499,6 +523,7 @@ int main(void)
 		TEST(reset_clears_the_flags),
 		TEST(alarm_sleeps_until_it_is_due),
 		TEST(state_survives),
+		TEST(end_of_time),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -18,7 +18,6 @@ struct card {
 
 struct fixture {
 	struct test_board board;
-	struct mem mem;
 	struct i440bx host;
 	struct piix4 piix4;
 	struct card card[2];
@@ -79,8 +78,7 @@ static int setup(void **state)
 
 	memset(&f, 0, sizeof(f));
 	board_init(&f.board);
-	assert_int_equal(mem_init(&f.mem, 2 * MIB), 0);
-	f.board.platform.mem = &f.mem;
+	board_add_ram(&f.board, 2 * MIB);
 	for (unsigned i = 0; i < 4; i++) {
 		f.host.bus.pirq[i] = (struct irq){ piix4_pirq_set, &f.piix4, i };
 		f.piix4.apic[i] = test_irq(&f.apic[i]);
@@ -112,7 +110,6 @@ static int teardown(void **state)
 	i440bx_type.fini(&f->host.dev);
 	assert_int_equal(f->board.ports.count, 0);
 	assert_int_equal(f->board.mmio.count, 0);
-	mem_fini(&f->mem);
 	board_fini(&f->board);
 	return 0;
 }
@@ -372,7 +369,7 @@ static void memory_bars(void **state)
 	struct fixture *f = *state;
 	struct pci_regs regs;
 	struct pci_func func = { .bus = &f->host.bus, .regs = &regs, .devfn = PCI_DEVFN(9, 0) };
-	struct mem *mem = &f->mem;
+	struct mem *mem = &f->board.mem;
 	struct mem_area *video = mem_area_new(mem, 64 * KIB, "video");
 	struct mem_area *rom = mem_area_new(mem, 8 * KIB, "rom");
 	u16 value = 0x1234;

@@ -19,8 +19,8 @@ struct piix4 {
 	struct device dev;
 	struct piix4_regs regs;
 	struct pci_func func; /* the board sets func.bus */
-	struct irq
-		isa[16]; /* inputs of the 8259 pair that PCI lines and SCI may drive; active high */
+	/* Inputs of the 8259 pair that PCI lines and SCI may drive; active high. */
+	struct irq isa[16];
 	struct irq apic[PCI_PIRQS]; /* PIRQA..D as an I/O APIC sees them */
 	u16 isa_level;              /* what isa[] is driven to, derived */
 	/* The guest asked for a reset: hard, or INIT of the processors alone. Called from a vCPU's

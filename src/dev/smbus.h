@@ -41,6 +41,7 @@ extern const struct bus_ops smbus_ops;
 
 /* regs, clock, changed and opaque are set. Negative errno. */
 int smbus_init(struct smbus *s, const char *name) must_check;
+/* As in struct device_type. */
 void smbus_reset(struct smbus *s);
 void smbus_loaded(struct smbus *s);
 /* The controller asks for its interrupt. */

@@ -155,7 +155,7 @@ static void random_access(struct fixture *f, struct model *m, u32 start)
 			model_write(m, gpa + n, (u8)(value >> (8 * n)));
 		return;
 	}
-	direct = mem_host(&f->mem, gpa, size);
+	direct = mem_host(&f->board.mem, gpa, size);
 	u64 got = peek(f, gpa, size);
 	for (unsigned n = 0; n < size; n++)
 		assert_int_equal((u8)(got >> (8 * n)), model_read(m, gpa + n, direct));
@@ -215,7 +215,7 @@ static void text_survives_a_font(void **state)
 	/* Plane 2, as a BIOS loads it. */
 	indexed(f, 0x3c4, 2, 4);
 	assert_false(f->vga.window_shown);
-	assert_null(mem_find(&f->mem, TEXT_BASE));
+	assert_null(mem_find(&f->board.mem, TEXT_BASE));
 	indexed(f, 0x3c4, 4, 6);
 	indexed(f, 0x3ce, 4, 2);
 	indexed(f, 0x3ce, 5, 0);
@@ -323,8 +323,8 @@ static void state(void **state)
 		assert_int_equal(peek(f, TEXT_BASE + n, 1), n * 3 & 0xff);
 	assert_true(f->vga.window_shown);
 	vga_type.reset(&f->vga.dev);
-	assert_null(mem_find(&f->mem, TEXT_BASE));
-	assert_null(mem_find(&f->mem, LFB));
+	assert_null(mem_find(&f->board.mem, TEXT_BASE));
+	assert_null(mem_find(&f->board.mem, LFB));
 	assert_int_equal(bus_read(&f->board.mmio, TEXT_BASE, 1), 0xff);
 }
 

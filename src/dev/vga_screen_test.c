@@ -400,7 +400,7 @@ static void expect_exact(struct fixture *f)
 		for (u32 at = 0; at < width * height; at++)
 			if (before[at] != s->pixels[at])
 				assert_true(covered(rects, count, at % width, at / width));
-	mem_area_touch(&f->mem, f->vga.memory, 0, VGA_MEMORY);
+	mem_area_touch(&f->board.mem, f->vga.memory, 0, VGA_MEMORY);
 	assert_int_equal(s->update(s, rects), 0);
 }
 

@@ -18,7 +18,7 @@ static void identity(void **state)
 	assert_int_equal(peek(f, ROM, 2), 0xaa55);
 	assert_int_equal(peek(f, ROM + 4999, 2), 0x77);
 	cfg(f, PCI_ROM_BASE, ROM);
-	assert_null(mem_find(&f->mem, ROM));
+	assert_null(mem_find(&f->board.mem, ROM));
 }
 
 /* Value written to every register, value read. */

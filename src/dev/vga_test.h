@@ -15,7 +15,6 @@
 
 struct fixture {
 	struct test_board board;
-	struct mem mem;
 	struct pci_bus bus;
 	struct vga vga;
 	u64 seed;
@@ -76,13 +75,7 @@ static const struct mode_regs mode_13 = {
 	{ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0x41, 0x00, 0x0f, 0x00, 0x00 },
 };
 
-static inline u32 rnd(struct fixture *f)
-{
-	f->seed ^= f->seed << 13;
-	f->seed ^= f->seed >> 7;
-	f->seed ^= f->seed << 17;
-	return (u32)(f->seed >> 16);
-}
+static inline u32 rnd(struct fixture *f) { return (u32)(test_random(&f->seed) >> 16); }
 
 static inline void on_mem_changed(void *opaque) { ((struct fixture *)opaque)->flushes++; }
 
@@ -157,7 +150,7 @@ static inline void set_mode(struct fixture *f, const struct mode_regs *m)
 /* As a CPU: a window if there is one, else the bus. */
 static inline void poke(struct fixture *f, gpa_t gpa, u64 value, unsigned size)
 {
-	if (!mem_write(&f->mem, gpa, &value, size))
+	if (!mem_write(&f->board.mem, gpa, &value, size))
 		bus_write(&f->board.mmio, gpa, value, size);
 }
 
@@ -165,7 +158,8 @@ static inline u64 peek(struct fixture *f, gpa_t gpa, unsigned size)
 {
 	u64 value = 0;
 
-	return mem_read(&f->mem, gpa, &value, size) ? value : bus_read(&f->board.mmio, gpa, size);
+	return mem_read(&f->board.mem, gpa, &value, size) ? value
+							  : bus_read(&f->board.mmio, gpa, size);
 }
 
 static inline void cfg(struct fixture *f, unsigned reg, u32 value)
@@ -179,13 +173,14 @@ static inline int setup(void **state)
 	static const u8 rom[5000] = { 0x55, 0xaa, 10, [4999] = 0x77 };
 
 	memset(&f, 0, sizeof(f));
-	f.seed = 88172645463325252ull;
+	f.seed = TEST_SEED;
 	board_init(&f.board);
-	assert_int_equal(mem_init(&f.mem, 2 * MIB), 0);
-	f.mem.changed = on_mem_changed;
-	f.mem.opaque = &f;
-	f.board.platform.mem = &f.mem;
-	f.bus = (struct pci_bus){ .ports = &f.board.ports, .mmio = &f.board.mmio, .mem = &f.mem };
+	board_add_ram(&f.board, 2 * MIB);
+	f.board.mem.changed = on_mem_changed;
+	f.board.mem.opaque = &f;
+	f.bus = (struct pci_bus){ .ports = &f.board.ports,
+				  .mmio = &f.board.mmio,
+				  .mem = &f.board.mem };
 	f.vga.func.bus = &f.bus;
 	f.vga.func.devfn = PCI_DEVFN(2, 0);
 	f.vga.rom = rom;
@@ -207,7 +202,6 @@ static inline int teardown(void **state)
 	vga_type.fini(&f->vga.dev);
 	assert_int_equal(f->board.ports.count, 0);
 	assert_int_equal(f->board.mmio.count, 0);
-	mem_fini(&f->mem);
 	board_fini(&f->board);
 	return 0;
 }

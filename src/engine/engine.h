@@ -9,8 +9,8 @@ struct engine_ops {
 	/* run() does not count instructions unless the guest's clock does: it returns STOP_BUDGET when ATT_YIELD is set. */
 	bool timed;
 	bool makes_code; /* vm.cache_size and vm.perf_map mean something */
-	const char *(*unfit)(
-		void); /* NULL, or why this host cannot run it: by trying, not by looking */
+	/* NULL, or why this host cannot run it: by trying, not by looking. */
+	const char *(*unfit)(void);
 	int (*vm_init)(struct vm *vm) must_check;
 	void (*vm_fini)(struct vm *vm);
 	int (*vcpu_init)(struct vcpu *v) must_check;

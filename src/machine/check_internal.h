@@ -24,8 +24,8 @@ struct check {
 	struct x86_cpu before;
 	/* Comparisons. */
 	const u8 *lead_page, *follow_page; /* RAM that is compared after each unit; may be NULL */
-	u64 ram_due,
-		ram_fine; /* instruction counts: of the next comparison of RAM, of the last good one */
+	/* Instruction counts: of the next comparison of RAM, of the last good one. */
+	u64 ram_due, ram_fine;
 	u64 units, events, fp_compared, ram_compared;
 };
 

@@ -52,8 +52,8 @@ struct machine {
 	struct clock clock;
 	struct platform platform;
 	struct vm vm;
-	struct cpuid_model
-		model; /* vm.model: what was asked for, less what the counted clock rules out */
+	/* vm.model: what was asked for, less what the counted clock rules out. */
+	struct cpuid_model model;
 	struct loop loop;
 	int wake_fd, timeout_fd;
 	struct alarm slice_end; /* for engines that do not count instructions */
@@ -93,8 +93,8 @@ struct machine {
 	} watch[MACHINE_MAX_DISKS];
 	struct machine_disk_error disk_error;
 	bool disk_failed; /* disk_error is one */
-	struct firmware_boot boot[MACHINE_MAX_DISKS],
-		boots[MACHINE_MAX_DISKS]; /* by number; in order */
+	/* By number; in order. */
+	struct firmware_boot boot[MACHINE_MAX_DISKS], boots[MACHINE_MAX_DISKS];
 	struct firmware firmware;
 	struct mem_area *rom; /* firmware; NULL: none */
 	char lapic_name[VM_MAX_VCPUS][16];
@@ -102,8 +102,8 @@ struct machine {
 	/* The run. */
 	struct vcpu *current; /* whose turn it is */
 	struct vcpu *crashed;
-	u32 halted_attention
-		[VM_MAX_VCPUS]; /* attention bits that each CPU could do nothing with when it halted */
+	/* Attention bits that each CPU could do nothing with when it halted. */
+	u32 halted_attention[VM_MAX_VCPUS];
 	enum machine_end end;
 	int exit_code;
 	bool paused, reset_wanted;

@@ -25,13 +25,13 @@ struct machine_disk {
 	const char *path;     /* NULL: a CD-ROM or floppy drive without a medium */
 	const char *format;   /* NULL: found out */
 	const char *serial;   /* NULL: made from its number */
-	const char *
-		overlay; /* NULL: changes go to the image. "": they are lost at the end. Else the image that keeps them */
-	const char *
-		parent; /* what a differencing image may refer to: NULL nothing, "*" what it names, else this file */
+	/* NULL: changes go to the image. "": they are lost at the end. Else the image that keeps them. */
+	const char *overlay;
+	/* What a differencing image may refer to: NULL nothing, "*" what it names, else this file. */
+	const char *parent;
 	const char *parent_format; /* with a file as parent; NULL: found out */
-	const struct block_below
-		*below; /* the same of the parent's own parent, and so on; NULL: it has none */
+	/* The same of the parent's own parent, and so on; NULL: it has none. */
+	const struct block_below *below;
 	bool readonly;
 	enum machine_on_error on_error; /* not of floppy drives: they report errors */
 	unsigned boot;                  /* order: 1 first; 0: after those that have one */
@@ -87,26 +87,30 @@ struct machine;
 struct machine_console {
 	void (*write)(void *opaque, const u8 *buf, size_t n);
 	void *opaque;
-	void (*ready)(
-		void *opaque); /* the guest has taken input: machine_input may have room again */
+	/* The guest has taken input: machine_input may have room again. */
+	void (*ready)(void *opaque);
 };
 
 /* Builds the machine and loads its kernel. On failure one clear line, with the fix, in err. */
 int machine_new(struct machine **m, const struct machine_config *cfg,
 		const struct machine_console *console, char *err, size_t errlen) must_check;
+/* The machine does not run. Its disks are closed. */
 void machine_free(struct machine *m);
 /* Runs on the calling thread until the machine ends. */
 enum machine_end machine_run(struct machine *m);
+/* After END_DEBUG_EXIT: what the guest asks the process to exit with. */
 int machine_exit_code(const struct machine *m);
 /* Ends the run with END_INTERRUPTED. From any thread or a signal handler. */
 void machine_interrupt(struct machine *m);
 
-/* Only from callbacks of the machine's own loop. */
+/* From here on: only from callbacks of the machine's own loop. */
 struct loop *machine_loop(struct machine *m);
 struct vm *machine_vm(struct machine *m);
-size_t machine_input(struct machine *m, const u8 *buf,
-		     size_t n); /* returns how many bytes the serial port took */
+/* Bytes for the first serial port; returns how many it took. */
+size_t machine_input(struct machine *m, const u8 *buf, size_t n);
+/* Has machine_run return `end`, unless something has ended the machine before. */
 void machine_end(struct machine *m, enum machine_end end);
+/* The reset button: takes effect when the running CPU comes out of the guest. */
 void machine_reset(struct machine *m);
 /* What the display adapter shows, or NULL if there is none. */
 struct screen *machine_screen(struct machine *m);
@@ -114,6 +118,7 @@ struct screen *machine_screen(struct machine *m);
 bool machine_key(struct machine *m, u16 code, bool down);
 /* The PS/2 mouse moves (down is positive); buttons: bit 0 left, 1 right, 2 middle. */
 void machine_pointer(struct machine *m, int dx, int dy, u8 buttons);
+/* Stops vCPUs and guest time, or lets them go on. */
 void machine_pause(struct machine *m, bool paused);
 bool machine_paused(const struct machine *m);
 /* Somebody presses the power button: a guest with ACPI shuts itself down, another one does nothing. */

@@ -1,5 +1,6 @@
 #include "machine/nvram.h"
 
+#include "base/fail.h"
 #include "dev/flash.h"
 #include "machine/rom.h"
 
@@ -8,13 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		int error_ = (error);               \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -error_;                     \
-	} while (0)
 
 /* Writes all of a new file to stable storage. */
 static int write_new(const char *path, const u8 *data, size_t size, char *err, size_t errlen)

@@ -1,6 +1,7 @@
 /* The firmware's ROM: a flat image whose end lies at 4 GiB, with its top 128 KiB once more below 1 MiB. */
 #include "machine/rom.h"
 
+#include "base/fail.h"
 #include "machine/internal.h"
 #include "machine/nvram.h"
 
@@ -14,13 +15,6 @@
 #define SEABIOS   "/usr/share/seabios/bios-256k.bin"
 #define OVMF      "/usr/share/OVMF/OVMF_CODE_4M.fd"
 #define OVMF_VARS "/usr/share/OVMF/OVMF_VARS_4M.fd" /* variables as they are at first */
-
-#define FAIL(error, ...)                            \
-	do {                                        \
-		int error_ = (error);               \
-		snprintf(err, errlen, __VA_ARGS__); \
-		return -error_;                     \
-	} while (0)
 
 static int read_all(int fd, u8 *data, size_t size)
 {

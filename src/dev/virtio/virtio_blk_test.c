@@ -40,7 +40,6 @@ struct fake {
 
 struct fixture {
 	struct test_board board;
-	struct mem mem;
 	struct pci_bus bus;
 	struct virtio_blk blk;
 	struct test_line intx[4];
@@ -108,13 +107,13 @@ static u64 mem_get(struct fixture *f, gpa_t at, unsigned size)
 {
 	u64 v = 0;
 
-	assert_true(mem_read(&f->mem, at, &v, size));
+	assert_true(mem_read(&f->board.mem, at, &v, size));
 	return v;
 }
 
 static void mem_put(struct fixture *f, gpa_t at, u64 value, unsigned size)
 {
-	assert_true(mem_write(&f->mem, at, &value, size));
+	assert_true(mem_write(&f->board.mem, at, &value, size));
 }
 
 static u8 status(struct fixture *f) { return (u8)rd(f, COMMON + 0x14, 1); }
@@ -132,7 +131,7 @@ static void set_up_queue(struct fixture *f, u64 features)
 	}
 	wr(f, COMMON + 0x14, 0xb, 1);
 	assert_int_equal(status(f), 0xb);
-	assert_true(mem_write(&f->mem, DESC, zeros, sizeof(zeros)));
+	assert_true(mem_write(&f->board.mem, DESC, zeros, sizeof(zeros)));
 	wr(f, COMMON + 0x16, 0, 2);
 	wr(f, COMMON + 0x18, RING, 2);
 	wr(f, COMMON + 0x20, DESC, 8);
@@ -200,8 +199,7 @@ static int setup(void **state)
 
 	memset(&f, 0, sizeof(f));
 	board_init(&f.board);
-	assert_int_equal(mem_init(&f.mem, 32 * MIB), 0);
-	f.board.platform.mem = &f.mem;
+	board_add_ram(&f.board, 32 * MIB);
 	f.bus.ports = &f.board.ports;
 	f.bus.mmio = &f.board.mmio;
 	f.bus.msi = on_msi;
@@ -230,7 +228,6 @@ static int teardown(void **state)
 
 	release(&f->disk);
 	virtio_blk_type.fini(&f->blk.vpci.dev);
-	mem_fini(&f->mem);
 	board_fini(&f->board);
 	return 0;
 }
@@ -303,12 +300,12 @@ static void reads_and_writes(void **state)
 
 	start_driver(f, FEATURES);
 	assert_int_equal(request(f, 0, 5, 8192, true), 0);
-	assert_true(mem_read(&f->mem, DATA, buf, sizeof(buf)));
+	assert_true(mem_read(&f->board.mem, DATA, buf, sizeof(buf)));
 	assert_memory_equal(buf, f->disk.bytes + 5 * 512, sizeof(buf));
 	assert_int_equal(mem_get(f, USED + 8, 4), 8193); /* bytes written */
 	assert_true(interrupted(f));
 	memset(buf, 0x5a, sizeof(buf));
-	assert_true(mem_write(&f->mem, DATA, buf, sizeof(buf)));
+	assert_true(mem_write(&f->board.mem, DATA, buf, sizeof(buf)));
 	assert_int_equal(request(f, 1, SECTORS - 16, 8192, false), 0);
 	assert_memory_equal(f->disk.bytes + (SECTORS - 16) * 512, buf, sizeof(buf));
 	assert_int_equal(mem_get(f, USED + 4 + 8 + 4, 4), 1);
@@ -332,8 +329,8 @@ static void large_request(void **state)
 	offer(f, 0);
 	kick(f);
 	assert_int_equal(mem_get(f, STATUS, 1), 0);
-	assert_true(mem_read(&f->mem, DATA, buf, 1000));
-	assert_true(mem_read(&f->mem, 4 * MIB, buf + 1000, sizeof(buf) - 1000));
+	assert_true(mem_read(&f->board.mem, DATA, buf, 1000));
+	assert_true(mem_read(&f->board.mem, 4 * MIB, buf + 1000, sizeof(buf) - 1000));
 	assert_memory_equal(buf, f->disk.bytes, sizeof(buf));
 }
 
@@ -384,7 +381,7 @@ static void get_id(void **state)
 
 	start_driver(f, FEATURES);
 	assert_int_equal(request(f, 8, 0, 20, true), 0);
-	assert_true(mem_read(&f->mem, DATA, id, 20));
+	assert_true(mem_read(&f->board.mem, DATA, id, 20));
 	assert_memory_equal(id, f->blk.serial, 20);
 	mem_put(f, DATA, 0, 8);
 	assert_int_equal(request(f, 8, 0, 3, true), 0); /* a short buffer gets the start */
@@ -798,13 +795,7 @@ static void config_window(void **state)
 
 static u64 seed;
 
-static u64 rnd(u64 below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed % below;
-}
+static u64 rnd(u64 below) { return test_random(&seed) % below; }
 
 /* A number as drivers get it wrong: small, near a power of two, or anything. */
 static u64 rnd_number(void)
@@ -825,7 +816,7 @@ static void random_driver(void **state)
 	static const u32 bars[] = { BAR,          BAR + 0x1000, BAR + 0x2000,
 				    BAR + 0x3000, MSIX,         MSIX + 0x800 };
 
-	seed = 88172645463325252ull;
+	seed = TEST_SEED;
 	for (unsigned round = 0; round < 300; round++) {
 		f->disk.hold = rnd(2);
 		pci_config_write(&f->bus, DEVFN, 0x10, BAR, 4);

@@ -55,6 +55,7 @@ struct bt_exit {
 	i64 target;             /* rip relative to the page of `from` */
 	u32 give_back;          /* counted: instructions of the unit that were not executed */
 	bool single;            /* goes to a unit of KEY_SINGLE; the others never do */
+	bool falls;             /* no jump: goes on behind the unit */
 };
 
 /* One instruction of a unit. C decodes it again from the guest's bytes when it runs it, unless it is one that C always runs: that
@@ -132,7 +133,8 @@ static inline struct unit *unit_of(const struct unit_insn *n)
 struct jump_cache {
 	u64 tag[JUMP_SLOTS]; /* minus the rip */
 	u64 entry[JUMP_SLOTS];
-	u32 key; /* of all units in it */
+	u32 key;  /* of all units in it */
+	u64 base; /* of the code segment that the rips are of; 0 for 64-bit code */
 	/* Slots that were filled, by scope of the page: those of global pages outlive a CR3 load. */
 	struct {
 		u32 used; /* more than fit: clear all */

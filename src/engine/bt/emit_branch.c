@@ -39,6 +39,15 @@ static bool emit_jcc(struct tr *t)
 	return true;
 }
 
+/* The target of an indirect jump: in 16-bit code 16 bits of it count. */
+static void load_target(struct tr *t, unsigned size, struct as_rm from)
+{
+	if (size == 2)
+		as_loadz(&t->a, size, H_RAX, from);
+	else
+		as_load(&t->a, size, H_RAX, from);
+}
+
 static bool emit_jmp(struct tr *t)
 {
 	const struct x86_operand *o = &t->i->op[0];
@@ -55,9 +64,9 @@ static bool emit_jmp(struct tr *t)
 	if (o->kind == OPK_MEM) {
 		if (!tr_mem(t, &m, o->size, TR_READ))
 			return false;
-		as_load(&t->a, o->size, H_RAX, m.rm);
+		load_target(t, o->size, m.rm);
 	} else {
-		as_load(&t->a, o->size, H_RAX, tr_rm(o->reg));
+		load_target(t, o->size, tr_rm(o->reg));
 	}
 	tr_jump_rax(t);
 	return true;
@@ -91,9 +100,9 @@ static bool emit_call(struct tr *t)
 	if (o->kind == OPK_MEM) {
 		if (!tr_mem(t, &m, size, TR_READ))
 			return false;
-		as_load(&t->a, size, H_RAX, m.rm);
+		load_target(t, size, m.rm);
 	} else if (!rel) {
-		as_load(&t->a, size, H_RAX, tr_rm(o->reg));
+		load_target(t, size, tr_rm(o->reg));
 	}
 	if (!rel && t->mode == 64)
 		check_canonical(t);
@@ -125,7 +134,7 @@ static bool emit_ret(struct tr *t)
 
 	if (is_far_ret(t->i) || !may_jump_far(t) || !tr_stack(t, &m, RSP, 0, size, TR_READ))
 		return false;
-	as_load(&t->a, size, H_RAX, m.rm);
+	load_target(t, size, m.rm);
 	as_lea(&t->a, size, sp, rm_mem(sp, release));
 	tr_jump_rax(t);
 	return true;

@@ -27,11 +27,14 @@
 static u32 segment_key(const struct x86_cpu *cpu)
 {
 	const struct x86_seg *cs = &cpu->seg[CS];
-	u32 key = cs->ar & AR_DB ? KEY_32 : KEY_16;
+	bool wide = cs->ar & AR_DB;
+	/* A jump of 16-bit code that wraps at 64 KiB leaves the page. */
+	bool in_page = !(cs->base & 0xfff);
+	u32 key = wide ? KEY_32 : KEY_16;
 
-	if (cs->limit == 0xffffffff)
+	if (cs->limit == 0xffffffff && (wide || in_page))
 		key |= KEY_CS_WIDE | KEY_CS_LINK;
-	else if (cs->limit == 0xffff && !(cs->base & 0xfff) && !(cs->ar & AR_DB))
+	else if (cs->limit == 0xffff && !wide && in_page)
 		key |= KEY_CS_LINK;
 	if (cpu->seg[SS].ar & AR_DB)
 		key |= KEY_SS_B;
@@ -63,7 +66,9 @@ static const u8 *code_host(struct vcpu *v, u32 key)
 	if ((key & KEY_SIZE) == KEY_64) {
 		if (!x86_canonical(a))
 			return NULL;
-	} else if (v->cpu.rip > v->cpu.seg[CS].limit) {
+	} else if (v->cpu.rip > v->cpu.seg[CS].limit ||
+		   ((key & KEY_SIZE) == KEY_16 && v->cpu.rip > 0xffff)) {
+		/* 16-bit code that runs on behind 64 KiB jumps back below them even within a page. */
 		return NULL;
 	}
 	return x86_fetch_host(v, a);
@@ -140,6 +145,28 @@ static struct unit *next_unit(struct vcpu *v, u32 key)
 	return u;
 }
 
+/* What a rip of code with this key counts from. */
+static gva_t code_base(const struct vcpu *v, u32 key)
+{
+	return (key & KEY_SIZE) == KEY_64 ? 0 : v->cpu.seg[CS].base;
+}
+
+/* The jump cache of code that is about to run: what other code or another segment had there goes. */
+static struct jump_cache *jumps_for(struct vcpu *v, u32 key)
+{
+	struct bt_cpu *e = bt_cpu(v);
+	struct jump_cache *c = &e->jump[jump_index(e->bt, key)];
+	gva_t base = code_base(v, key);
+
+	key &= ~KEY_SINGLE;
+	if (c->key != key || c->base != base) {
+		jump_clear(c);
+		c->key = key;
+		c->base = base;
+	}
+	return c;
+}
+
 /* The code at rip, which the TLB has just let through, to the jump cache. */
 static void note_jump(struct vcpu *v, struct jump_cache *c, uintptr_t entry)
 {
@@ -168,7 +195,9 @@ static uintptr_t known_code(const struct vcpu *v, const struct bt_cpu *e, u32 ke
 	const struct jump_cache *c = &e->jump[jump_index(e->bt, key)];
 	unsigned slot = v->cpu.rip & (JUMP_SLOTS - 1);
 
-	return c->key == key && c->tag[slot] + v->cpu.rip == 0 ? c->entry[slot] : 0;
+	return c->key == key && c->base == code_base(v, key) && c->tag[slot] + v->cpu.rip == 0
+		       ? c->entry[slot]
+		       : 0;
 }
 
 /* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, or no budget. Runs what runs alone. quick:
@@ -201,14 +230,11 @@ static uintptr_t next_code(struct vcpu *v, bool quick, u32 single)
 			return 0;
 	}
 	entry = (uintptr_t)(u->code + e->bt->exec);
-	if ((key & KEY_CS_LINK) && !single) {
-		struct jump_cache *c = &e->jump[jump_index(e->bt, key)];
+	if (key & KEY_CS_LINK) {
+		struct jump_cache *c = jumps_for(v, key);
 
-		if (c->key != key) {
-			jump_clear(c);
-			c->key = key;
-		}
-		note_jump(v, c, entry);
+		if (!single)
+			note_jump(v, c, entry);
 	}
 	return entry;
 }
@@ -217,10 +243,13 @@ static uintptr_t next_code(struct vcpu *v, bool quick, u32 single)
 static uintptr_t forced_code(struct vcpu *v)
 {
 	struct bt_cpu *e = bt_cpu(v);
-	struct unit *u = next_unit(v, present_key(v));
+	u32 key = present_key(v);
+	struct unit *u = next_unit(v, key);
 
 	if (!u)
 		return 0;
+	if (key & KEY_CS_LINK)
+		jumps_for(v, key);
 	e->vrip = (v->cpu.rip - ((uintptr_t)u->guest & 0xfff)) & rip_mask(u);
 	if (e->bt->counted)
 		e->left -= u->count;

@@ -55,8 +55,6 @@ void tr_rip(struct tr *t, unsigned reg, i64 off)
 		off -= 4095;
 	}
 	as_lea(&t->a, t->mode == 64 ? 8 : 4, reg, rm_mem(reg, (i32)off));
-	if (t->mode == 16)
-		as_loadz(&t->a, 2, reg, rm_reg(reg)); /* jumps wrap in their segment */
 }
 
 void tr_jump_rax(struct tr *t)
@@ -132,6 +130,9 @@ static void emit_exits(struct tr *t)
 			as_jmp_to(a, t->bt->stub.exit);
 		} else {
 			tr_rip(t, H_RAX, x->target);
+			/* Jumps wrap in their segment; what goes on behind 64 KiB does not. */
+			if (t->mode == 16 && !x->falls)
+				as_loadz(a, 2, H_RAX, rm_reg(H_RAX));
 			if (t->key & KEY_CS_LINK)
 				tr_jump_rax(t);
 			else {
@@ -430,8 +431,10 @@ static bool emit_unit(struct tr *t)
 	}
 	t->k = u->count - 1u;
 	u->falls = !t->ends;
-	if (u->falls)
+	if (u->falls) {
 		tr_exit(t, -1, (i64)t->page_off + u->bytes);
+		t->exit[t->nexits - 1].falls = true;
+	}
 	t->i = NULL;
 	tr_emit_slow(t);
 	emit_exits(t);

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK_MAX (48 * MIB) /* of a file that is checked: the work grows with it */
-#define GROW_MAX  (16 * MIB)
+#define CHECK_MAX (16 * MIB) /* of a file that is checked: the work grows with it */
+#define GROW_MAX  (8 * MIB)
 #define RUN_MAX   64u /* sectors of a request */
 #define SHADOW    4096u
 
@@ -28,7 +28,8 @@ struct run {
 	u32 version;
 	struct shadow shadow[SHADOW];
 	u8 buf[RUN_MAX * BLOCK_SECTOR], want[BLOCK_SECTOR];
-	u64 findings; /* lines of a report */
+	u64 findings;   /* lines of a report */
+	char err[1024]; /* of the last opening */
 };
 
 #define UNKNOWN UINT32_MAX
@@ -157,7 +158,7 @@ static void shadow_compare(struct run *r, const u8 *buf, u64 sector, u64 count)
 
 static void shadow_verify(struct run *r)
 {
-	for (unsigned n = 0; n < SHADOW && r->block; n++) {
+	for (unsigned n = 0; n < SHADOW && r->whole; n++) {
 		u64 sector = r->shadow[n].sector - 1;
 
 		if (!r->shadow[n].sector || r->shadow[n].version == UNKNOWN ||
@@ -185,14 +186,15 @@ static int open_image(struct run *r, bool readonly, bool repair)
 				   .readonly = readonly,
 				   .repair = repair,
 				   .backing = r->backed ? BLOCK_BACKING_ANY : BLOCK_BACKING_NONE };
-	char err[1024] = "";
-	int result = block_open(&r->block, &o, err, sizeof(err));
+	int result;
 
+	r->err[0] = 0;
+	result = block_open(&r->block, &o, r->err, sizeof(r->err));
 	if (result) {
 		r->block = NULL;
-		check_line(err);
+		check_line(r->err);
 		if (memory_files_open())
-			wrong("files stay open after: %s", err);
+			wrong("files stay open after: %s", r->err);
 	}
 	return result;
 }
@@ -238,7 +240,7 @@ static void check_repaired(struct run *r, bool last)
 	if (last) {
 		close_image(r);
 		if (open_image(r, false, false))
-			wrong("a repaired image does not open");
+			wrong("a repaired image does not open: %s", r->err);
 	}
 	result = check(r, &again, false);
 	if (memory_files_failed() || result == -EOPNOTSUPP)
@@ -289,7 +291,7 @@ static void do_request(struct run *r, enum block_op op, u64 sector, u64 count, u
 	else if (op == BLOCK_WRITE || op == BLOCK_WRITE_ZEROES || op == BLOCK_DISCARD)
 		shadow_set(r, sector, count,
 			   req.result || op == BLOCK_DISCARD ? UNKNOWN
-			   : op == BLOCK_WRITE		     ? r->version
+			   : op == BLOCK_WRITE               ? r->version
 							     : 0);
 }
 
@@ -323,10 +325,12 @@ static void do_parent(struct run *r, u32 value)
 
 	if (!r->block->ops->set_parent || r->readonly)
 		return;
-	result = r->block->ops->set_parent(r->block, name,
-					   name ? r->block->ops->name : NULL, err, sizeof(err));
+	result = r->block->ops->set_parent(r->block, name, name ? r->block->ops->name : NULL, err,
+					   sizeof(err));
 	if (result)
 		check_line(err);
+	else
+		r->whole = false; /* another disk shows through now, or none can be opened */
 }
 
 static void do_info(struct run *r)
@@ -335,7 +339,8 @@ static void do_info(struct run *r)
 
 	if (r->block->ops->info)
 		r->block->ops->info(r->block, &info);
-	if (!memchr(info.parent, 0, sizeof(info.parent)) || !memchr(info.note, 0, sizeof(info.note)))
+	if (!memchr(info.parent, 0, sizeof(info.parent)) ||
+	    !memchr(info.note, 0, sizeof(info.note)))
 		wrong("what info says has no end");
 	for (unsigned n = 0; n < ARRAY_LEN(info.snapshot); n++)
 		if (!memchr(info.snapshot[n].name, 0, sizeof(info.snapshot[n].name)) ||
@@ -359,7 +364,7 @@ static void do_reopen(struct run *r)
 {
 	close_image(r);
 	if (open_image(r, r->readonly, false) && r->whole && !memory_files_failed())
-		wrong("an image that was whole does not open again");
+		wrong("an image that was whole does not open again: %s", r->err);
 	if (r->block && !memory_files_failed())
 		shadow_verify(r);
 }

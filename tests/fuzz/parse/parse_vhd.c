@@ -7,9 +7,10 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 size_t LLVMFuzzerCustomMutator(u8 *data, size_t size, size_t max, unsigned seed);
 
 static const struct image_field footer_fields[] = {
-	{ VHD_F_FEATURES, 4 }, { VHD_F_VERSION, 4 },   { VHD_F_DATA_OFFSET, 8 }, { VHD_F_STAMP, 4 },
-	{ VHD_F_APP, 4 },      { VHD_F_SIZE, 8 },      { VHD_F_SIZE + 4, 4 },	 { VHD_F_CYLINDERS, 2 },
-	{ VHD_F_HEADS, 1 },    { VHD_F_SPT, 1 },       { VHD_F_TYPE + 3, 1 },	 { VHD_F_UUID, 4 },
+	{ VHD_F_FEATURES, 4 }, { VHD_F_VERSION, 4 },       { VHD_F_DATA_OFFSET, 8 },
+	{ VHD_F_STAMP, 4 },    { VHD_F_APP, 4 },           { VHD_F_SIZE, 8 },
+	{ VHD_F_SIZE + 4, 4 }, { VHD_F_CYLINDERS, 2 },     { VHD_F_HEADS, 1 },
+	{ VHD_F_SPT, 1 },      { VHD_F_TYPE + 3, 1 },      { VHD_F_UUID, 4 },
 	{ VHD_F_SAVED, 1 },    { VHD_F_ORIGINAL_SIZE, 8 },
 };
 

@@ -39,8 +39,8 @@ static void put(FILE *out, u64 v, unsigned size) { fwrite(&v, size, 1, out); }
 static void put_ops(FILE *out)
 {
 	static const u8 ops[][2] = {
-		{ OP_READ, 63 }, { OP_WRITE, 3 },  { OP_ALLOCATED, 63 }, { OP_ZERO, 1 },
-		{ OP_FLUSH, 0 }, { OP_CHECK, 0 },  { OP_DISCARD, 20 },	 { OP_RESIZE, 0 },
+		{ OP_READ, 63 },  { OP_WRITE, 3 },  { OP_ALLOCATED, 63 }, { OP_ZERO, 1 },
+		{ OP_FLUSH, 0 },  { OP_CHECK, 0 },  { OP_DISCARD, 20 },   { OP_RESIZE, 0 },
 		{ OP_WRITE, 40 }, { OP_REOPEN, 0 }, { OP_READ, 63 },
 	};
 

@@ -1,0 +1,17 @@
+/* The end of a function that fails with an error number and one line for the user. It has
+ * parameters `char *err, size_t errlen` for the line, see core/opt.h and block/file.h, and returns
+ * -errno. */
+#ifndef BASE_FAIL_H
+#define BASE_FAIL_H
+
+#include <stdio.h>
+
+/* `error` is positive, and evaluated before the line is made: it may be errno. */
+#define FAIL(error, ...)                            \
+	do {                                        \
+		int error_ = (error);               \
+		snprintf(err, errlen, __VA_ARGS__); \
+		return -error_;                     \
+	} while (0)
+
+#endif
