@@ -3,6 +3,7 @@
 #include "control/command.h"
 #include "host/terminal.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,6 +105,8 @@ int main(int argc, char **argv)
 	const struct command *c;
 
 	terminal_guard();
+	/* A file that grows beyond a limit is an error of that write, as a full disk is. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USAGE;

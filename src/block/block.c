@@ -79,7 +79,7 @@ static bool serve_cached(struct block *block, struct block_req *req)
 		b->file->nowait = false;
 	if (req->result == -EAGAIN)
 		return false;
-	req->done(req);
+	block_done(block, req);
 	return true;
 }
 
@@ -127,7 +127,7 @@ void block_complete(struct block *block, struct block_req *req)
 	if (block->thread)
 		block_thread_complete(block, req);
 	else
-		req->done(req);
+		block_done(block, req);
 }
 
 int block_fd(const struct block *block)
@@ -143,10 +143,69 @@ void block_poll(struct block *block)
 		block_thread_poll(block);
 }
 
+/* --- Requests that failed and wait ------------------------------------------------------------- */
+
+void block_on_error(struct block *block, bool (*wait)(void *opaque, const struct block_req *req),
+		    void *opaque)
+{
+	block->wait = wait;
+	block->wait_opaque = opaque;
+	block->waits = &block->waiting;
+}
+
+void block_done(struct block *block, struct block_req *req)
+{
+	/* Who is served at once waits on the stack. */
+	bool asks = req->result && block->wait && !block->draining && req->done != now_done;
+
+	if (!asks || !block->wait(block->wait_opaque, req)) {
+		req->done(req);
+		return;
+	}
+	req->next = NULL;
+	*block->waits = req;
+	block->waits = &req->next;
+}
+
+static struct block_req *take_waiting(struct block *block)
+{
+	struct block_req *first = block->waiting;
+
+	block->waiting = NULL;
+	block->waits = &block->waiting; /* nothing here yet, or no longer */
+	return first;
+}
+
+void block_retry(struct block *block)
+{
+	struct block_req *next;
+
+	for (struct block_req *req = take_waiting(block); req; req = next) {
+		next = req->next;
+		block_submit(block, req);
+	}
+}
+
+bool block_flush_lost(const struct block *block)
+{
+	for (; block; block = block->parent)
+		if (block->file && !block->readonly && block->file->flush_error)
+			return true;
+	return false;
+}
+
 void block_drain(struct block *block)
 {
+	struct block_req *next;
+
+	block->draining = true;
+	for (struct block_req *req = take_waiting(block); req; req = next) {
+		next = req->next;
+		req->done(req);
+	}
 	if (block->uring)
 		block_uring_drain(block);
 	else if (block->thread)
 		block_thread_drain(block);
+	block->draining = false;
 }

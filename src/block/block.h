@@ -163,6 +163,11 @@ struct block {
 	struct block_thread *thread; /* at most one of the two is there */
 	struct block_uring *uring;
 	bool now; /* a request is being served within block_submit, to see if that can be done without waiting */
+	/* Requests that failed and wait: see block_on_error. */
+	bool (*wait)(void *opaque, const struct block_req *req);
+	void *wait_opaque;
+	struct block_req *waiting, **waits;
+	bool draining;
 };
 
 extern const struct block_ops block_raw, block_vhd, block_qcow2;
@@ -204,8 +209,16 @@ void block_submit(struct block *block, struct block_req *req);
 int block_fd(const struct block *block);
 /* Calls done for the requests that have been served; never waits. */
 void block_poll(struct block *block);
-/* Waits until every submitted request is done. */
+/* Waits until every submitted request is done; those that wait for block_retry are, with the errors that they have met. */
 void block_drain(struct block *block);
+/* From now on `wait` is asked about each request that was submitted, lies within the disk, and failed: true, and it is not done but waits
+ * for block_retry (or block_drain). On the thread that submits; it must not submit anything. */
+void block_on_error(struct block *block, bool (*wait)(void *opaque, const struct block_req *req),
+		    void *opaque);
+/* Submits again what waits, in the order in which it failed. */
+void block_retry(struct block *block);
+/* Flushes will never succeed again: what an earlier one was to make stable may be lost. */
+bool block_flush_lost(const struct block *block);
 
 /* For formats: opens the image that `child` names as its parent (or gives NULL, with 0: BLOCK_BACKING_UNSEEN), as far as the options that
  * the child was opened with allow it. `path` is as the image has it: relative to the directory of the child. format NULL: found out, but then a parent that has a
@@ -221,5 +234,7 @@ int block_write_now(struct block *block, const void *buf, u64 size, u64 offset) 
 int block_flush_now(struct block *block) must_check;
 /* For backends: the request is served. */
 void block_complete(struct block *block, struct block_req *req);
+/* For ways of service, on the thread that submits: calls done, unless the request has failed and is to wait. */
+void block_done(struct block *block, struct block_req *req);
 
 #endif

@@ -174,7 +174,7 @@ void block_thread_poll(struct block *block)
 	for (; req; req = next) {
 		next = req->next; /* done may submit the request again */
 		t->inflight--;
-		req->done(req);
+		block_done(block, req);
 	}
 }
 

@@ -194,7 +194,7 @@ void block_uring_submit(struct block *block, struct block_req *req)
 
 	req->result = req->op == BLOCK_FLUSH ? block->file->flush_error : 0;
 	if (req->result || (req->op != BLOCK_FLUSH && !req->size)) {
-		req->done(req);
+		block_done(block, req);
 		return;
 	}
 	req->next = NULL;
@@ -223,7 +223,7 @@ static void reap(struct block *block)
 		u->free = s;
 		u->busy--;
 		start_waiting(block);
-		req->done(req);
+		block_done(block, req);
 	}
 }
 

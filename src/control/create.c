@@ -273,6 +273,7 @@ static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
 				 .source = m->path,
 				 .serial = m->serial,
 				 .readonly = m->readonly,
+				 .on_error = m->on_error,
 				 .transient = m->overlay && !*m->overlay };
 	if (m->overlay && *m->overlay) {
 		snprintf(

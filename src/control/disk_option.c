@@ -1,6 +1,8 @@
 /* A disk as the command line gives it. */
 #include "control/disk_option.h"
 
+#include "control/spec.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +46,18 @@ static bool set_boot(struct machine_disk *d, const char *value)
 	return *value && !*end && n >= 1 && n <= 100;
 }
 
+static bool set_on_error(struct machine_disk *d, const char *value)
+{
+	if (d->drive == DRIVE_FLOPPY)
+		return false;
+	for (unsigned n = 0; spec_policies[n]; n++) {
+		d->on_error = (enum machine_on_error)n;
+		if (!strcmp(value, spec_policies[n]))
+			return true;
+	}
+	return false;
+}
+
 /* One NAME or NAME=VALUE. */
 static bool set_attribute(struct machine_disk *d, const char *name, const char *value)
 {
@@ -61,6 +75,8 @@ static bool set_attribute(struct machine_disk *d, const char *name, const char *
 		d->serial = value;
 	else if (!strcmp(name, "parent"))
 		d->parent = value;
+	else if (!strcmp(name, "on-error"))
+		return set_on_error(d, value);
 	else if (!strcmp(name, "boot"))
 		return set_boot(d, value);
 	else
@@ -96,10 +112,11 @@ bool disk_option_add(struct machine_config *cfg, enum machine_drive drive, char 
 			continue;
 		snprintf(err, errlen,
 			 "--%s %s: '%s%s%s' means nothing here; known are ro, format=NAME, bus=%s, "
-			 "serial=TEXT, overlay[=FILE], parent=FILE, boot=N (a comma in a name is "
+			 "serial=TEXT, overlay[=FILE], parent=FILE, boot=N%s (a comma in a name is "
 			 "written twice)",
 			 drives[drive], d->path ? d->path : "", word, value ? "=" : "",
-			 value ? value : "", drive == DRIVE_DISK ? "virtio|ide" : "ide");
+			 value ? value : "", drive == DRIVE_DISK ? "virtio|ide" : "ide",
+			 drive != DRIVE_FLOPPY ? ", on-error=stop|report|enospace" : "");
 		return false;
 	}
 	cfg->disk_count++;

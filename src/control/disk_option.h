@@ -4,7 +4,7 @@
 
 #include "machine/machine.h"
 
-/* Reads FILE[,ro][,format=NAME][,bus=virtio|ide][,serial=TEXT][,overlay[=FILE]][,parent=FILE|*][,boot=N] and adds it to the
+/* Reads FILE[,ro][,format=NAME][,bus=virtio|ide][,serial=TEXT][,overlay[=FILE]][,parent=FILE|*][,boot=N][,on-error=POLICY] and adds it to the
  * machine; text is cut apart in place and outlives the machine. A comma in a file's name is written twice. False, and one line in
  * err, if it means nothing. */
 bool disk_option_add(struct machine_config *cfg, enum machine_drive drive, char *text, char *err,

@@ -3,6 +3,7 @@
 #include "control/places.h"
 #include "x86/cpuid.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,22 @@ bool instance_screens(struct machine_spec *spec, struct screens_options *options
 	return false;
 }
 
+static json_t *disk_error(const struct instance *i)
+{
+	static const char *const operations[] = { [BLOCK_READ] = "read",
+						  [BLOCK_WRITE] = "write",
+						  [BLOCK_FLUSH] = "write",
+						  [BLOCK_DISCARD] = "write",
+						  [BLOCK_WRITE_ZEROES] = "write" };
+	const struct machine_disk_error *e = machine_disk_error(i->machine);
+	const struct machine_spec *s = i->spec;
+
+	return json_pack("{s:s, s:s, s:s, s:b, s:s}", "device",
+			 e->drive < s->disks ? s->disk[e->drive].target : "", "operation",
+			 operations[e->op], "action", e->paused ? "stop" : "report", "nospace",
+			 e->error == ENOSPC, "reason", strerror(e->error));
+}
+
 static void on_event(void *opaque, enum machine_event event)
 {
 	struct instance *i = opaque;
@@ -95,6 +112,7 @@ static void on_event(void *opaque, enum machine_event event)
 	switch (event) {
 	case MACHINE_PAUSED: qmp_event(&i->qmp, "STOP", NULL); break;
 	case MACHINE_RESUMED: qmp_event(&i->qmp, "RESUME", NULL); break;
+	case MACHINE_DISK_ERROR: qmp_event(&i->qmp, "BLOCK_IO_ERROR", disk_error(i)); break;
 	case MACHINE_RESET:
 	case MACHINE_GUEST_RESET:
 		qmp_event(&i->qmp, "RESET",

@@ -53,7 +53,7 @@ static const char *state_running(const char *name)
 	char err[512];
 	json_t *status = client_ask(name, "query-status", NULL, err, sizeof(err));
 	const char *word = json_string_value(json_object_get(status, "status"));
-	bool paused = word && !strcmp(word, "paused");
+	bool paused = word && strcmp(word, "running");
 
 	json_decref(status);
 	return paused ? "paused" : "running";

@@ -9,10 +9,15 @@
 
 static json_t *query_status(struct qmp_call *call)
 {
-	bool paused = machine_paused(call->instance->machine);
+	const struct machine *m = call->instance->machine;
+	const struct machine_disk_error *e = machine_disk_error(m);
+	bool paused = machine_paused(m);
 
 	return json_pack("{s:b, s:s, s:b}", "running", !paused, "status",
-			 paused ? "paused" : "running", "singlestep", 0);
+			 !paused          ? "running"
+			 : e && e->paused ? "io-error"
+					  : "paused",
+			 "singlestep", 0);
 }
 
 static json_t *do_stop(struct qmp_call *call)
@@ -140,11 +145,15 @@ static json_t *query_memory(struct qmp_call *call)
 static json_t *query_pogo(struct qmp_call *call)
 {
 	const struct instance *i = call->instance;
+	char error[512] = "";
 
-	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:s*}", "pid", (int)getpid(), "file",
+	if (machine_disk_error(i->machine))
+		machine_disk_error_text(i->machine, error, sizeof(error));
+	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:s*, s:s*}", "pid", (int)getpid(), "file",
 			 i->spec->file, "engine", i->config.engine, "cpu", i->config.cpu, "uptime",
 			 (json_int_t)((u64)time(NULL) - i->started_s), "vnc",
-			 i->screens && i->screens->vnc ? vnc_address(i->screens->vnc) : NULL);
+			 i->screens && i->screens->vnc ? vnc_address(i->screens->vnc) : NULL,
+			 "problem", *error ? error : NULL);
 }
 
 static json_t *query_commands(struct qmp_call *call)

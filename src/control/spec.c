@@ -17,6 +17,7 @@ const char *const spec_chars[] = { "stdio", "null", "file", "pty", "unix", NULL 
 const char *const spec_actions[] = { "restart", "destroy", NULL };
 const char *const spec_videos[] = { "vga", "none", NULL };
 const char *const spec_formats[] = { "raw", "vhd", "qcow2", NULL };
+const char *const spec_policies[] = { "enospace", "stop", "report", NULL };
 
 struct spec_text {
 	struct spec_text *next;
@@ -205,6 +206,10 @@ static bool check_disk(const struct checker *c, u32 n)
 			return bad(c, d->line,
 				   "<target dev='%s'>: line %u has it already; choose another",
 				   d->target, s->disk[k].line);
+	if (d->device == SPEC_FLOPPY && d->on_error)
+		return bad(c, d->line,
+			   "<driver error_policy='%s'>: a floppy drive reports errors; remove it",
+			   spec_policies[d->on_error]);
 	if (d->device == SPEC_DISK && !d->source)
 		return bad(c, d->line, "<disk> without a <source>: add <source file='...'/>");
 	if (d->device == SPEC_DISK && !d->format)
@@ -355,6 +360,7 @@ static bool config_disk(struct machine_spec *spec, struct spec_disk *d, struct m
 		.parent_format = d->backings ? d->backing[0].format : NULL,
 		.below = d->backings > 1 ? &d->below[1] : NULL,
 		.readonly = d->readonly,
+		.on_error = (enum machine_on_error)d->on_error,
 		.boot = boot_place(spec, d->device),
 	};
 	if ((d->source && !out->path) || (d->backings && !out->parent))

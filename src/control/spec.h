@@ -22,12 +22,15 @@ enum spec_video { SPEC_VGA, SPEC_NO_VIDEO };
 
 /* The words of each of these enums, ended by NULL. */
 extern const char *const spec_devices[],
-	*const spec_buses[], *const spec_boots[],
-				     *const spec_firmwares[],
-					     *const spec_chars[],
-						     *const spec_actions[],
-							     *const spec_videos[],
-								     *const spec_formats[];
+	*const spec_buses[],
+		*const spec_boots[],
+			*const spec_firmwares[],
+				*const spec_chars[],
+					*const spec_actions[],
+						*const spec_videos[],
+							*const spec_formats[],
+								*const spec_policies
+									[]; /* of enum machine_on_error */
 
 struct spec_backing {
 	const char *source, *format;
@@ -39,6 +42,7 @@ struct spec_disk {
 	const char *source; /* NULL: a drive with nothing in it */
 	const char *format; /* NULL: none was named; raw for what is no disk */
 	const char *target, *serial;
+	u32 on_error; /* enum machine_on_error */
 	bool readonly;
 	bool transient; /* what is written is lost at the end */
 	/* The images below, from the nearest; no others are opened. */

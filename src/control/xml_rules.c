@@ -163,6 +163,8 @@ static const struct xml_attr driver_attrs[] = {
 	{ .name = "type",
 	  .required = true,
 	  .value = { .kind = XML_WORD, .offset = DISK(format), .words = spec_formats } },
+	{ .name = "error_policy",
+	  .value = { .kind = XML_CHOICE, .offset = DISK(on_error), .words = spec_policies } },
 	{ 0 },
 };
 static const struct xml_attr source_attrs[] = {

@@ -91,6 +91,8 @@ static void put_disk(FILE *f, const struct spec_disk *d)
 	if (d->format) {
 		fputs("      <driver name='pogo'", f);
 		put_attr(f, "type", d->format);
+		if (d->on_error)
+			put_attr(f, "error_policy", spec_policies[d->on_error]);
 		fputs("/>\n", f);
 	}
 	if (d->source) {

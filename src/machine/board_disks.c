@@ -1,4 +1,5 @@
 /* The drives of the board: images are opened and put on controllers. */
+#include "base/log.h"
 #include "dev/floppy.h"
 #include "machine/internal.h"
 
@@ -52,6 +53,100 @@ static struct block_options options_of(const struct machine *m, const struct mac
 	return o;
 }
 
+/* --- Errors of the host ---------------------------------------------------------------------- */
+
+static bool is_space(int error) { return error == ENOSPC || error == EDQUOT; }
+
+const struct machine_disk_error *machine_disk_error(const struct machine *m)
+{
+	return m->disk_failed ? &m->disk_error : NULL;
+}
+
+void machine_disk_error_text(const struct machine *m, char *text, size_t size)
+{
+	static const char *const verbs[] = { [BLOCK_READ] = "reading",
+					     [BLOCK_WRITE] = "writing",
+					     [BLOCK_FLUSH] = "flushing",
+					     [BLOCK_DISCARD] = "discarding",
+					     [BLOCK_WRITE_ZEROES] = "writing zeros" };
+	static const char resume[] = "`pogo resume`, or Ctrl-] p at its terminal";
+	const struct machine_disk_error *e = &m->disk_error;
+	const struct machine_disk *d = &m->cfg.disks[e->drive];
+	const char *path = d->overlay && *d->overlay ? d->overlay : d->path;
+	int n = snprintf(text, size, "disk '%s': %s failed: %s; ", path, verbs[e->op],
+			 strerror(e->error));
+
+	if (n < 0 || (size_t)n >= size)
+		return;
+	if (!e->paused)
+		snprintf(text + n, size - (size_t)n, "the guest has been told");
+	else if (!is_space(e->error))
+		snprintf(text + n, size - (size_t)n,
+			 "the machine is paused: resume it to try again (%s), or kill it", resume);
+	else
+		snprintf(text + n, size - (size_t)n,
+			 "the machine is paused: make room %s, then resume it (%s)",
+			 d->overlay && !*d->overlay ? "for temporary files (TMPDIR)"
+						    : "where the image is",
+			 resume);
+}
+
+/* Space can be made; but a flush that the host's file system has failed stays failed, so that waiting would be for ever. */
+static bool is_to_wait(const struct machine *m, unsigned n, int error)
+{
+	switch (m->cfg.disks[n].on_error) {
+	case ON_ERROR_STOP: return true;
+	case ON_ERROR_ENOSPACE: return is_space(error) && !block_flush_lost(m->block[n]);
+	case ON_ERROR_REPORT: break;
+	}
+	return false;
+}
+
+static bool on_disk_error(void *opaque, const struct block_req *req)
+{
+	struct disk_watch *w = opaque;
+	struct machine *m = w->machine;
+	unsigned n = (unsigned)(w - m->watch);
+	bool wait = is_to_wait(m, n, -req->result), held = m->disk_failed && m->disk_error.paused;
+	char text[512];
+
+	/* What the machine is paused for already is what its user has been told. */
+	if (held && m->paused)
+		return wait;
+	m->disk_error = (struct machine_disk_error){ n, req->op, -req->result, wait };
+	m->disk_failed = true;
+	/* The first, second, fourth ... of those that a guest can make as many of as it likes. */
+	w->errors += !wait;
+	if (!wait && w->errors & (w->errors - 1))
+		return false;
+	machine_disk_error_text(m, text, sizeof(text));
+	log_error("%s", text);
+	machine_tell(m, MACHINE_DISK_ERROR);
+	if (wait)
+		machine_pause(m, true);
+	return wait;
+}
+
+void board_disks_retry(struct machine *m)
+{
+	if (m->disk_failed && m->disk_error.paused)
+		m->disk_failed = false;
+	for (unsigned n = 0; n < m->cfg.disk_count; n++)
+		if (m->block[n])
+			block_retry(m->block[n]);
+}
+
+/* The floppy controller reports errors. A machine that must run the same way twice, or beside another one, is not paused. */
+static void watch_image(struct machine *m, unsigned n)
+{
+	if (m->cfg.disks[n].drive == DRIVE_FLOPPY || m->cfg.pace != PACE_FREE)
+		return;
+	m->watch[n].machine = m;
+	block_on_error(m->block[n], on_disk_error, &m->watch[n]);
+}
+
+/* --- Images ------------------------------------------------------------------------------------ */
+
 static int open_image(struct machine *m, unsigned n, char *err, size_t errlen)
 {
 	const struct machine_disk *d = &m->cfg.disks[n];
@@ -66,6 +161,8 @@ static int open_image(struct machine *m, unsigned n, char *err, size_t errlen)
 	if (!code && block_fd(m->block[n]) >= 0)
 		code = loop_add(&m->loop, block_fd(m->block[n]), POLLIN, on_block_ready,
 				m->block[n]);
+	if (!code)
+		watch_image(m, n);
 	return code;
 }
 

@@ -87,6 +87,12 @@ struct machine {
 	struct virtio_blk *disk[MACHINE_MAX_DISKS];
 	struct block *block[MACHINE_MAX_DISKS]; /* by number of the drive; NULL: no medium */
 	char disk_name[MACHINE_MAX_DISKS][16];
+	struct disk_watch {
+		struct machine *machine;
+		u64 errors; /* that the guest was told of */
+	} watch[MACHINE_MAX_DISKS];
+	struct machine_disk_error disk_error;
+	bool disk_failed; /* disk_error is one */
 	/* By number; in order. */
 	struct firmware_boot boot[MACHINE_MAX_DISKS], boots[MACHINE_MAX_DISKS];
 	struct firmware firmware;
@@ -128,6 +134,8 @@ int board_disks_open(struct machine *m, char *err, size_t errlen) must_check;
 /* Makes the controllers on PCI. */
 int board_disks_init(struct machine *m) must_check;
 void board_disks_drain(struct machine *m);
+/* The machine goes on: what failed is tried again. */
+void board_disks_retry(struct machine *m);
 void board_disks_fini(struct machine *m);
 
 /* board_firmware.c: fills the fw_cfg device. */
@@ -146,6 +154,7 @@ int machine_take_irq(struct vcpu *v);
 void machine_tsc_changed(struct vcpu *v);
 
 /* run.c */
+void machine_tell(struct machine *m, enum machine_event event);
 int machine_loop_init(struct machine *m) must_check;
 
 static inline struct machine *machine_of(struct vcpu *v)

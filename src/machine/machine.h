@@ -9,6 +9,12 @@
 #include "host/loop.h"
 
 enum machine_drive { DRIVE_DISK, DRIVE_CDROM, DRIVE_FLOPPY };
+/* A request to a disk's image fails: ... */
+enum machine_on_error {
+	ON_ERROR_ENOSPACE, /* for want of space: as STOP, otherwise as REPORT */
+	ON_ERROR_STOP,   /* the machine is paused; the request is tried again when it is resumed */
+	ON_ERROR_REPORT, /* the guest is told */
+};
 enum machine_bus { DISK_BUS_AUTO, DISK_BUS_VIRTIO, DISK_BUS_IDE, DISK_BUS_FDC };
 
 #define MACHINE_MAX_DISKS 16 /* four on IDE, two floppies */
@@ -27,7 +33,8 @@ struct machine_disk {
 	/* The same of the parent's own parent, and so on; NULL: it has none. */
 	const struct block_below *below;
 	bool readonly;
-	unsigned boot; /* order: 1 first; 0: after those that have one */
+	enum machine_on_error on_error; /* not of floppy drives: they report errors */
+	unsigned boot;                  /* order: 1 first; 0: after those that have one */
 };
 
 /* All strings outlive the machine. */
@@ -119,11 +126,24 @@ void machine_pause(struct machine *m, bool paused);
 bool machine_paused(const struct machine *m);
 /* Somebody presses the power button: a guest with ACPI shuts itself down, another one does nothing. */
 void machine_power_button(struct machine *m);
+/* A request that failed because the host could not serve it. */
+struct machine_disk_error {
+	unsigned drive; /* index in machine_config.disks */
+	enum block_op op;
+	int error;   /* errno */
+	bool paused; /* the machine is, and the request waits; otherwise the guest has been told */
+};
+/* The last one. NULL if there was none. */
+const struct machine_disk_error *machine_disk_error(const struct machine *m);
+/* One line on it, with what to do. */
+void machine_disk_error_text(const struct machine *m, char *text, size_t size);
 enum machine_event {
 	MACHINE_RESET,       /* on request; done: devices and CPUs are in their reset state */
 	MACHINE_GUEST_RESET, /* by the guest; likewise */
 	MACHINE_PAUSED,      /* by whomever */
 	MACHINE_RESUMED,
+	/* An image failed: machine_disk_error says what happened. Not for each time if it happens often. */
+	MACHINE_DISK_ERROR,
 };
 /* fn is called on the machine's thread; it must not free the machine. NULL: nobody listens. */
 void machine_on_event(struct machine *m, void (*fn)(void *opaque, enum machine_event event),

@@ -163,7 +163,7 @@ static void on_wake(void *arg, short revents)
 	machine_tick(m);
 }
 
-static void tell(struct machine *m, enum machine_event event)
+void machine_tell(struct machine *m, enum machine_event event)
 {
 	if (m->on_event)
 		m->on_event(m->event_opaque, event);
@@ -188,7 +188,7 @@ static void handle_reset(struct machine *m)
 		machine_end(m, END_ERROR);
 		return;
 	}
-	tell(m, guest ? MACHINE_GUEST_RESET : MACHINE_RESET);
+	machine_tell(m, guest ? MACHINE_GUEST_RESET : MACHINE_RESET);
 }
 
 int machine_loop_init(struct machine *m)
@@ -263,7 +263,9 @@ void machine_pause(struct machine *m, bool paused)
 	else
 		clock_start(&m->clock);
 	board_kick(m);
-	tell(m, paused ? MACHINE_PAUSED : MACHINE_RESUMED);
+	machine_tell(m, paused ? MACHINE_PAUSED : MACHINE_RESUMED);
+	if (!paused)
+		board_disks_retry(m);
 }
 
 void machine_power_button(struct machine *m)

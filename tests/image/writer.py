@@ -228,6 +228,10 @@ class Tap:
             print(f"# {line}")
         print(f"{'' if good else 'not '}ok {self.count} - {name}", flush=True)
 
+    def skip(self, name, why):
+        self.count += 1
+        print(f"ok {self.count} - {name} # SKIP {why}", flush=True)
+
     def end(self):
         print(f"1..{self.count}")
         sys.exit(1 if self.failures else 0)
