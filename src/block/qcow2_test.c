@@ -402,10 +402,10 @@ static void repaired_in_part(void **state)
 	rig.block = NULL;
 	d = rig.disk;
 	l2 = d->data +
-	     (qcow2_be(d->data + qcow2_be(d->data + QCOW2_H_L1_OFFSET, 8), 8) & QCOW2_OFFSET);
+	     (be_load(d->data + be_load(d->data + QCOW2_H_L1_OFFSET, 8), 8) & QCOW2_OFFSET);
 	assert_true(l2 > d->data);
-	qcow2_put(l2, 0x1fe, 8);                 /* bits that must be 0 */
-	qcow2_put(d->data + 512, 1ull << 40, 8); /* the first refcount block: behind the end */
+	be_store(l2, 0x1fe, 8);                 /* bits that must be 0 */
+	be_store(d->data + 512, 1ull << 40, 8); /* the first refcount block: behind the end */
 	d->data[QCOW2_H_INCOMPATIBLE + 7] |= QCOW2_CORRUPT;
 	for (unsigned n = 0; n < 2; n++) {
 		c = (struct block_check){ 0 };
@@ -415,7 +415,7 @@ static void repaired_in_part(void **state)
 		assert_int_equal(c.repaired, c.leaks + c.errors - 1);
 		assert_int_equal(d->data[QCOW2_H_INCOMPATIBLE + 7], QCOW2_CORRUPT);
 	}
-	qcow2_put(l2, 0, 8);
+	be_store(l2, 0, 8);
 	block = open_repair(d);
 	c = (struct block_check){ 0 };
 	assert_int_equal(block->ops->check(block, &c, true), 0);
