@@ -56,7 +56,7 @@ int screenshot_png(struct screen *s, const char *path, char *err, size_t errlen)
 	FILE *file;
 	bool ok;
 
-	s->update(s, rects);
+	screen_update(s, rects);
 	if (!s->width || !s->height) {
 		snprintf(err, errlen, "screenshot '%s': the screen shows nothing yet", path);
 		return -ENODATA;

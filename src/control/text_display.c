@@ -69,7 +69,7 @@ static void draw_graphics(struct text_display *d, struct screen *s)
 {
 	struct screen_rect rects[SCREEN_RECTS];
 
-	s->update(s, rects);
+	screen_update(s, rects);
 	if (d->graphics && d->width == s->width && d->height == s->height)
 		return;
 	d->graphics = true;

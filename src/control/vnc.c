@@ -1,72 +1,39 @@
-/* The screen over VNC. Two threads share `struct vnc` under its lock: the machine's copies changed pixels into the frame and takes input out of
- * a queue; the server's encodes the frame and puts input in. Pixels are encoded without the lock: a torn picture is followed by a whole one,
- * as the damage comes after the pixels. */
-#include "control/vnc.h"
-
-#include "base/fail.h"
-#include "base/log.h"
-#include "control/keymap.h"
+/* The screen over VNC, the machine's side: copies changed pixels into the frame that the seats copy from, and takes their input out of a
+ * queue. A thread accepts clients and gives each a seat. All share `struct vnc` under its lock, which nobody holds while he waits. */
+#include "control/vnc_internal.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
-#include <pthread.h>
-#include <rfb/rfb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-#define FRAME_NS     33000000
-#define SERVE_US     20000
-#define CLIENTS_MAX  4
-#define CLIENT_MS    3000 /* a client that takes nothing for so long is dropped */
-#define INPUT_MAX    1024u
-#define DAMAGE_MAX   256u
-#define START_WIDTH  640
-#define START_HEIGHT 480
+#define FRAME_NS  33000000
+#define CAPS_LOCK 0xffe5u /* X11's keysym */
+#define CAPS_MS   1000    /* after which a guest has set the light */
 
-struct input {
-	bool key, down;
-	u16 code;
-	int x, y;
-	u8 buttons;
-};
+void vnc_ring(int fd)
+{
+	u64 one = 1;
 
-struct vnc {
-	struct machine *machine;
-	struct keyboard *keyboard;
-	char address[300], socket_path[108];
-	char *passwords[2]; /* a list that NULL ends */
-	char password[9];
-	int listener, timer_fd, input_fd, stop_fd;
-	bool in_loop[2]; /* timer_fd, input_fd */
-	pthread_t thread;
-	bool running;
-	rfbScreenInfoPtr server;
-	/* The machine's thread. */
-	bool watched; /* there were clients */
-	bool fresh;   /* they have seen nothing yet */
-	int x, y;     /* of the pointer */
-	/* Both, under the lock. */
-	pthread_mutex_t lock;
-	u32 *frame; /* what the server shows: width * height */
-	u32 width, height;
-	bool resized;
-	struct screen_rect damage[DAMAGE_MAX];
-	unsigned damaged;
-	struct input input[INPUT_MAX];
-	unsigned inputs;
-	unsigned clients;
-	bool stop;
-};
+	(void)!write(fd, &one, sizeof(one));
+}
 
-/* --- The machine's thread ------------------------------------------------------------------------------ */
+u64 vnc_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (u64)ts.tv_sec * 1000 + (u64)ts.tv_nsec / 1000000;
+}
+
+/* --- Pixels ----------------------------------------------------------------------------------- */
 
 static void copy_rect(struct vnc *v, const struct screen *s, const struct screen_rect *r)
 {
@@ -77,40 +44,41 @@ static void copy_rect(struct vnc *v, const struct screen *s, const struct screen
 
 static bool frame_resize(struct vnc *v, const struct screen *s)
 {
-	u32 *frame = calloc((size_t)s->width * s->height, 4);
+	u32 *frame;
 
+	if (v->frame && v->width == s->width && v->height == s->height)
+		return true;
+	frame = calloc((size_t)s->width * s->height, 4);
 	if (!frame)
 		return false;
-	/* The server may be encoding the old one: it is the one who frees it. */
-	if (v->resized)
-		free(v->frame);
+	free(v->frame);
 	v->frame = frame;
 	v->width = s->width;
 	v->height = s->height;
-	v->resized = true;
-	v->damaged = 0;
 	return true;
 }
 
-static void take_rects(struct vnc *v, struct screen *s, const struct screen_rect *rects, unsigned n)
+/* With the lock. */
+static void tell_seats(struct vnc *v, const struct screen_rect *rects, unsigned n, bool whole)
 {
-	const struct screen_rect whole = { 0, 0, s->width, s->height };
+	for (unsigned k = 0; k < VNC_SEATS; k++) {
+		struct vnc_seat *s = &v->seat[k];
 
-	if (v->width != s->width || v->height != s->height) {
-		if (!frame_resize(v, s))
-			return;
-		rects = &whole;
-		n = 1;
+		if (s->state != SEAT_BUSY)
+			continue;
+		s->whole |= whole || s->damaged + n > VNC_DAMAGE;
+		for (unsigned r = 0; r < n && !s->whole; r++)
+			s->damage[s->damaged++] = rects[r];
+		vnc_ring(s->wake);
 	}
-	if (v->damaged + n > DAMAGE_MAX) {
-		v->damaged = 0;
-		rects = &whole;
-		n = 1;
-	}
-	for (unsigned k = 0; k < n; k++) {
-		copy_rect(v, s, &rects[k]);
-		v->damage[v->damaged++] = rects[k];
-	}
+}
+
+static bool any_client(const struct vnc *v)
+{
+	for (unsigned k = 0; k < VNC_SEATS; k++)
+		if (v->seat[k].state == SEAT_BUSY)
+			return true;
+	return false;
 }
 
 /* Frames are made while somebody looks. */
@@ -122,42 +90,112 @@ static void set_ticking(struct vnc *v, bool on)
 	v->watched = on;
 }
 
+/* With the lock. */
+static void make_frame(struct vnc *v)
+{
+	struct screen *s = machine_screen(v->machine);
+	struct screen_rect rects[SCREEN_RECTS];
+	u32 before = s->updates, width = v->width, height = v->height;
+	unsigned n = screen_update(s, rects);
+	/* Others have looked since, a screenshot perhaps, and were told what was not told here. */
+	bool whole = v->fresh || v->seen != before;
+
+	v->seen = s->updates;
+	if (!s->width || !s->height || (!n && !whole) || !frame_resize(v, s))
+		return;
+	v->fresh = false;
+	if (whole || v->width != width || v->height != height) {
+		rects[0] = (struct screen_rect){ 0, 0, s->width, s->height };
+		n = 1;
+	}
+	for (unsigned k = 0; k < n; k++)
+		copy_rect(v, s, &rects[k]);
+	tell_seats(v, rects, n, whole);
+}
+
 static void on_tick(void *arg, short revents)
 {
 	struct vnc *v = arg;
-	struct screen *s = machine_screen(v->machine);
-	struct screen_rect rects[SCREEN_RECTS];
 	u64 expired;
-	unsigned n;
 
 	(void)revents;
 	(void)!read(v->timer_fd, &expired, sizeof(expired));
 	pthread_mutex_lock(&v->lock);
-	if (v->clients) {
-		n = s->update(s, rects);
-		if (v->fresh) {
-			rects[0] = (struct screen_rect){ 0, 0, s->width, s->height };
-			n = 1;
-		}
-		if (s->width && s->height && n) {
-			v->fresh = false;
-			take_rects(v, s, rects, n);
-		}
-	} else {
+	if (any_client(v))
+		make_frame(v);
+	else
 		set_ticking(v, false);
-	}
 	pthread_mutex_unlock(&v->lock);
 }
 
-static void give(struct vnc *v, const struct input *in)
+/* --- Input ------------------------------------------------------------------------------------ */
+
+static void emit_key(void *opaque, u16 code, bool down)
 {
-	if (in->key) {
-		keyboard_key(v->keyboard, in->code, in->down);
-		return;
+	struct vnc *v = opaque;
+
+	keyboard_key(v->keyboard, code, down);
+}
+
+static void give_key(struct vnc *v, const struct vnc_input *in)
+{
+	struct keysyms *keys = &in->seat->keys;
+	unsigned held = keys->count;
+	u64 now = vnc_now_ms();
+
+	if (now >= v->caps_ms)
+		v->caps = machine_lights(v->machine) & 4;
+	keysyms_event(keys, in->keysym, in->down, v->caps, emit_key, v);
+	if (in->keysym == CAPS_LOCK && keys->count > held) {
+		v->caps = !v->caps;
+		v->caps_ms = now + CAPS_MS;
 	}
-	machine_pointer(v->machine, in->x - v->x, in->y - v->y, in->buttons);
-	v->x = in->x;
-	v->y = in->y;
+}
+
+/* A PS/2 mouse moves by differences, and its guest decides how far: at the screen's edges the way is longer than the screen, so that the
+ * guest's pointer is there too, and both go together from there. */
+static int way(int from, int to, int size)
+{
+	if (to != from && to == 0)
+		return -size;
+	if (to != from && to == size - 1)
+		return size;
+	return to - from;
+}
+
+static void give_pointer(struct vnc *v, const struct vnc_input *in)
+{
+	int width = (int)(v->frame ? v->width : VNC_WIDTH),
+	    height = (int)(v->frame ? v->height : VNC_HEIGHT);
+	int x = MAX(0, MIN(in->x, width - 1)), y = MAX(0, MIN(in->y, height - 1));
+	int dx = way(v->x, x, width), dy = way(v->y, y, height);
+
+	v->x = x;
+	v->y = y;
+	if (!dx && !dy && in->buttons == v->buttons)
+		return;
+	v->buttons = in->buttons;
+	pointer_move(&v->pointer, dx, dy, in->buttons);
+}
+
+/* With the lock: keys and buttons of clients that have gone go up. */
+static void clear_seats(struct vnc *v)
+{
+	bool gone = false;
+
+	for (unsigned k = 0; k < VNC_SEATS; k++) {
+		struct vnc_seat *s = &v->seat[k];
+
+		if (s->state != SEAT_LEFT)
+			continue;
+		keysyms_release(&s->keys, emit_key, v);
+		s->state = SEAT_FREE;
+		gone = true;
+	}
+	if (gone && !any_client(v) && v->buttons) {
+		v->buttons = 0;
+		pointer_move(&v->pointer, 0, 0, 0);
+	}
 }
 
 static void on_input(void *arg, short revents)
@@ -168,224 +206,86 @@ static void on_input(void *arg, short revents)
 	(void)revents;
 	(void)!read(v->input_fd, &count, sizeof(count));
 	pthread_mutex_lock(&v->lock);
-	for (unsigned n = 0; n < v->inputs; n++)
-		give(v, &v->input[n]);
+	for (unsigned n = 0; n < v->inputs; n++) {
+		struct vnc_input *in = &v->input[n];
+
+		if (in->key)
+			give_key(v, in);
+		else
+			give_pointer(v, in);
+	}
 	v->inputs = 0;
-	if (v->clients && !v->watched) {
+	clear_seats(v);
+	if (!v->watched && any_client(v)) {
 		v->fresh = true;
 		set_ticking(v, true);
+		make_frame(v);
 	}
 	pthread_mutex_unlock(&v->lock);
 }
 
-/* --- The server's thread ------------------------------------------------------------------------------- */
+/* --- The thread that accepts -------------------------------------------------------------------- */
 
-static void put(struct vnc *v, struct input in)
+static struct vnc_seat *find_seat(struct vnc *v, int fd)
 {
-	u64 one = 1;
+	struct vnc_seat *found = NULL;
 
 	pthread_mutex_lock(&v->lock);
-	/* Of movements only the last counts. */
-	if (v->inputs && !in.key && !v->input[v->inputs - 1].key &&
-	    v->input[v->inputs - 1].buttons == in.buttons)
-		v->inputs--;
-	if (v->inputs < INPUT_MAX)
-		v->input[v->inputs++] = in;
-	pthread_mutex_unlock(&v->lock);
-	(void)!write(v->input_fd, &one, sizeof(one));
-}
-
-static void on_key(rfbBool down, rfbKeySym keysym, rfbClientPtr client)
-{
-	u16 code = keymap_keysym(keysym);
-
-	if (code)
-		put(client->screen->screenData,
-		    (struct input){ .key = true, .down = down, .code = code });
-}
-
-/* VNC's button 1 is left, 2 middle, 3 right. */
-static void on_pointer(int mask, int x, int y, rfbClientPtr client)
-{
-	u8 buttons = (u8)((mask & 1) | (mask & 4 ? 2 : 0) | (mask & 2 ? 4 : 0));
-
-	rfbDefaultPtrAddEvent(mask, x, y, client);
-	put(client->screen->screenData, (struct input){ .x = x, .y = y, .buttons = buttons });
-}
-
-static void on_client_gone(rfbClientPtr client)
-{
-	struct vnc *v = client->screen->screenData;
-
-	pthread_mutex_lock(&v->lock);
-	v->clients--;
-	pthread_mutex_unlock(&v->lock);
-}
-
-static enum rfbNewClientAction on_client(rfbClientPtr client)
-{
-	struct vnc *v = client->screen->screenData;
-	u64 one = 1;
-	bool room;
-
-	pthread_mutex_lock(&v->lock);
-	room = v->clients < CLIENTS_MAX;
-	v->clients += room;
-	pthread_mutex_unlock(&v->lock);
-	if (!room)
-		return RFB_CLIENT_REFUSE;
-	client->clientGoneHook = on_client_gone;
-	(void)!write(v->input_fd, &one, sizeof(one));
-	return RFB_CLIENT_ACCEPT;
-}
-
-static void show_changes(struct vnc *v)
-{
-	struct screen_rect damage[DAMAGE_MAX];
-	unsigned n;
-	void *old = NULL;
-	bool resized;
-
-	pthread_mutex_lock(&v->lock);
-	n = v->damaged;
-	memcpy(damage, v->damage, n * sizeof(damage[0]));
-	v->damaged = 0;
-	resized = v->resized;
-	v->resized = false;
-	if (resized) {
-		old = v->server->frameBuffer;
-		rfbNewFramebuffer(v->server, (char *)v->frame, (int)v->width, (int)v->height, 8, 3,
-				  4);
+	for (unsigned k = 0; k < VNC_SEATS && !found; k++)
+		if (v->seat[k].state == SEAT_FREE)
+			found = &v->seat[k];
+	if (found) {
+		found->state = SEAT_BUSY;
+		found->fd = fd;
+		found->damaged = 0;
+		found->whole = true;
 	}
 	pthread_mutex_unlock(&v->lock);
-	if (resized)
-		free(old);
-	for (unsigned k = 0; k < n; k++)
-		rfbMarkRectAsModified(v->server, (int)damage[k].x, (int)damage[k].y,
-				      (int)(damage[k].x + damage[k].width),
-				      (int)(damage[k].y + damage[k].height));
+	return found;
 }
 
-static bool any_clients(struct vnc *v, bool *stop)
+static void take_client(struct vnc *v, int fd)
 {
-	bool any;
+	struct vnc_seat *s = find_seat(v, fd);
 
-	pthread_mutex_lock(&v->lock);
-	any = v->clients != 0;
-	*stop = v->stop;
-	pthread_mutex_unlock(&v->lock);
-	return any;
+	if (!s) {
+		close(fd);
+		return;
+	}
+	if (s->joinable)
+		pthread_join(s->thread, NULL);
+	s->joinable = !pthread_create(&s->thread, NULL, seat_serve, s);
+	if (!s->joinable) {
+		pthread_mutex_lock(&v->lock);
+		s->state = SEAT_FREE;
+		s->fd = -1;
+		pthread_mutex_unlock(&v->lock);
+		close(fd);
+		return;
+	}
+	vnc_ring(v->input_fd);
 }
 
-static void *serve(void *arg)
+static void *accept_clients(void *arg)
 {
+	static const struct timespec pause = { .tv_nsec = 100000000 };
 	struct vnc *v = arg;
-	bool stop = false;
+	struct pollfd p[2] = { { v->listener, POLLIN, 0 }, { v->stop_fd, POLLIN, 0 } };
 
-	while (!stop) {
-		bool busy = any_clients(v, &stop);
-		struct pollfd p[2] = { { v->listener, POLLIN, 0 }, { v->stop_fd, POLLIN, 0 } };
+	for (;;) {
+		poll(p, 2, -1);
+		if (p[1].revents)
+			return NULL;
+		int fd = accept4(v->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (poll(p, 2, busy || stop ? 0 : -1) > 0 && p[0].revents) {
-			int fd = accept4(v->listener, NULL, NULL, SOCK_CLOEXEC);
-
-			if (fd >= 0)
-				rfbNewClient(v->server, fd);
-		}
-		if (!busy)
-			continue;
-		show_changes(v);
-		rfbProcessEvents(v->server, SERVE_US);
+		if (fd >= 0)
+			take_client(v, fd);
+		else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			nanosleep(&pause, NULL); /* no descriptor is free, say */
 	}
-	return NULL;
 }
 
-/* --- Making one ---------------------------------------------------------------------------------------- */
-
-static int listen_unix(struct vnc *v, const char *path, char *err, size_t errlen)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	mode_t mask;
-	int r;
-
-	if (strlen(path) >= sizeof(a.sun_path) || !*path)
-		FAIL(ENAMETOOLONG, "VNC socket '%s': the path must have 1 to %zu bytes", path,
-		     sizeof(a.sun_path) - 1);
-	strcpy(a.sun_path, path);
-	v->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mask = umask(0177);
-	r = v->listener < 0 ? -1 : bind(v->listener, (struct sockaddr *)&a, sizeof(a));
-	umask(mask);
-	if (r)
-		FAIL(errno, "VNC socket '%s' cannot be made: %s%s", path, strerror(errno),
-		     errno == EADDRINUSE ? "; remove it if nobody uses it" : "");
-	strcpy(v->socket_path, path);
-	snprintf(v->address, sizeof(v->address), "unix:%s", path);
-	return 0;
-}
-
-static bool is_loopback(const struct sockaddr *a)
-{
-	if (a->sa_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
-			       24 ==
-		       127;
-	return a->sa_family == AF_INET6 &&
-	       IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-}
-
-static int bind_tcp(struct vnc *v, const struct addrinfo *a, const char *where, char *err,
-		    size_t errlen)
-{
-	struct sockaddr_storage bound;
-	socklen_t size = sizeof(bound);
-	char host[128], port[16];
-	int on = 1;
-
-	if (!is_loopback(a->ai_addr) && !v->password[0])
-		FAIL(EPERM,
-		     "VNC on %s is reachable by others: give a password file, or listen on unix:PATH or 127.0.0.1",
-		     where);
-	v->listener =
-		socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
-	if (v->listener < 0)
-		FAIL(errno, "VNC on %s: %s", where, strerror(errno));
-	setsockopt(v->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(v->listener, a->ai_addr, a->ai_addrlen))
-		FAIL(errno, "VNC on %s: %s%s", where, strerror(errno),
-		     errno == EADDRINUSE ? "; choose another port" : "");
-	getsockname(v->listener, (struct sockaddr *)&bound, &size);
-	if (getnameinfo((struct sockaddr *)&bound, size, host, sizeof(host), port, sizeof(port),
-			NI_NUMERICHOST | NI_NUMERICSERV))
-		return -EINVAL;
-	snprintf(v->address, sizeof(v->address), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host,
-		 port);
-	return 0;
-}
-
-static int listen_tcp(struct vnc *v, const char *where, char *err, size_t errlen)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *a;
-	const char *port = strrchr(where, ':');
-	char host[256] = "127.0.0.1";
-	int r;
-
-	if (port && port != where)
-		snprintf(host, sizeof(host), "%.*s", (int)(port - where), where);
-	port = port ? port + 1 : where;
-	if (host[0] == '[' && host[strlen(host) - 1] == ']') {
-		memmove(host, host + 1, strlen(host));
-		host[strlen(host) - 1] = 0;
-	}
-	if (strspn(port, "0123456789") != strlen(port) || !*port)
-		FAIL(EINVAL, "VNC on '%s': say unix:PATH, PORT or HOST:PORT", where);
-	r = getaddrinfo(host, port, &hints, &a);
-	if (r)
-		FAIL(EINVAL, "VNC on '%s': %s", where, gai_strerror(r));
-	r = bind_tcp(v, a, where, err, errlen);
-	freeaddrinfo(a);
-	return r;
-}
+/* --- Making one ------------------------------------------------------------------------------- */
 
 static int read_password(struct vnc *v, const char *path, char *err, size_t errlen)
 {
@@ -393,56 +293,48 @@ static int read_password(struct vnc *v, const char *path, char *err, size_t errl
 	FILE *f = fopen(path, "re");
 	bool got;
 
-	if (!f)
-		FAIL(errno, "VNC password file '%s' cannot be opened: %s", path, strerror(errno));
+	if (!f) {
+		int error = errno;
+
+		snprintf(err, errlen, "VNC password file '%s' cannot be opened: %s", path,
+			 strerror(error));
+		return -error;
+	}
 	got = fgets(line, sizeof(line), f) != NULL;
 	fclose(f);
 	line[got ? strcspn(line, "\r\n") : 0] = 0;
-	if (!line[0] || strlen(line) > 8)
-		FAIL(EINVAL,
-		     "VNC password file '%s': its first line must have 1 to 8 characters, all that VNC uses",
-		     path);
+	if (!line[0] || strlen(line) > 8) {
+		snprintf(
+			err, errlen,
+			"VNC password file '%s': its first line must have 1 to 8 characters, all that VNC uses",
+			path);
+		return -EINVAL;
+	}
 	snprintf(v->password, sizeof(v->password), "%.8s", line);
 	v->passwords[0] = v->password;
 	return 0;
 }
 
-static int server_new(struct vnc *v)
+/* Signals are for the thread that runs the machine; a crash is for the thread that crashes. */
+static int start_thread(struct vnc *v)
 {
-	rfbScreenInfoPtr s;
+	static const int own[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS };
+	sigset_t set, old;
+	int r;
 
-	rfbLogEnable(FALSE);
-	v->width = START_WIDTH;
-	v->height = START_HEIGHT;
-	v->frame = calloc((size_t)v->width * v->height, 4);
-	s = v->server = v->frame ? rfbGetScreen(NULL, NULL, START_WIDTH, START_HEIGHT, 8, 3, 4)
-				 : NULL;
-	if (!s)
-		return -ENOMEM;
-	s->serverFormat.redShift = 16;
-	s->serverFormat.greenShift = 8;
-	s->serverFormat.blueShift = 0;
-	s->frameBuffer = (char *)v->frame;
-	s->screenData = v;
-	s->desktopName = "Pogo";
-	s->alwaysShared = TRUE;
-	s->cursor = NULL;
-	s->permitFileTransfer = FALSE;
-	s->maxClientWait = CLIENT_MS;
-	s->kbdAddEvent = on_key;
-	s->ptrAddEvent = on_pointer;
-	s->newClientHook = on_client;
-	if (v->password[0]) {
-		s->authPasswdData = v->passwords;
-		s->passwordCheck = rfbCheckPasswordByList;
-	}
-	return 0;
+	sigfillset(&set);
+	for (unsigned n = 0; n < ARRAY_LEN(own); n++)
+		sigdelset(&set, own[n]);
+	pthread_sigmask(SIG_SETMASK, &set, &old);
+	r = -pthread_create(&v->thread, NULL, accept_clients, v);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	v->running = !r;
+	return r;
 }
 
 static int attach(struct vnc *v)
 {
 	struct loop *loop = machine_loop(v->machine);
-	sigset_t all, old;
 	int r;
 
 	v->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -455,15 +347,12 @@ static int attach(struct vnc *v)
 	if (!r)
 		r = loop_add(loop, v->input_fd, POLLIN, on_input, v);
 	v->in_loop[1] = !r;
-	if (r)
-		return r;
-	/* Signals are for the thread that runs the machine. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = -pthread_create(&v->thread, NULL, serve, v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	v->running = !r;
-	return r;
+	if (!r)
+		r = pointer_init(&v->pointer, v->machine);
+	v->in_loop[2] = !r;
+	for (unsigned n = 0; n < VNC_SEATS && !r; n++)
+		r = seat_init(&v->seat[n], v) ? 0 : -ENOMEM;
+	return r ? r : start_thread(v);
 }
 
 int vnc_new(struct vnc **out, struct machine *m, struct keyboard *keyboard,
@@ -472,28 +361,26 @@ int vnc_new(struct vnc **out, struct machine *m, struct keyboard *keyboard,
 	struct vnc *v;
 	int r = 0;
 
-	if (!machine_screen(m))
-		FAIL(ENODEV, "VNC: the machine has no screen");
+	if (!machine_screen(m)) {
+		snprintf(err, errlen, "VNC: the machine has no screen");
+		return -ENODEV;
+	}
 	v = calloc(1, sizeof(*v));
-	if (!v)
-		FAIL(ENOMEM, "VNC: out of memory");
+	if (!v) {
+		snprintf(err, errlen, "VNC: out of memory");
+		return -ENOMEM;
+	}
 	v->machine = m;
 	v->keyboard = keyboard;
 	v->listener = v->timer_fd = v->input_fd = v->stop_fd = -1;
 	pthread_mutex_init(&v->lock, NULL);
+	pthread_mutex_init(&v->handshake, NULL);
 	if (options->password_file)
 		r = read_password(v, options->password_file, err, errlen);
-	if (!r && !strncmp(options->listen, "unix:", 5))
-		r = listen_unix(v, options->listen + 5, err, errlen);
-	else if (!r)
-		r = listen_tcp(v, options->listen, err, errlen);
-	if (!r) {
-		r = listen(v->listener, CLIENTS_MAX) ? -errno : server_new(v);
-		if (!r)
-			r = attach(v);
-		if (r)
-			snprintf(err, errlen, "VNC on %s: %s", options->listen, strerror(-r));
-	}
+	if (!r)
+		r = vnc_listen(v, options->listen, err, errlen);
+	if (!r && (r = attach(v)))
+		snprintf(err, errlen, "VNC on %s: %s", options->listen, strerror(-r));
 	if (r)
 		vnc_free(v);
 	else
@@ -507,30 +394,38 @@ static void close_fd(int fd)
 		close(fd);
 }
 
+/* Threads that wait for their clients, in whatever call, find the connection at its end. */
+static void stop_threads(struct vnc *v)
+{
+	vnc_ring(v->stop_fd);
+	pthread_join(v->thread, NULL);
+	pthread_mutex_lock(&v->lock);
+	v->stop = true;
+	for (unsigned n = 0; n < VNC_SEATS; n++) {
+		if (v->seat[n].fd >= 0)
+			shutdown(v->seat[n].fd, SHUT_RDWR);
+		vnc_ring(v->seat[n].wake);
+	}
+	pthread_mutex_unlock(&v->lock);
+	for (unsigned n = 0; n < VNC_SEATS; n++)
+		if (v->seat[n].joinable)
+			pthread_join(v->seat[n].thread, NULL);
+}
+
 void vnc_free(struct vnc *v)
 {
-	u64 one = 1;
-
 	if (!v)
 		return;
-	if (v->running) {
-		pthread_mutex_lock(&v->lock);
-		v->stop = true;
-		pthread_mutex_unlock(&v->lock);
-		(void)!write(v->stop_fd, &one, sizeof(one));
-		pthread_join(v->thread, NULL);
-	}
+	if (v->running)
+		stop_threads(v);
 	if (v->in_loop[0])
 		loop_remove(machine_loop(v->machine), v->timer_fd);
 	if (v->in_loop[1])
 		loop_remove(machine_loop(v->machine), v->input_fd);
-	if (v->server) {
-		/* A frame that the server has not taken over yet. */
-		if (v->resized)
-			free(v->server->frameBuffer);
-		rfbShutdownServer(v->server, TRUE);
-		rfbScreenCleanup(v->server);
-	}
+	if (v->in_loop[2])
+		pointer_fini(&v->pointer);
+	for (unsigned n = 0; n < VNC_SEATS; n++)
+		seat_free(&v->seat[n]);
 	free(v->frame);
 	if (v->socket_path[0])
 		unlink(v->socket_path);
@@ -539,6 +434,7 @@ void vnc_free(struct vnc *v)
 	close_fd(v->input_fd);
 	close_fd(v->stop_fd);
 	pthread_mutex_destroy(&v->lock);
+	pthread_mutex_destroy(&v->handshake);
 	free(v);
 }
 

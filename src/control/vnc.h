@@ -5,8 +5,8 @@
 #include "control/keyboard.h"
 
 struct vnc_options {
-	/* "unix:PATH", "PORT" or "HOST:PORT"; without HOST it is the loopback address. */
-	const char *listen;
+	const char *
+		listen; /* "unix:PATH", "PORT" or "HOST:PORT"; without HOST it is the loopback address */
 	/* A file whose first line is the password; NULL: none, which only loopback and unix sockets allow. */
 	const char *password_file;
 };

@@ -34,6 +34,16 @@ struct screen {
 	unsigned (*update)(struct screen *s, struct screen_rect rects[SCREEN_RECTS]);
 	/* False if the adapter is not in a text mode. */
 	bool (*text)(struct screen *s, struct screen_text *text);
+	u32 updates; /* screen_update's that found changes: who looks besides others sees by it that he has missed some */
 };
+
+/* update, for all who look. */
+static inline unsigned screen_update(struct screen *s, struct screen_rect rects[SCREEN_RECTS])
+{
+	unsigned n = s->update(s, rects);
+
+	s->updates += n != 0;
+	return n;
+}
 
 #endif

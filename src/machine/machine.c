@@ -250,9 +250,16 @@ bool machine_key(struct machine *m, u16 code, bool down)
 	return true;
 }
 
-void machine_pointer(struct machine *m, int dx, int dy, u8 buttons)
+u8 machine_lights(const struct machine *m) { return m->i8042.regs.kbd.leds; }
+
+bool machine_pointer(struct machine *m, int dx, int dy, u8 buttons)
 {
+	const struct ps2_mouse *mouse = &m->i8042.regs.mouse;
+
+	if (mouse->reporting && !mouse->remote && mouse->out.count + 3u > PS2_QUEUE)
+		return false;
 	i8042_mouse(&m->i8042, dx, -dy, buttons);
+	return true;
 }
 
 void machine_on_event(struct machine *m, void (*fn)(void *opaque, enum machine_event event),

@@ -109,8 +109,11 @@ void machine_reset(struct machine *m);
 struct screen *machine_screen(struct machine *m);
 /* A key of the PS/2 keyboard moves; code as for ps2_kbd_key. False if its buffer is full: the key waits with the caller. */
 bool machine_key(struct machine *m, u16 code, bool down);
-/* The PS/2 mouse moves (down is positive); buttons: bit 0 left, 1 right, 2 middle. */
-void machine_pointer(struct machine *m, int dx, int dy, u8 buttons);
+/* The lights of the keyboard as the guest set them: bit 0 Scroll Lock, 1 Num Lock, 2 Caps Lock. */
+u8 machine_lights(const struct machine *m);
+/* The PS/2 mouse moves (down is positive), up to 255 each way; buttons: bit 0 left, 1 right, 2 middle. False if the guest has not taken the
+ * reports before it: the movement waits with the caller. */
+bool machine_pointer(struct machine *m, int dx, int dy, u8 buttons);
 /* Stops vCPUs and guest time, or lets them go on. */
 void machine_pause(struct machine *m, bool paused);
 bool machine_paused(const struct machine *m);
