@@ -19,7 +19,7 @@ static u64 host_now(void)
 
 void clock_init(struct clock *clock, enum clock_kind kind)
 {
-	*clock = (struct clock){ .kind = kind };
+	*clock = (struct clock){ .kind = kind, .host = host_now };
 }
 
 void clock_fini(struct clock *clock)
@@ -33,7 +33,8 @@ void clock_start(struct clock *clock)
 	if (clock->running)
 		return;
 	clock->running = true;
-	clock->host_ns = host_now();
+	clock->host_ns = clock->seen_ns = clock->host();
+	clock->behind_ns = 0;
 }
 
 void clock_stop(struct clock *clock)
@@ -45,14 +46,42 @@ void clock_stop(struct clock *clock)
 	clock->running = false;
 }
 
-u64 clock_now(const struct clock *clock)
+/* Host time since the start, less what guest time is behind. */
+static u64 real_elapsed(struct clock *clock)
+{
+	u64 host = clock->host(), passed = host - clock->seen_ns;
+
+	if (passed > CLOCK_GAP_NS && !clock->idle)
+		clock->behind_ns = MIN(clock->behind_ns + passed - CLOCK_GAP_NS,
+				       MAX(clock->behind_ns, CLOCK_BEHIND_MAX));
+	else
+		clock->behind_ns -= MIN(clock->behind_ns, passed / CLOCK_MAKE_UP);
+	clock->seen_ns = host;
+	return host - clock->host_ns - clock->behind_ns;
+}
+
+u64 clock_now(struct clock *clock)
 {
 	if (clock->kind == CLOCK_KIND_INSNS)
 		return clock->base_ns + (clock->count ? clock->count(clock->opaque) : 0);
-	return clock->base_ns + (clock->running ? host_now() - clock->host_ns : 0);
+	return clock->base_ns + (clock->running ? real_elapsed(clock) : 0);
 }
 
-i64 clock_wall_ns(const struct clock *clock)
+/* An idle guest cannot tell a jump from a long sleep: it makes up for all at once. */
+void clock_idle(struct clock *clock, bool idle)
+{
+	if (clock->kind != CLOCK_KIND_REAL || !clock->running)
+		return;
+	if (idle) {
+		(void)clock_now(clock);
+		clock->behind_ns = 0;
+	} else {
+		clock->seen_ns = clock->host();
+	}
+	clock->idle = idle;
+}
+
+i64 clock_wall_ns(struct clock *clock)
 {
 	return clock->wall_offset_s * (i64)CLOCK_NS_PER_S + (i64)clock_now(clock);
 }

@@ -12,6 +12,13 @@ enum clock_kind {
 
 #define CLOCK_NEVER UINT64_MAX
 
+/* Real clock, while guest code runs it is looked at each millisecond. More between two looks than this is the host's doing: guest time
+ * goes on by this much alone, then runs faster by one part in CLOCK_MAKE_UP until it is right again. */
+#define CLOCK_GAP_NS  10000000u
+#define CLOCK_MAKE_UP 8u
+#define CLOCK_BEHIND_MAX \
+	(60ull * 1000000000) /* guest time is never further behind: then it jumps */
+
 struct timer {
 	const char *name;
 	u64 due_ns; /* CLOCK_NEVER: not armed */
@@ -27,6 +34,11 @@ struct clock {
 	bool running;
 	u64 base_ns; /* guest time when the clock last started; counted: skipped idle time */
 	u64 host_ns; /* host time at that moment */
+	/* Real: guest time does not jump because the host ran something else. What it is behind is made up for later. */
+	u64 (*host)(void); /* host time; CLOCK_MONOTONIC */
+	u64 seen_ns;       /* host time when the clock was looked at last */
+	u64 behind_ns;
+	bool idle; /* nothing runs until a timer or the host: then a long time is no gap */
 	u64 (*count)(void *opaque); /* counted: instructions executed so far by the machine */
 	void *opaque;
 	i64 wall_offset_s; /* guest wall clock (Unix seconds) at guest time 0 */
@@ -44,9 +56,11 @@ void clock_init(struct clock *clock, enum clock_kind kind);
 void clock_fini(struct clock *clock);
 void clock_start(struct clock *clock);
 void clock_stop(struct clock *clock);
-u64 clock_now(const struct clock *clock);
+u64 clock_now(struct clock *clock);
 /* Guest wall clock now, in nanoseconds since 1970. */
-i64 clock_wall_ns(const struct clock *clock);
+i64 clock_wall_ns(struct clock *clock);
+/* The machine is about to wait with all CPUs halted, or has done so. */
+void clock_idle(struct clock *clock, bool idle);
 
 /* Prepares a timer, not armed, that keeps its address until clock_fini. -ENOMEM. */
 int timer_init(struct clock *clock, struct timer *timer, const char *name, void (*fn)(void *),

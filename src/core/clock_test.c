@@ -225,6 +225,57 @@ static void tick_conversion(void **state)
 	assert_int_equal(clock_ns_to_ticks(UINT64_MAX - 1, 1000000000), UINT64_MAX - 1);
 }
 
+static u64 fake_host_ns;
+
+static u64 fake_host(void) { return fake_host_ns; }
+
+/* Looks at the clock each millisecond for a while, as the run loop does. */
+static u64 run_for(struct clock *clock, u64 ns)
+{
+	u64 last = clock_now(clock), now = last;
+
+	for (u64 done = 0; done < ns; done += 1000000) {
+		fake_host_ns += 1000000;
+		now = clock_now(clock);
+		assert_true(now > last);
+		last = now;
+	}
+	return now;
+}
+
+/* The host runs something else for a while: guest time goes on slowly, and makes up for it. */
+static void gaps_are_made_up_for(void **state)
+{
+	struct clock clock;
+
+	(void)state;
+	fake_host_ns = 1000000000;
+	clock_init(&clock, CLOCK_KIND_REAL);
+	clock.host = fake_host;
+	clock_start(&clock);
+	assert_int_equal(run_for(&clock, 50000000), 50000000);
+	fake_host_ns += 90000000;
+	assert_int_equal(clock_now(&clock), 50000000 + CLOCK_GAP_NS);
+	/* 80 ms are made up for within 640 ms. */
+	assert_int_equal(run_for(&clock, 8000000), 60000000 + 9000000);
+	assert_int_equal(run_for(&clock, 700000000), 50000000 + 90000000 + 708000000);
+	/* Sleep is no gap. */
+	clock_idle(&clock, true);
+	fake_host_ns += 5000000000;
+	clock_idle(&clock, false);
+	assert_int_equal(clock_now(&clock), 848000000 + 5000000000);
+	/* It ends being behind, too. */
+	fake_host_ns += 500000000;
+	assert_int_equal(clock_now(&clock), 5848000000 + CLOCK_GAP_NS);
+	clock_idle(&clock, true);
+	assert_int_equal(clock_now(&clock), 6348000000);
+	clock_idle(&clock, false);
+	/* No more than so far behind. */
+	fake_host_ns += 10 * CLOCK_BEHIND_MAX;
+	assert_int_equal(clock_now(&clock), 6348000000 + 9 * CLOCK_BEHIND_MAX);
+	clock_fini(&clock);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +287,7 @@ int main(void)
 		cmocka_unit_test(counted_clock),
 		cmocka_unit_test(real_clock_stands_still_when_stopped),
 		cmocka_unit_test(tick_conversion),
+		cmocka_unit_test(gaps_are_made_up_for),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -25,7 +25,7 @@ static u64 host_ns(void)
 }
 
 /* With the counted clock a slice ends where the next timer is due. */
-static u64 slice_insns(const struct machine *m)
+static u64 slice_insns(struct machine *m)
 {
 	u64 slice = m->vm.nvcpus > 1 ? SLICE_SMP : SLICE_ONE;
 
@@ -138,7 +138,9 @@ static void wait_idle(struct machine *m)
 			clock_skip(&check_follower(m->check)->clock, next);
 		loop_wait(&m->loop, 0);
 	} else {
+		clock_idle(&m->clock, true);
 		loop_wait(&m->loop, next == CLOCK_NEVER ? LOOP_FOREVER : next - now);
+		clock_idle(&m->clock, false);
 	}
 	run_timers(m);
 }
