@@ -4,14 +4,16 @@
 #ifndef BASE_FAIL_H
 #define BASE_FAIL_H
 
+#include <errno.h>
 #include <stdio.h>
 
-/* `error` is positive, and evaluated before the line is made: it may be errno. */
+/* `error` is positive, and evaluated before the line is made: it may be errno. What is no error
+ * number after all is not taken for success. */
 #define FAIL(error, ...)                            \
 	do {                                        \
 		int error_ = (error);               \
 		snprintf(err, errlen, __VA_ARGS__); \
-		return -error_;                     \
+		return error_ > 0 ? -error_ : -EIO; \
 	} while (0)
 
 #endif

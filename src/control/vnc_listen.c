@@ -1,7 +1,8 @@
 /* Where VNC listens: a unix socket, or a TCP port of an address. */
-#include "control/unix_socket.h"
-#include "base/fail.h"
 #include "control/vnc_internal.h"
+
+#include "base/fail.h"
+#include "control/unix_socket.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -15,9 +16,10 @@ static int listen_unix(struct vnc *v, const char *path, char *err, size_t errlen
 	char why[256];
 
 	v->listener = unix_listen(path, why, sizeof(why));
-	if (v->listener < 0 || strlen(path) >= sizeof(v->socket_path))
+	if (v->listener < 0)
 		FAIL(EINVAL, "VNC: %s", why);
-	strcpy(v->socket_path, path);
+	/* It fits into a socket's address, and so here. */
+	snprintf(v->socket_path, sizeof(v->socket_path), "%s", path);
 	snprintf(v->address, sizeof(v->address), "unix:%s", path);
 	return 0;
 }

@@ -526,7 +526,7 @@ static void check_model(struct mem *mem, struct mem_area **areas, const struct m
 		struct mem_slot *slot = mem_find(mem, HOLE + page * MEM_PAGE + 17);
 
 		assert_int_equal(!slot, !s);
-		if (!s)
+		if (!slot || !s)
 			continue;
 		u64 offset = (s->first + page - s->base) * (u64)MEM_PAGE;
 

@@ -17,10 +17,9 @@ struct screen_rect {
 /* A text mode's screen. */
 struct screen_text {
 	u32 cols, rows;
-	u8 chars[SCREEN_MAX_ROWS][SCREEN_MAX_COLS]; /* code page 437 */
-	u8 attributes[SCREEN_MAX_ROWS]
-		     [SCREEN_MAX_COLS]; /* VGA: foreground 3..0, background 6..4, blink or bright background 7 */
-	bool cursor;                    /* shown */
+	/* Code page 437; attributes as VGA's: foreground 3..0, background 6..4, blink or bright background 7. */
+	u8 chars[SCREEN_MAX_ROWS][SCREEN_MAX_COLS], attributes[SCREEN_MAX_ROWS][SCREEN_MAX_COLS];
+	u32 cursor; /* 1: shown; a number, so that two screens can be compared as memory */
 	u32 cursor_col, cursor_row;
 };
 

@@ -153,7 +153,7 @@ static void nothing_there(void **state)
 static void directory_is_sorted(void **state)
 {
 	struct fixture *f = *state;
-	u32 size;
+	u32 size = 0;
 	u8 b[8];
 
 	assert_int_equal(fw_cfg_add_file(&f->cfg, "etc/zebra", "z", 1), 0);

@@ -303,7 +303,7 @@ static bool text(struct screen *s, struct screen_text *t)
 			if (counter == m.cursor && !t->cursor &&
 			    !(r->crtc[CRTC_CURSOR_START] & BIT(5)) &&
 			    m.cursor_first <= MIN(m.cursor_last, m.char_lines - 1)) {
-				t->cursor = true;
+				t->cursor = 1;
 				t->cursor_col = col;
 				t->cursor_row = row;
 			}

@@ -43,7 +43,10 @@ int rom_file_read(const char *what, const char *path, size_t max, u8 **data, siz
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r;
 	struct stat st;
+	u8 *bytes;
 
+	*data = NULL;
+	*size = 0;
 	if (fd < 0 && errno == ENOENT && package_of(path))
 		FAIL(ENOENT, "%s '%s' is not installed; run: apt-get install %s", what, path,
 		     package_of(path));
@@ -53,13 +56,15 @@ int rom_file_read(const char *what, const char *path, size_t max, u8 **data, siz
 		close(fd);
 		FAIL(EINVAL, "%s '%s' is not a file of 1 byte to %zu KiB", what, path, max / 1024);
 	}
-	*size = (size_t)st.st_size;
-	*data = malloc(*size);
-	r = *data ? read_all(fd, *data, *size) : -ENOMEM;
+	bytes = malloc((size_t)st.st_size);
+	r = bytes ? read_all(fd, bytes, (size_t)st.st_size) : -ENOMEM;
 	close(fd);
-	if (!r)
+	if (!r) {
+		*data = bytes;
+		*size = (size_t)st.st_size;
 		return 0;
-	free(*data);
+	}
+	free(bytes);
 	FAIL(-r, "%s '%s' cannot be read: %s", what, path, strerror(-r));
 }
 

@@ -12,7 +12,7 @@ struct machine;
 
 /* Loads what the configuration names, if anything. On failure one line in err. */
 int rom_init(struct machine *m, char *err, size_t errlen) must_check;
-/* Reads a whole file of at most max bytes; *data is the caller's to free. On failure one line in err that starts with `what`. */
+/* Reads a whole file of at most max bytes; *data is the caller's to free. On failure NULL, and one line in err that starts with `what`. */
 int rom_file_read(const char *what, const char *path, size_t max, u8 **data, size_t *size,
 		  char *err, size_t errlen) must_check;
 

@@ -21,6 +21,13 @@ static struct fuzz machine;
 static u64 seed_now;
 static volatile u64 work;
 
+/* gcc's word, and clang's. */
+#if __has_attribute(no_sanitize_coverage)
+#define UNCOUNTED __attribute__((no_sanitize_coverage))
+#else
+#define UNCOUNTED __attribute__((no_sanitize("coverage")))
+#endif
+
 /* Counts what a build with -fsanitize-coverage=trace-pc runs through. */
 void __sanitizer_cov_trace_pc(void);
 extern void __sanitizer_set_death_callback(void (*fn)(void)) __attribute__((weak));
@@ -30,7 +37,7 @@ static void say_where(void)
 	dprintf(STDERR_FILENO, "seed %" PRIu64 ", round %" PRIu64 "\n", seed_now, machine.rounds);
 }
 
-__attribute__((no_sanitize_coverage)) void __sanitizer_cov_trace_pc(void)
+UNCOUNTED void __sanitizer_cov_trace_pc(void)
 {
 	if (++work <= WORK_MAX)
 		return;

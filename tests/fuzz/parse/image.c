@@ -5,6 +5,7 @@
 #include "memory_file.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,7 @@ struct run {
 
 #define UNKNOWN UINT32_MAX
 
-static void _Noreturn printf_like(1, 2) wrong(const char *format, ...)
+static _Noreturn void printf_like(1, 2) wrong(const char *format, ...)
 {
 	va_list args;
 

@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
-static void _Noreturn wrong(const char *what)
+static _Noreturn void wrong(const char *what)
 {
 	fprintf(stderr, "%s\n", what);
 	abort();

@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
-static void _Noreturn wrong(const char *what, const char *text)
+static _Noreturn void wrong(const char *what, const char *text)
 {
 	fprintf(stderr, "%s: %s\n", what, text);
 	abort();

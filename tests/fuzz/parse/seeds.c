@@ -27,7 +27,7 @@ static const struct seed seeds[] = {
 	{ "qcow2-chain", "qcow2", NULL, 512, 256 * KIB, 2 },
 };
 
-static void _Noreturn fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
 	fprintf(stderr, "seeds: %s\n", what);
 	exit(1);
