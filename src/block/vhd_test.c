@@ -311,11 +311,11 @@ static void hostile(void **state)
 	}
 	/* Table and header over the footer at the end: a repair of the one would destroy the other. */
 	d = make_damaged(shadow);
-	vhd_put(d->data + 512 + VHD_H_TABLE_OFFSET, d->size - 512, 8);
+	be_store(d->data + 512 + VHD_H_TABLE_OFFSET, d->size - 512, 8);
 	seal(d);
 	refuses(d, "outside of the file");
 	memcpy(d->data + d->size - 1024, d->data + 512, 512); /* a header's first part */
-	vhd_put(d->data + VHD_F_DATA_OFFSET, d->size - 1024, 8);
+	be_store(d->data + VHD_F_DATA_OFFSET, d->size - 1024, 8);
 	seal(d);
 	refuses(d, "header lies outside");
 	fault_disk_free(d);
