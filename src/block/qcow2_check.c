@@ -16,6 +16,9 @@
 /* What a cluster is used for. Tables belong to one thing alone. */
 enum use { USE_NONE, USE_DATA, USE_L2, USE_TABLE };
 
+/* Snapshots that share large tables could keep a check busy for days; images that are used stay far below. */
+#define WORK_MAX (1ull << 34)
+
 static const char *const use_names[] = { "nothing", "data", "an L2 table", "a table" };
 
 struct scan {
@@ -27,6 +30,7 @@ struct scan {
 	u16 *counts;      /* stays at its maximum */
 	u8 *uses;
 	u64 overlaps;
+	u64 work;  /* entries of tables gone through in this window */
 	u8 *table; /* a cluster */
 };
 
@@ -127,6 +131,7 @@ static int each_l2(struct scan *s, u64 *l1, u32 size, int (*visit)(struct scan *
 	u64 last = 0;
 	int r = 0;
 
+	s->work += (u64)size * 32; /* sorting it */
 	qsort(l1, size, 8, by_offset);
 	for (u32 i = 0; i < size && !r; i++) {
 		u64 offset = l1[i] & QCOW2_OFFSET;
@@ -135,6 +140,9 @@ static int each_l2(struct scan *s, u64 *l1, u32 size, int (*visit)(struct scan *
 		    offset == last)
 			continue;
 		last = offset;
+		s->work += q->cluster_size / 8;
+		if (s->work > WORK_MAX)
+			return -EFBIG;
 		r = block_file_read(q->block.file, s->table, q->cluster_size, offset);
 		if (!r)
 			r = visit(s, offset);
@@ -220,7 +228,7 @@ static int count_snapshots(struct scan *s)
 
 		if (of->l1_size)
 			count_range(s, of->l1_offset, 8ull * of->l1_size, USE_TABLE);
-		r = count_l1_of(s, of);
+		r = s->work > WORK_MAX ? -EFBIG : count_l1_of(s, of);
 	}
 	return r;
 }
@@ -439,6 +447,7 @@ static int scan_window(struct scan *s)
 
 	memset(s->counts, 0, s->count * sizeof(*s->counts));
 	memset(s->uses, 0, s->count);
+	s->work = 0;
 	r = count_all(s);
 	if (!r && s->first == 0) /* before a repair puts new tables there */
 		r = compare_behind(s);
