@@ -49,10 +49,11 @@ void trace_print(enum trace_category cat, const char *fmt, ...) printf_like(2, 3
  * report. */
 void trace_ring_dump(void);
 
-#define trace(cat, ...)                                              \
-	do {                                                         \
-		if (unlikely(trace_enabled & (1ull << TRACE_##cat))) \
-			trace_print(TRACE_##cat, __VA_ARGS__);       \
+#define trace_on(cat) unlikely(trace_enabled &(1ull << TRACE_##cat))
+#define trace(cat, ...)                                        \
+	do {                                                   \
+		if (trace_on(cat))                             \
+			trace_print(TRACE_##cat, __VA_ARGS__); \
 	} while (0)
 
 #endif

@@ -56,7 +56,7 @@ int bus_map(struct bus *bus, u64 base, u64 size, const struct bus_ops *ops, void
 	}
 	for (unsigned i = bus->count; i > at; i--)
 		bus->regions[i] = bus->regions[i - 1];
-	bus->regions[at] = (struct bus_region){ base, size, ops, dev, name };
+	bus->regions[at] = (struct bus_region){ base, size, ops, NULL, dev, name };
 	bus->count++;
 	return 0;
 }
@@ -141,6 +141,24 @@ void bus_write(struct bus *bus, u64 addr, u64 value, unsigned size)
 			unclaimed = true;
 	}
 	bus->unclaimed += unclaimed;
+}
+
+void bus_map_block(struct bus *bus, u64 base, const void *dev, bus_block_fn *block)
+{
+	unsigned at = bus_search(bus, base);
+
+	if (at < bus->count && bus->regions[at].base == base && bus->regions[at].dev == dev)
+		bus->regions[at].block = block;
+}
+
+unsigned bus_block(struct bus *bus, u64 addr, u8 *buf, unsigned size, unsigned n, bool write)
+{
+	unsigned piece;
+	const struct bus_region *r = bus_piece(bus, addr, size, &piece);
+
+	if (!r || !r->block || piece != size || trace_on(PORT) || trace_on(MMIO))
+		return 0;
+	return r->block(r->dev, addr - r->base, buf, size, n, write);
 }
 
 void bus_dump(const struct bus *bus, void *file)

@@ -13,9 +13,15 @@ struct bus_ops {
 	unsigned max_size;
 };
 
+/* Moves up to n elements between the device's register at offset and buf, as so many reads (write: writes) of that size would, and as far as it
+ * can say what they do: fewer, or none, if not. size is never above max_size. */
+typedef unsigned bus_block_fn(void *dev, u64 offset, u8 *buf, unsigned size, unsigned n,
+			      bool write);
+
 struct bus_region {
 	u64 base, size;
 	const struct bus_ops *ops;
+	bus_block_fn *block; /* or NULL */
 	void *dev;
 	const char *name;
 };
@@ -41,6 +47,11 @@ void bus_unmap(struct bus *bus, u64 base, const void *dev);
  * dropped. */
 u64 bus_read(struct bus *bus, u64 addr, unsigned size);
 void bus_write(struct bus *bus, u64 addr, u64 value, unsigned size);
+/* For a device that takes repeated accesses at once: to its region that starts at base. */
+void bus_map_block(struct bus *bus, u64 base, const void *dev, bus_block_fn *block);
+/* The first of n accesses to addr that the device does at once; how many. The others, if they are wanted, are for bus_read and bus_write: none is
+ * done at once where accesses are traced, or split. */
+unsigned bus_block(struct bus *bus, u64 addr, u8 *buf, unsigned size, unsigned n, bool write);
 /* `--dump=bus`: one line per region. */
 void bus_dump(const struct bus *bus, void *file);
 

@@ -192,6 +192,43 @@ static void unclaimed_reads_are_ones(void **state)
 	bus_fini(&bus);
 }
 
+static unsigned probe_block(void *dev, u64 offset, u8 *buf, unsigned size, unsigned n, bool write)
+{
+	probe_log(dev, offset, write, size);
+	buf[0] = (u8)n;
+	return n / 2;
+}
+
+static void blocks(void **state)
+{
+	struct probe p = { 0 };
+	struct bus bus;
+	u8 buf[16] = { 0 };
+
+	bus_init(&bus, "port", 0x10000, true);
+	assert_int_equal(bus_map(&bus, 0x100, 8, &ops4, &p, "blocks"), 0);
+	assert_int_equal(bus_map(&bus, 0x108, 8, &ops4, &p, "plain"), 0);
+	assert_int_equal(bus_block(&bus, 0x102, buf, 2, 7, true), 0);
+	bus_map_block(&bus, 0x101, &p, probe_block);   /* no region starts there */
+	bus_map_block(&bus, 0x100, &bus, probe_block); /* nor is it of that device */
+	assert_int_equal(bus_block(&bus, 0x102, buf, 2, 7, true), 0);
+	bus_map_block(&bus, 0x100, &p, probe_block);
+	assert_int_equal(bus_block(&bus, 0x102, buf, 2, 7, true), 3);
+	assert_int_equal(buf[0], 7);
+	assert_int_equal(p.calls, 1);
+	assert_int_equal(p.offset[0], 2);
+	assert_int_equal(p.size[0], 2);
+	assert_int_equal(p.value[0], true);
+	/* What would be split, nobody's, and a device that has none. */
+	assert_int_equal(bus_block(&bus, 0x100, buf, 8, 1, false), 0);
+	assert_int_equal(bus_block(&bus, 0x107, buf, 2, 1, false), 0);
+	assert_int_equal(bus_block(&bus, 0x108, buf, 2, 1, false), 0);
+	assert_int_equal(bus_block(&bus, 0x200, buf, 2, 1, false), 0);
+	assert_int_equal(p.calls, 1);
+	assert_int_equal(bus.unclaimed, 0);
+	bus_fini(&bus);
+}
+
 static void dump_lists_regions(void **state)
 {
 	struct probe p = { 0 };
@@ -220,6 +257,7 @@ int main(void)
 		cmocka_unit_test(accesses_across_regions),
 		cmocka_unit_test(writes_across_regions),
 		cmocka_unit_test(unclaimed_reads_are_ones),
+		cmocka_unit_test(blocks),
 		cmocka_unit_test(dump_lists_regions),
 	};
 

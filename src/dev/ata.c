@@ -345,4 +345,24 @@ void ata_data_write(struct ata_channel *ch, u32 value, unsigned size)
 		ata_block_done(ch);
 }
 
+unsigned ata_data_block(struct ata_channel *ch, u8 *buf, unsigned size, unsigned n, bool write)
+{
+	struct ata_channel_regs *r = ch->regs;
+	struct ata_transfer_regs *t = &r->transfer;
+
+	if (t->phase != (write ? ATA_PIO_OUT : ATA_PIO_IN) || t->unit != r->select)
+		return 0;
+	n = MIN(n, (t->end - t->pos) / size);
+	if (n == 0)
+		return 0;
+	if (write)
+		memcpy(r->buf + t->pos, buf, n * size);
+	else
+		memcpy(buf, r->buf + t->pos, n * size);
+	t->pos += n * size;
+	if (t->pos == t->end)
+		ata_block_done(ch);
+	return n;
+}
+
 void ata_dma_changed(struct ata_channel *ch) { ata_run(ch); }

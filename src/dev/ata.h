@@ -151,6 +151,8 @@ void ata_reg_write(struct ata_channel *ch, enum ata_reg reg, u8 value);
 /* The data port: 1, 2 or 4 bytes. */
 u32 ata_data_read(struct ata_channel *ch, unsigned size);
 void ata_data_write(struct ata_channel *ch, u32 value, unsigned size);
+/* n accesses of that size to the data port, at most as many as the block under way has left for; how many. */
+unsigned ata_data_block(struct ata_channel *ch, u8 *buf, unsigned size, unsigned n, bool write);
 /* Alternate status and device control. */
 u8 ata_alt_read(const struct ata_channel *ch);
 void ata_control_write(struct ata_channel *ch, u8 value);

@@ -83,6 +83,39 @@ static void reads_and_writes(void **state)
 	assert_int_equal(f->disk.flushes, 0);
 }
 
+/* Repeated accesses to the data port stop at the end of each block, and are refused where there is none. */
+static void blocks_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct bus *ports = &f->board.ports;
+
+	assert_int_equal(bus_block(ports, PRIMARY, buf, 2, 256, false), 0);
+	set_lba(f, PRIMARY, 0, 100, 2);
+	out_command(f, PRIMARY, 0x20);
+	assert_int_equal(status(f, PRIMARY), DRDY | DSC | DRQ);
+	assert_int_equal(bus_block(ports, PRIMARY, buf, 2, 256, true), 0); /* the other way */
+	assert_int_equal(bus_block(ports, PRIMARY + 1, buf, 1, 1, false), 0);
+	assert_int_equal(bus_block(ports, PRIMARY, buf, 2, 10, false), 10);
+	assert_false(f->irq[0].level);
+	assert_int_equal(bus_block(ports, PRIMARY, buf + 20, 4, 1000, false), 123);
+	assert_true(f->irq[0].level);
+	assert_int_equal(status(f, PRIMARY), DRDY | DSC | DRQ);
+	assert_int_equal(bus_block(ports, PRIMARY, buf + 512, 2, 1000, false), 256);
+	assert_int_equal(status(f, PRIMARY), DRDY | DSC);
+	assert_int_equal(bus_block(ports, PRIMARY, buf, 2, 1, false), 0);
+	assert_memory_equal(buf, DISK(f, 100), 2 * 512);
+
+	pattern(512, 9);
+	set_lba(f, PRIMARY, 0, 300, 1);
+	out_command(f, PRIMARY, 0x30);
+	assert_int_equal(bus_block(ports, PRIMARY, buf, 4, 100, true), 100);
+	assert_memory_not_equal(DISK(f, 300), buf, 512);
+	assert_int_equal(bus_block(ports, PRIMARY, buf + 400, 2, 57, true), 56);
+	assert_true(f->irq[0].level);
+	assert_int_equal(status(f, PRIMARY), DRDY | DSC);
+	assert_memory_equal(DISK(f, 300), buf, 512);
+}
+
 /* 256 sectors for a count of 0; the port by doublewords and bytes; the drive with DEV 1. */
 static void widths_and_counts(void **state)
 {
@@ -461,6 +494,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(identifies),
 		TEST(reads_and_writes),
+		TEST(blocks_at_once),
 		TEST(widths_and_counts),
 		TEST(multiple),
 		TEST(lba48),

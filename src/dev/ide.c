@@ -194,6 +194,13 @@ static void command_write(void *dev, u64 offset, u64 value, unsigned size)
 		ata_reg_write(&c->ata, (enum ata_reg)(offset + i), (u8)(value >> (8 * i)));
 }
 
+static unsigned command_block(void *dev, u64 offset, u8 *buf, unsigned size, unsigned n, bool write)
+{
+	struct ide_channel *c = dev;
+
+	return offset == ATA_DATA ? ata_data_block(&c->ata, buf, size, n, write) : 0;
+}
+
 static u64 control_read(void *dev, u64 offset, unsigned size)
 {
 	return ata_alt_read(&((struct ide_channel *)dev)->ata);
@@ -233,6 +240,7 @@ static void map_channel(struct ide_channel *c)
 	if (!c->mapped)
 		c->mapped = bus_map(ports, command_ports[c->index], ATA_REGS, &command_ops, c,
 				    ide->dev.name) == 0;
+	bus_map_block(ports, command_ports[c->index], c, command_block);
 	if (!c->mapped_control)
 		c->mapped_control = bus_map(ports, control_ports[c->index], 1, &control_ops, c,
 					    ide->dev.name) == 0;

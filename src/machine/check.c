@@ -40,8 +40,11 @@ int check_new(struct machine *lead, struct machine *follow)
 	lead->check = follow->check = c;
 	c->lead_page = mem_host(&lead->mem, (gpa_t)lead->cfg.check_page * MEM_PAGE, MEM_PAGE);
 	c->follow_page = mem_host(&follow->mem, (gpa_t)lead->cfg.check_page * MEM_PAGE, MEM_PAGE);
-	for (unsigned n = 0; n < lead->vm.nvcpus; n++)
+	for (unsigned n = 0; n < lead->vm.nvcpus; n++) {
 		lead->vm.vcpus[n]->exit = follow->vm.vcpus[n]->exit = on_exit_logged;
+		/* The two machines need not come to the same pieces. */
+		lead->vm.vcpus[n]->port_block = follow->vm.vcpus[n]->port_block = NULL;
+	}
 	return 0;
 }
 

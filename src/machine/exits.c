@@ -36,6 +36,17 @@ void machine_exit(struct vcpu *v, struct exit *e)
 	}
 }
 
+unsigned machine_port_block(struct vcpu *v, u16 port, u8 *buf, unsigned size, unsigned n,
+			    bool write)
+{
+	struct machine *m = machine_of(v);
+
+	m->current = v;
+	n = bus_block(&m->ports, port, buf, size, n, write);
+	v->exits[write ? EXIT_PORT_OUT : EXIT_PORT_IN] += n > 0;
+	return n;
+}
+
 int machine_take_irq(struct vcpu *v)
 {
 	struct machine *m = machine_of(v);

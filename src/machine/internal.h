@@ -150,6 +150,8 @@ u64 machine_insns(void *opaque);
 
 /* exits.c: the one door. */
 void machine_exit(struct vcpu *v, struct exit *e);
+unsigned machine_port_block(struct vcpu *v, u16 port, u8 *buf, unsigned size, unsigned n,
+			    bool write);
 int machine_take_irq(struct vcpu *v);
 void machine_tsc_changed(struct vcpu *v);
 

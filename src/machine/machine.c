@@ -48,6 +48,7 @@ static int init_cpus(struct machine *m, char *err, size_t errlen)
 		v->index = n;
 		v->apic_id = n;
 		v->exit = machine_exit;
+		v->port_block = machine_port_block;
 		v->take_irq = machine_take_irq;
 		if (m->vm.engine->vcpu_init(v)) {
 			m->vm.vcpus[n] = NULL;

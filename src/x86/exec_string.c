@@ -4,6 +4,7 @@
  * on one page are done through host pointers; all else goes element by element, and the registers
  * always stand after the last finished one. */
 #include "x86/alu.h"
+#include "x86/debug.h"
 #include "x86/exec.h"
 
 #include <Zydis/Zydis.h>
@@ -260,6 +261,24 @@ inline_fn u64 scas_run(struct vcpu *v, const struct x86_insn *i, u64 n, unsigned
 	return done;
 }
 
+/* Elements that the device gives, or takes, at once. */
+inline_fn u64 port_run(struct vcpu *v, const struct x86_insn *i, u64 n, unsigned size, bool write)
+{
+	u16 port = (u16)v->cpu.gpr[RDX];
+	unsigned seg = write ? i->seg : ES, reg = write ? RSI : RDI;
+	struct run m = { .n = n };
+
+	/* With DR7 set there may be a breakpoint on the port. */
+	if (!v->port_block || (v->cpu.rflags & FL_DF) || (v->cpu.dr[7] & DR7_ENABLES))
+		return 0;
+	x86_check_io(v, port, size);
+	if (!run_at(v, i, seg, index_get(v, i, reg), size, write ? ACC_READ : ACC_WRITE, &m))
+		return 0;
+	n = v->port_block(v, port, m.p, size, (unsigned)m.n, write);
+	index_move(v, i, reg, n, size);
+	return n;
+}
+
 inline_fn u64 run_many(struct vcpu *v, const struct x86_insn *i, enum string_op op, u64 n,
 		       unsigned size)
 {
@@ -268,6 +287,8 @@ inline_fn u64 run_many(struct vcpu *v, const struct x86_insn *i, enum string_op 
 	case STRING_CMPS: return cmps_run(v, i, n, size);
 	case STRING_STOS: return stos_run(v, i, n, size);
 	case STRING_SCAS: return scas_run(v, i, n, size);
+	case STRING_INS: return port_run(v, i, n, size, false);
+	case STRING_OUTS: return port_run(v, i, n, size, true);
 	default: return 0;
 	}
 }

@@ -265,6 +265,68 @@ static void ports(void **state)
 	assert_int_equal(m->exits, 0);
 }
 
+static struct {
+	u8 *at;
+	unsigned size, n, calls;
+	bool write;
+} block;
+
+/* Moves five elements at most. */
+static unsigned take_block(struct vcpu *v, u16 port, u8 *buf, unsigned size, unsigned n, bool write)
+{
+	assert_int_equal(port, 0x1234);
+	block.at = buf;
+	block.size = size;
+	block.n = n;
+	block.write = write;
+	block.calls++;
+	n = MIN(n, 5);
+	if (!write)
+		memset(buf, 0x77, (size_t)n * size);
+	return n;
+}
+
+static void ports_at_once(void **state)
+{
+	struct machine *m = *state;
+
+	memset(&block, 0, sizeof(block));
+	m->v->port_block = take_block;
+	m->r[RDX] = 0x1234;
+	m->r[RDI] = 0x4ff8;
+	m->r[RCX] = 6;
+	assert_int_equal(run_rep(m, "66 f3 6d"), NO_EXC);
+	assert_int_equal(block.calls, 2); /* four to the end of the page, two behind it */
+	assert_int_equal(m->exits, 0);
+	assert_int_equal(m->r[RDI], 0x5004);
+	assert_int_equal(m->r[RCX], 0);
+	assert_int_equal(peek(m, 0x4ff8, 8), 0x7777777777777777);
+	assert_int_equal(peek(m, 0x5000, 8), 0x77777777);
+	m->r[RSI] = 0x4100;
+	m->r[RCX] = 7;
+	assert_int_equal(run_rep(m, "f3 6e"), NO_EXC);
+	assert_true(block.write);
+	assert_int_equal(block.n, 2);
+	assert_int_equal(m->r[RSI], 0x4107);
+	/* Downwards, and with a breakpoint that may be on the port: one by one. */
+	block.calls = 0;
+	x86_set_rflags(&m->v->cpu, FL_DF);
+	m->r[RCX] = 3;
+	assert_int_equal(run_rep(m, "f3 6e"), NO_EXC);
+	x86_set_rflags(&m->v->cpu, 0);
+	m->v->cpu.dr[7] = 1;
+	m->r[RCX] = 3;
+	assert_int_equal(run_rep(m, "f3 6e"), NO_EXC);
+	assert_int_equal(m->exits, 6);
+	assert_int_equal(block.calls, 0);
+	/* Without permission the device is not asked. */
+	machine_mode(m, 32);
+	m->v->cpu.cpl = 3;
+	m->r[RCX] = 3;
+	assert_int_equal(run_rep(m, "f3 6d"), EXC_GP);
+	assert_int_equal(block.calls, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +345,7 @@ int main(void)
 						machine_teardown),
 		cmocka_unit_test_setup_teardown(store, machine_setup, machine_teardown),
 		cmocka_unit_test_setup_teardown(ports, machine_setup, machine_teardown),
+		cmocka_unit_test_setup_teardown(ports_at_once, machine_setup, machine_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

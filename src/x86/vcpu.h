@@ -123,6 +123,10 @@ struct vcpu {
 	u64 icount; /* instructions completed; engine keeps it exact at exits (see vcpu_icount) */
 	/* Set by the machine. */
 	void (*exit)(struct vcpu *v, struct exit *e);
+	/* Moves up to n elements of a repeated INS (write: OUTS) between a port and memory, as so many exits would, as far as the device can do so at
+	 * once; how many. NULL: never. */
+	unsigned (*port_block)(struct vcpu *v, u16 port, u8 *buf, unsigned size, unsigned n,
+			       bool write);
 	int (*take_irq)(struct vcpu *v); /* acknowledges and returns the vector to deliver, or -1 */
 	void *engine;                    /* the engine's own */
 	/* The engine's: mappings have been dropped from the TLB, and may be gone. May be NULL. */

@@ -152,10 +152,11 @@ struct bt_cpu {
 	i64 left;    /* counted: what is left of the budget; the running unit is paid for whole */
 	i64 granted; /* what left was when v->icount was exact */
 	const struct unit_insn *at; /* being executed by C, or NULL: v->icount and left agree then */
-	struct unit *last;          /* entered last by C */
-	u32 sys_id;                 /* the SYSCALL or SYSRET that a stub is at */
-	uintptr_t fault_at;         /* host address of a faulting instruction */
-	u64 group[16];              /* addends of the running unit's groups, by register */
+	struct unit *last;          /* entered last by C, or NULL */
+	const struct bt_cross *cross; /* with step: what is to run, if it is known */
+	u32 sys_id;                   /* the SYSCALL or SYSRET that a stub is at */
+	uintptr_t fault_at;           /* host address of a faulting instruction */
+	u64 group[16];                /* addends of the running unit's groups, by register */
 	/* Of a piece of a repeated string instruction: bytes, then elements; and the addends of both sides. */
 	u64 rep_room, rep_from, rep_to;
 	bool fp_live;   /* x87, SSE and AVX registers are in the host's */
@@ -208,6 +209,17 @@ struct code_page {
 	u32 heat;     /* of writes */
 };
 
+#define BT_CROSSES   256u
+#define BT_CROSS_OFF 0xff2u /* in its page: no instruction before it reaches the next one */
+
+/* An instruction across two pages that has been run lately. */
+struct bt_cross {
+	const u8 *first; /* host address of its first byte, or NULL */
+	u32 mode;
+	u8 bytes[15];
+	struct x86_insn insn;
+};
+
 struct tr;
 typedef bool bt_emit_fn(struct tr *t);
 
@@ -237,6 +249,7 @@ struct bt {
 	 * Pages that share an entry are hot together, which costs speed alone. Forgotten after HOT_MEMORY of these events. */
 	u8 births[HOT_HASH];
 	u32 born;
+	struct bt_cross cross[BT_CROSSES];
 	void *dump; /* FILE of --dump=tu, or NULL */
 	void *perf; /* FILE of --perf-map, or NULL */
 	struct bt_stats stats;
@@ -258,6 +271,11 @@ void bt_cache_written(struct bt *bt, const u8 *host, u64 size);
 void bt_link(struct bt *bt, struct bt_exit *x, struct unit *to);
 /* The unit whose code holds the host address, or NULL. */
 struct unit *bt_cache_unit_at(struct bt *bt, uintptr_t host);
+
+/* cross.c: the instruction at rip, whose first byte is at `guest`, not before BT_CROSS_OFF, if it lies across two pages and can be run
+ * by bt_cross_run, next and without attention. NULL: not so. CS is wide. May raise #PF. */
+struct bt_cross *bt_cross_find(struct vcpu *v, const u8 *guest, u32 key);
+void bt_cross_run(struct vcpu *v, const struct bt_cross *c);
 
 /* jump.c */
 void jump_init(struct bt_cpu *e);

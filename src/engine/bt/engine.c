@@ -81,6 +81,9 @@ static struct unit *find_unit(struct vcpu *v, struct bt *bt, u32 key)
 
 	if (!guest)
 		return NULL;
+	if (unlikely(((uintptr_t)guest & 0xfff) >= BT_CROSS_OFF) && (key & KEY_CS_WIDE) &&
+	    (bt_cpu(v)->cross = bt_cross_find(v, guest, key)))
+		return NULL;
 	u = bt_cache_find(bt, guest, key);
 	if (u && u->checked && !bt_unit_holds(u)) {
 		bt_cache_stale(bt, u);
@@ -125,8 +128,10 @@ static u64 rip_mask(const struct unit *u) { return engine_rip_mask(key_bits(u->k
 static struct unit *next_unit(struct vcpu *v, u32 key)
 {
 	struct bt_cpu *e = bt_cpu(v);
-	struct unit *u = key_tlb(key) == TLB_CHECKED ? NULL : find_unit(v, e->bt, key);
+	struct unit *u;
 
+	e->cross = NULL;
+	u = key_tlb(key) == TLB_CHECKED ? NULL : find_unit(v, e->bt, key);
 	e->moved = false;
 	e->step = !u;
 	/* Counted: a unit is executed whole, so a budget may be exceeded by one. A side exit gives back what was not executed: once
@@ -179,10 +184,15 @@ static void note_jump(struct vcpu *v, struct jump_cache *c, uintptr_t entry)
 static bool step(struct vcpu *v, enum bt_reason why, enum stop *stop)
 {
 	struct bt_cpu *e = bt_cpu(v);
+	const struct bt_cross *cross = why == BT_ALONE ? e->cross : NULL;
 
 	e->step = false;
+	e->cross = NULL;
+	e->last = NULL;
 	bt_count(&e->bt->stats, why, v->cpu.rip, 0);
-	if (!engine_step(v, stop))
+	if (cross)
+		bt_cross_run(v, cross);
+	else if (!engine_step(v, stop))
 		return false;
 	e->left--;
 	e->granted--;
@@ -201,7 +211,7 @@ static uintptr_t known_code(const struct vcpu *v, const struct bt_cpu *e, u32 ke
 }
 
 /* The host address at which the CPU goes on, or 0 if the loop in C must look: attention, or no budget. Runs what runs alone. quick:
- * bt_cpu.last need not be set. single: 0 or KEY_SINGLE. */
+ * bt_cpu.last need not be set, and need not be where it goes on. single: 0 or KEY_SINGLE. */
 static uintptr_t next_code(struct vcpu *v, bool quick, u32 single)
 {
 	struct bt_cpu *e = bt_cpu(v);
@@ -228,6 +238,7 @@ static uintptr_t next_code(struct vcpu *v, bool quick, u32 single)
 		/* Without attention no debugger stops it. */
 		if (!e->step || !step(v, BT_ALONE, &stop))
 			return 0;
+		quick = true;
 	}
 	entry = (uintptr_t)(u->code + e->bt->exec);
 	if (key & KEY_CS_LINK) {
@@ -375,7 +386,7 @@ u64 bt_do_exit(struct vcpu *v, u32 id)
 	bt_count(&bt->stats, BT_EXIT, v->cpu.rip, 0);
 	target = next_code(v, false, x->single ? KEY_SINGLE : 0);
 	/* Making the target may have emptied the segment that x lies in. */
-	if (target && evictions == bt->stats.evictions && !from->dead && !x->to &&
+	if (target && e->last && evictions == bt->stats.evictions && !from->dead && !x->to &&
 	    e->last->key == ((from->key & ~KEY_SINGLE) | (x->single ? KEY_SINGLE : 0)) &&
 	    e->last->guest == from->guest + (x->target - page_off))
 		bt_link(bt, x, e->last);
