@@ -188,11 +188,14 @@ static inline struct bt_cpu *bt_cpu(struct vcpu *v)
 
 /* --- Per machine ---------------------------------------------------------------------------------- */
 
-#define BT_SEGMENTS   8u
-#define UNIT_HASH     65536u
-#define PAGE_HASH     4096u
-#define BT_CACHE_SIZE (32 * MIB) /* if the machine does not say */
-#define HOT_HASH      65536u
+#define BT_SEGMENTS 8u
+#define UNIT_HASH   65536u
+#define PAGE_HASH   4096u
+/* If the machine does not say: a part of its RAM, within bounds. */
+#define BT_CACHE_PART  16u
+#define BT_CACHE_LEAST (32 * MIB)
+#define BT_CACHE_MOST  (128 * MIB)
+#define HOT_HASH       65536u
 
 /* Units are made in segments, one after the other; when all are full the oldest is emptied. */
 struct bt_segment {

@@ -619,6 +619,14 @@ static void bt_vm_fini(struct vm *vm)
 	vm->code_written = NULL;
 }
 
+/* Code that does not fit is made again and again: what systems with more memory run is larger, too. */
+static size_t cache_size(const struct vm *vm)
+{
+	if (vm->cache_size)
+		return vm->cache_size;
+	return MAX(BT_CACHE_LEAST, MIN(BT_CACHE_MOST, vm->mem->size / BT_CACHE_PART));
+}
+
 static int bt_vm_init(struct vm *vm)
 {
 	struct bt *bt = calloc(1, sizeof(*bt));
@@ -634,7 +642,7 @@ static int bt_vm_init(struct vm *vm)
 	bt->emit = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->emit));
 	bt->goes_on = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*bt->goes_on));
 	if (bt->emit && bt->goes_on)
-		err = bt_cache_init(bt, vm->cache_size ? vm->cache_size : BT_CACHE_SIZE);
+		err = bt_cache_init(bt, cache_size(vm));
 	if (!err && vm->perf_map)
 		err = bt_perf_open(bt);
 	if (err) {
