@@ -104,7 +104,9 @@ static void make_frame(struct vnc *v)
 	if (!s->width || !s->height || (!n && !whole) || !frame_resize(v, s))
 		return;
 	v->fresh = false;
-	if (whole || v->width != width || v->height != height) {
+	/* A size that has come back may have damage of another one in between. */
+	whole |= v->width != width || v->height != height;
+	if (whole) {
 		rects[0] = (struct screen_rect){ 0, 0, s->width, s->height };
 		n = 1;
 	}
