@@ -153,7 +153,7 @@ class Apt:
             watcher.join()
         for candidate in os.listdir(archives):
             # apt writes a ':' of the version as "%3a" in the file's name.
-            if candidate.startswith(package + "_") and candidate.endswith(f"_{architecture}.deb"):
+            if candidate.startswith(package + "_") and candidate.endswith((f"_{architecture}.deb", "_all.deb")):
                 return os.path.join(archives, candidate)
         raise Failure(f"apt-get download left no {name}")
 
