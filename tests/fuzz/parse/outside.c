@@ -2,6 +2,7 @@
  * paused, a listening socket without a place in the file system. */
 #include "outside.h"
 
+#include "control/screenshot.h"
 #include "control/unix_socket.h"
 #include "engine/engine.h"
 #include "host/loop.h"
@@ -37,6 +38,14 @@ void machine_reset(struct machine *m) {}
 void machine_power_button(struct machine *m) {}
 void machine_end(struct machine *m, enum machine_end end) {}
 struct vm *machine_vm(struct machine *m) { return &vm; }
+const struct machine_disk_error *machine_disk_error(const struct machine *m) { return NULL; }
+void machine_disk_error_text(const struct machine *m, char *text, size_t size) { *text = 0; }
+/* It has no screen: no file is written at a name that the fuzzer makes up. */
+struct screen *machine_screen(struct machine *m) { return NULL; }
+int screenshot_png(struct screen *s, const char *path, char *err, size_t errlen) { abort(); }
+char *screenshot_text(struct screen *s) { abort(); }
+bool machine_key(struct machine *m, u16 code, bool down) { return true; }
+struct loop *machine_loop(struct machine *m) { abort(); }
 const char *vnc_address(const struct vnc *v) { return "127.0.0.1:5900"; }
 
 /* --- The socket ----------------------------------------------------------------------------- */
