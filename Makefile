@@ -102,6 +102,7 @@ test-image: setup-test
 	tests/image/vhd $(B)/pogo
 	tests/image/qcow2 $(B)
 	tests/fuzz/parsers
+	tests/fuzz/devices
 
 check: setup-check
 	tools/check
@@ -132,7 +133,7 @@ help:
 	echo "make test       run the tests  (T=\"GROUP GROUP/PART\", see tests/run --help;  E=bt)"
 	echo "make media      make disks, CDs and floppies to boot from: $(MEDIA)"
 	echo "make test-jit   ten minutes of a guest that goes on making code: the monitor must not grow"
-	echo "make test-image images for long: power cuts, kills, failing calls, fuzzed parsers"
+	echo "make test-image power cuts, kills, failing calls, fuzzed parsers and devices, for long"
 	echo "make check      layout, layers, headers, static analysis, second compiler"
 	echo "make bench      measure"
 	echo "make compare    native execution, qemu's TCG and Pogo on the same items  (A=\"OPTIONS\", see bench/compare --help)"
