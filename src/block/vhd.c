@@ -122,6 +122,149 @@ static int read_footer(struct vhd *v, char *err, size_t errlen)
 	return 0;
 }
 
+/* --- What lies where ------------------------------------------------------------------------ */
+
+/* A stretch of the file. */
+struct span {
+	u64 start, end;
+};
+
+static struct span header_span(const struct vhd *v)
+{
+	return (struct span){ v->header_offset, v->header_offset + VHD_HEADER };
+}
+
+static struct span table_span(const struct vhd *v)
+{
+	return (struct span){ v->table_offset,
+			      align_up(v->table_offset + v->entries * 4ull, BLOCK_SECTOR) };
+}
+
+/* Of a locator's text, which may lie outside of the file. */
+static struct span locator_span(const struct vhd *v, unsigned i)
+{
+	const u8 *l = v->header + VHD_H_LOCATORS + i * VHD_L_SIZE;
+	u64 start = be_load(l + VHD_L_OFFSET, 8), length = be_load(l + VHD_L_LENGTH, 4);
+
+	return (struct span){ start, align_up(start + length, BLOCK_SECTOR) };
+}
+
+static struct span block_span(const struct vhd *v, u32 entry)
+{
+	u64 start = entry * (u64)BLOCK_SECTOR;
+
+	return (struct span){ start, start + vhd_span(v) };
+}
+
+static bool overlap(struct span a, struct span b) { return a.start < b.end && b.start < a.end; }
+
+bool vhd_entry_ok(const struct vhd *v, u32 entry)
+{
+	struct span block = block_span(v, entry);
+
+	return block.start >= VHD_FOOTER &&
+	       block.end <= align_up(v->block.file->size, BLOCK_SECTOR) &&
+	       !overlap(block, header_span(v)) && !overlap(block, table_span(v));
+}
+
+/* A locator counts if its text lies in the file, apart from all that the image keeps there: its guest may write a block, and must not
+ * choose the parent with that. */
+static bool locator_ok(const struct vhd *v, unsigned i)
+{
+	const u8 *l = v->header + VHD_H_LOCATORS + i * VHD_L_SIZE;
+	u64 start = be_load(l + VHD_L_OFFSET, 8), length = be_load(l + VHD_L_LENGTH, 4);
+	u64 size = v->block.file->size;
+	struct span text;
+
+	if (v->type != VHD_DIFFERENCING || !be_load(l + VHD_L_CODE, 4) ||
+	    length > VHD_MAX_LOCATOR || start > size || length > size - start)
+		return false;
+	text = locator_span(v, i);
+	if (overlap(text, header_span(v)) || overlap(text, table_span(v)))
+		return false;
+	for (u32 n = 0; n < v->entries; n++)
+		if (v->table[n] != VHD_UNUSED && overlap(text, block_span(v, v->table[n])))
+			return false;
+	return true;
+}
+
+void vhd_find_locators(struct vhd *v)
+{
+	v->locators = 0;
+	for (unsigned i = 0; i < VHD_LOCATORS; i++)
+		if (locator_ok(v, i))
+			v->locators |= (u8)(1u << i);
+}
+
+u64 vhd_next_metadata(const struct vhd *v, u64 from, u64 *end)
+{
+	struct span spans[2 + VHD_LOCATORS] = { header_span(v), table_span(v) };
+	u64 first = ~0ull;
+	unsigned n = 2;
+
+	for (unsigned i = 0; i < VHD_LOCATORS; i++)
+		if (v->locators & 1u << i)
+			spans[n++] = locator_span(v, i);
+	*end = first;
+	while (n-- > 0)
+		if (spans[n].end > from && spans[n].start < first) {
+			first = spans[n].start;
+			*end = spans[n].end;
+		}
+	return first;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	u32 x = *(const u32 *)a, y = *(const u32 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Blocks that share space. */
+static u64 count_overlaps(const struct vhd *v, u32 *sorted, u32 count)
+{
+	u64 overlaps = 0;
+
+	qsort(sorted, count, sizeof(*sorted), by_number);
+	for (u32 i = 1; i < count; i++)
+		overlaps += sorted[i] - sorted[i - 1] < vhd_span(v) / BLOCK_SECTOR;
+	return overlaps;
+}
+
+int vhd_survey(struct vhd *v)
+{
+	u32 *sorted = malloc(MAX(v->entries, 1) * sizeof(*sorted)), count = 0;
+	u64 room, end = MAX(table_span(v).end, header_span(v).end);
+
+	if (!sorted)
+		return -ENOMEM;
+	v->damaged = 0;
+	vhd_find_locators(v);
+	for (unsigned i = 0; i < VHD_LOCATORS; i++)
+		if (v->locators & 1u << i)
+			end = MAX(end, locator_span(v, i).end);
+	for (u32 i = 0; i < v->entries; i++) {
+		if (v->table[i] == VHD_UNUSED)
+			continue;
+		if (!vhd_entry_ok(v, v->table[i])) {
+			v->damaged++;
+			continue;
+		}
+		sorted[count++] = v->table[i];
+		end = MAX(end, vhd_block_offset(v, i) + vhd_span(v));
+	}
+	v->damaged += count_overlaps(v, sorted, count);
+	free(sorted);
+	/* Blocks behind the last linked one were lost in a cut, and are used again. Less than a block may be something that another
+	 * program keeps there. */
+	v->tail = align_up(v->tail, BLOCK_SECTOR);
+	room = v->tail > end ? v->tail - end : 0;
+	v->end = MAX(v->tail, end) - room / vhd_span(v) * vhd_span(v);
+	v->trim = v->tail > v->end || !v->tail_ok;
+	return 0;
+}
+
 /* --- Dynamic header and block allocation table ---------------------------------------------- */
 
 /* Where header and table must end: none of them may lie in a footer, which a repair of the table would destroy. */
@@ -158,18 +301,6 @@ static int check_header(struct vhd *v, u64 header_offset, char *err, size_t errl
 	v->block_size = (u32)block;
 	v->bitmap_size = (u32)align_up(block / BLOCK_SECTOR / 8, BLOCK_SECTOR);
 	return 0;
-}
-
-/* What a locator's text takes in the file. */
-static u64 locator_end(const struct vhd *v, unsigned i)
-{
-	const u8 *l = v->header + VHD_H_LOCATORS + i * VHD_L_SIZE;
-	u64 offset = be_load(l + VHD_L_OFFSET, 8), length = be_load(l + VHD_L_LENGTH, 4);
-
-	if (!be_load(l + VHD_L_CODE, 4) || offset >= v->block.file->size ||
-	    length > v->block.file->size - offset || length > VHD_MAX_LOCATOR)
-		return 0; /* not one that could be read */
-	return align_up(offset + length, BLOCK_SECTOR);
 }
 
 static int read_table(struct vhd *v, char *err, size_t errlen)
@@ -209,85 +340,6 @@ static int open_dynamic(struct vhd *v, char *err, size_t errlen)
 		return r;
 	v->header_offset = offset;
 	return read_table(v, err, errlen);
-}
-
-u64 vhd_next_metadata(const struct vhd *v, u64 from, u64 *end)
-{
-	u64 start[2 + VHD_LOCATORS] = { v->header_offset, v->table_offset }, first = ~0ull;
-	u64 stop[2 + VHD_LOCATORS] = { v->header_offset + VHD_HEADER,
-				       align_up(v->table_offset + v->entries * 4ull,
-						BLOCK_SECTOR) };
-
-	for (unsigned i = 0; i < VHD_LOCATORS; i++) {
-		start[2 + i] =
-			be_load(v->header + VHD_H_LOCATORS + i * VHD_L_SIZE + VHD_L_OFFSET, 8);
-		stop[2 + i] = locator_end(v, i);
-	}
-	*end = first;
-	for (unsigned i = 0; i < ARRAY_LEN(start); i++)
-		if (stop[i] > from && start[i] < first) {
-			first = start[i];
-			*end = stop[i];
-		}
-	return first;
-}
-
-bool vhd_entry_ok(const struct vhd *v, u32 entry)
-{
-	u64 offset = entry * (u64)BLOCK_SECTOR, end = offset + vhd_span(v), metadata_end;
-
-	return offset >= VHD_FOOTER && end <= align_up(v->block.file->size, BLOCK_SECTOR) &&
-	       vhd_next_metadata(v, offset, &metadata_end) >= end;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	u32 x = *(const u32 *)a, y = *(const u32 *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Blocks that share space. */
-static u64 count_overlaps(const struct vhd *v, u32 *sorted, u32 count)
-{
-	u64 overlaps = 0;
-
-	qsort(sorted, count, sizeof(*sorted), by_number);
-	for (u32 i = 1; i < count; i++)
-		overlaps += sorted[i] - sorted[i - 1] < vhd_span(v) / BLOCK_SECTOR;
-	return overlaps;
-}
-
-int vhd_survey(struct vhd *v)
-{
-	u32 *sorted = malloc(MAX(v->entries, 1) * sizeof(*sorted)), count = 0;
-	u64 room, end = align_up(v->table_offset + v->entries * 4ull, BLOCK_SECTOR);
-
-	if (!sorted)
-		return -ENOMEM;
-	v->damaged = 0;
-	end = MAX(end, v->header_offset + VHD_HEADER);
-	for (unsigned i = 0; i < VHD_LOCATORS; i++)
-		end = MAX(end, locator_end(v, i));
-	for (u32 i = 0; i < v->entries; i++) {
-		if (v->table[i] == VHD_UNUSED)
-			continue;
-		if (!vhd_entry_ok(v, v->table[i])) {
-			v->damaged++;
-			continue;
-		}
-		sorted[count++] = v->table[i];
-		end = MAX(end, vhd_block_offset(v, i) + vhd_span(v));
-	}
-	v->damaged += count_overlaps(v, sorted, count);
-	free(sorted);
-	/* Blocks behind the last linked one were lost in a cut, and are used again. Less than a block may be something that another
-	 * program keeps there. */
-	v->tail = align_up(v->tail, BLOCK_SECTOR);
-	room = v->tail > end ? v->tail - end : 0;
-	v->end = MAX(v->tail, end) - room / vhd_span(v) * vhd_span(v);
-	v->trim = v->tail > v->end || !v->tail_ok;
-	return 0;
 }
 
 /* --- The image ------------------------------------------------------------------------------ */

@@ -39,6 +39,7 @@ struct vhd {
 	/* Dynamic and differencing images. */
 	u32 block_size, bitmap_size;
 	u64 header_offset, table_offset;
+	u8 locators; /* a bit for each parent locator that counts */
 	u32 entries;
 	u32 *table; /* sector numbers, with the pending ones */
 	u64 end;    /* all that is linked or pending lies below */
@@ -55,11 +56,13 @@ struct vhd {
 
 /* --- vhd.c --- */
 
-/* An entry is in use and sane: the block lies in the file behind the metadata. */
+/* An entry in use is sane: the block lies in the file, and not over header or table. */
 bool vhd_entry_ok(const struct vhd *v, u32 entry);
-/* Finds `end`, `trim` and `damaged` anew from the table. 0 or -ENOMEM. */
+/* Finds `locators` anew from header, table and type. */
+void vhd_find_locators(struct vhd *v);
+/* Finds `end`, `trim`, `damaged` and `locators` anew from header and table. 0 or -ENOMEM. */
 int vhd_survey(struct vhd *v) must_check;
-/* Where the first header, table or locator that ends behind `from` starts, and its end; ~0 if there is none. */
+/* Where the first header, table or locator's text that ends behind `from` starts, and its end; ~0 if there is none. */
 u64 vhd_next_metadata(const struct vhd *v, u64 from, u64 *end);
 
 /* --- vhd_io.c --- */

@@ -314,6 +314,25 @@ static int check_blocks(struct checker *k)
 	return r || !k->repair ? r : write_table(k);
 }
 
+/* Locators of the parent that do not count: their text is cut off, or lies where the image keeps something else. */
+static void check_locators(struct checker *k)
+{
+	struct vhd *v = k->v;
+
+	for (unsigned i = 0; i < VHD_LOCATORS && v->type == VHD_DIFFERENCING; i++) {
+		u8 *l = v->header + VHD_H_LOCATORS + i * VHD_L_SIZE;
+
+		if (v->locators & 1u << i || !be_load(l + VHD_L_CODE, 4))
+			continue;
+		finding(k, &k->c->errors, 1,
+			"parent locator %u lies outside of the file, or over its blocks", i);
+		if (!k->repair)
+			continue;
+		memset(l, 0, VHD_L_SIZE);
+		v->header_ok = false; /* to be written */
+	}
+}
+
 /* Footers and header. A missing footer at the end costs nothing but its repair. */
 static int check_ends(struct checker *k)
 {
@@ -325,6 +344,7 @@ static int check_ends(struct checker *k)
 		finding(k, &k->c->errors, 1, "the copy of the footer at the start is damaged");
 	if (!v->header_ok)
 		finding(k, &k->c->errors, 1, "the checksum of the dynamic header is wrong");
+	check_locators(k);
 	if (!v->tail_ok)
 		finding(k, &k->c->leaks, 1, "the footer at the end is missing or not up to date");
 	if (!k->repair)

@@ -351,6 +351,7 @@ int vhd_set_parent(struct block *block, const char *path, const char *format, ch
 	if (!path) {
 		r = v->type == VHD_FIXED ? 0 : remove_parent(v);
 		v->failed = r;
+		vhd_find_locators(v);
 		return r ? write_error(block->file, r, err, errlen) : 0;
 	}
 	if (format && strcmp(format, block_vhd.name) != 0)
@@ -360,6 +361,7 @@ int vhd_set_parent(struct block *block, const char *path, const char *format, ch
 	if (r)
 		return r;
 	r = replace_parent(v, path, vhd_of(parent), err, errlen);
+	vhd_find_locators(v);
 	block_close(parent);
 	return r;
 }

@@ -42,8 +42,7 @@ static bool locator_name(const struct vhd *v, u32 code, char *name, size_t size)
 		const u8 *l = v->header + VHD_H_LOCATORS + i * VHD_L_SIZE;
 		u64 length = be_load(l + VHD_L_LENGTH, 4), offset = be_load(l + VHD_L_OFFSET, 8);
 
-		if (be_load(l + VHD_L_CODE, 4) != code || length > max ||
-		    offset > v->block.file->size || length > v->block.file->size - offset)
+		if (!(v->locators & 1u << i) || be_load(l + VHD_L_CODE, 4) != code || length > max)
 			continue;
 		found = !block_file_read(v->block.file, text, length, offset) &&
 			vhd_utf16_decode(name, (unsigned)size, text, (unsigned)length, false) > 0 &&

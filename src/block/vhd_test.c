@@ -177,6 +177,92 @@ static void parent_names(void **state)
 	free(shadow);
 }
 
+/* The leaf's first locator says that its text is there. */
+static void move_locator(u64 offset, u32 length)
+{
+	FILE *f = fopen("leaf.vhd", "r+");
+	u8 header[VHD_HEADER], *locator = header + VHD_H_LOCATORS;
+
+	assert_non_null(f);
+	assert_int_equal(fseek(f, VHD_FOOTER, SEEK_SET), 0);
+	assert_int_equal(fread(header, sizeof(header), 1, f), 1);
+	assert_int_equal(be_load(locator + VHD_L_CODE, 4), VHD_W2RU);
+	be_store(locator + VHD_L_LENGTH, length, 4);
+	be_store(locator + VHD_L_OFFSET, offset, 8);
+	vhd_header_seal(header);
+	assert_int_equal(fseek(f, VHD_FOOTER, SEEK_SET), 0);
+	assert_int_equal(fwrite(header, sizeof(header), 1, f), 1);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* The check says that the first locator does not count; a repair removes it. */
+static void repair_locator(struct block *b)
+{
+	struct block_check c = { 0 }, repair = { 0 }, again = { 0 };
+
+	assert_int_equal(b->ops->check(b, &c, false), 0);
+	assert_int_equal(c.errors, 1);
+	assert_int_equal(b->ops->check(b, &repair, true), 0);
+	assert_int_equal(repair.repaired, c.errors + c.leaks);
+	assert_int_equal(b->ops->check(b, &again, false), 0);
+	assert_int_equal(again.errors, 0);
+}
+
+/* A locator over a block: the guest would choose the parent. */
+static void locator_over_block(void **state)
+{
+	static const char name[] = "b\0a\0s\0e\0.\0v\0h\0d";
+	u8 *shadow = calloc(CHAIN_SIZE, 1);
+	struct block_info info = { 0 };
+	struct block *b;
+	struct vhd *v;
+
+	make_chain(shadow);
+	b = open_good("leaf.vhd");
+	v = vhd_of(b);
+	memcpy(shadow, name, sizeof(name));
+	assert_int_equal(run(b, BLOCK_WRITE, 0, 4096, shadow), 0);
+	move_locator(vhd_block_offset(v, 0) + v->bitmap_size, sizeof(name));
+	block_close(b);
+	b = open_good("leaf.vhd");
+	b->ops->info(b, &info);
+	assert_non_null(strstr(info.parent, "/mid.vhd")); /* the other locator */
+	compare(b, shadow, CHAIN_SIZE);
+	repair_locator(b);
+	block_close(b);
+	b = open_good("leaf.vhd");
+	compare(b, shadow, CHAIN_SIZE);
+	block_close(b);
+	remove_chain();
+	free(shadow);
+}
+
+/* A locator that begins over blocks and ends outside of the file, until that grows. */
+static void locator_outside(void **state)
+{
+	u8 *shadow = calloc(CHAIN_SIZE, 1);
+	struct block_info info = { 0 };
+	struct block *b;
+
+	make_chain(shadow);
+	b = open_good("leaf.vhd");
+	b->ops->info(b, &info);
+	block_close(b);
+	move_locator(info.file_size - 4096, VHD_MAX_LOCATOR);
+	b = open_good("leaf.vhd");
+	memset(shadow, 0x5a, CHAIN_SIZE);
+	assert_int_equal(run(b, BLOCK_WRITE, 0, CHAIN_SIZE, shadow), 0);
+	block_close(b);
+	b = open_good("leaf.vhd");
+	compare(b, shadow, CHAIN_SIZE);
+	assert_int_equal(run(b, BLOCK_WRITE, 0, 512, shadow), 0);
+	repair_locator(b);
+	compare(b, shadow, CHAIN_SIZE);
+	block_close(b);
+	remove_chain();
+	free(shadow);
+}
+
 /* The leaf takes mid.vhd as it is. */
 static void accept_parent(void)
 {
@@ -407,11 +493,18 @@ static int write_both(const char *image, const char *raw, u64 number)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fixed),           cmocka_unit_test(dynamic),
-		cmocka_unit_test(dynamic_small),   cmocka_unit_test(dynamic_default),
-		cmocka_unit_test(chain),           cmocka_unit_test(parent_names),
-		cmocka_unit_test(parent_identity), cmocka_unit_test(without_parent),
-		cmocka_unit_test(hostile),         cmocka_unit_test(guest_forges_header),
+		cmocka_unit_test(fixed),
+		cmocka_unit_test(dynamic),
+		cmocka_unit_test(dynamic_small),
+		cmocka_unit_test(dynamic_default),
+		cmocka_unit_test(chain),
+		cmocka_unit_test(parent_names),
+		cmocka_unit_test(locator_over_block),
+		cmocka_unit_test(locator_outside),
+		cmocka_unit_test(parent_identity),
+		cmocka_unit_test(without_parent),
+		cmocka_unit_test(hostile),
+		cmocka_unit_test(guest_forges_header),
 		cmocka_unit_test(old_footer),
 	};
 	int failed;
