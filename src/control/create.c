@@ -53,8 +53,7 @@ static const struct opt create_opts[] = {
 	  .offset = FIELD(title),
 	  .value = "TEXT",
 	  .help = "a few words about the machine" },
-	{ .key = "json", .kind = OPT_FLAG, .offset = FIELD(json), .help = "the result as JSON" },
-	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ .rows = command_opts, .offset = FIELD(json) },
 	{ 0 },
 };
 
@@ -460,24 +459,16 @@ static int create(const char *name, struct create_config *cfg)
 
 int command_create(int argc, char **argv)
 {
+	static const struct command_line line = {
+		create_opts, command_create_usage, 1, 1,
+		"name the machine: pogo create web --disk web.vhd:20G"
+	};
 	struct create_config cfg = { .machine = { .memory = MACHINE_MEMORY_DEFAULT,
 						  .cpus = 1,
 						  .cpu = "max",
 						  .board = "auto" } };
 	const char *name;
-	char err[256];
-	bool help;
-	int count = opt_parse(create_opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+	int code;
 
-	if (count >= 0 && help) {
-		command_create_usage(stdout);
-		return EXIT_OK;
-	}
-	if (count != 1) {
-		log_error("%s",
-			  count < 0 ? err : "name the machine: pogo create web --disk web.vhd:20G");
-		log_info("see `pogo help create`");
-		return EXIT_USAGE;
-	}
-	return create(name, &cfg);
+	return command_parse(&line, &cfg, argc, argv, &name, &code) < 0 ? code : create(name, &cfg);
 }

@@ -312,6 +312,9 @@ static int run_parsed(struct run_config *cfg, int argc, char **argv, const char 
 
 int command_run(int argc, char **argv)
 {
+	static const struct command_line line = { .opts = run_opts,
+						  .usage = command_run_usage,
+						  .max = 1 };
 	struct run_config cfg = { .machine = { .memory = MACHINE_MEMORY_DEFAULT,
 					       .cpus = 1,
 					       .engine = engine_default()->name,
@@ -322,17 +325,11 @@ int command_run(int argc, char **argv)
 					       .check_page = UINT32_MAX,
 					       .boot_entry = "auto",
 					       .append = "" } };
-	char err[256];
 	const char *word = NULL;
-	bool help;
-	int words = opt_parse(run_opts, &cfg, argc, argv, &word, 1, &help, err, sizeof(err));
+	int code;
 
-	if (words < 0)
-		return usage_error(err);
-	if (help) {
-		command_run_usage(stdout);
-		return EXIT_OK;
-	}
+	if (command_parse(&line, &cfg, argc, argv, &word, &code) < 0)
+		return code;
 	if (cfg.trace && !strcmp(cfg.trace, "help")) {
 		trace_help();
 		return EXIT_OK;
