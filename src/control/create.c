@@ -1,4 +1,5 @@
 /* `pogo create`: a machine file, and images for its new disks. */
+#include "base/fail.h"
 #include "base/log.h"
 #include "block/block.h"
 #include "control/command.h"
@@ -202,7 +203,7 @@ static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
 		return find_format(c, d, m->parent);
 	if (d->source && access(image_path(c, d->source), R_OK)) {
 		snprintf(c->err, sizeof(c->err), "--%s %s: %s", spec_devices[d->device], d->source,
-			 strerror(errno));
+			 fail_text(errno));
 		return false;
 	}
 	d->format = d->source ? "raw" : NULL;

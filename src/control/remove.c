@@ -1,4 +1,5 @@
 /* `pogo rm`: a machine is forgotten. */
+#include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
 #include "control/json_print.h"
@@ -54,7 +55,7 @@ static bool ask(const struct machine_spec *s)
 static bool remove_file(const char *path, json_t *removed)
 {
 	if (!path || unlink(path)) {
-		log_error("%s: cannot be removed: %s", path ? path : "an image", strerror(errno));
+		log_error("%s: cannot be removed: %s", path ? path : "an image", fail_text(errno));
 		return path && errno == ENOENT;
 	}
 	json_array_append_new(removed, json_string(path));

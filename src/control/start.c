@@ -1,4 +1,5 @@
 /* `pogo start`: a machine in a process of its own, in the background. */
+#include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
 #include "control/instance.h"
@@ -76,7 +77,7 @@ static bool leave_terminal(const char *name, char *err, size_t errlen)
 	log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (log < 0 || null < 0) {
-		snprintf(err, errlen, "%s: %s", path, strerror(errno));
+		snprintf(err, errlen, "%s: %s", path, fail_text(errno));
 		return false;
 	}
 	setsid();
