@@ -757,7 +757,11 @@ static int listen_on(const char *address, char *err, size_t errlen)
 
 	if (colon && colon != address)
 		snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
-	if (getaddrinfo(host, colon ? colon + 1 : address, &hints, &list)) {
+	const char *port = colon ? colon + 1 : address;
+
+	/* The resolver takes any number, and its last 16 bits. */
+	if (strspn(port, "0123456789") != strlen(port) || strlen(port) > 5 ||
+	    strtoul(port, NULL, 10) > 65535 || getaddrinfo(host, port, &hints, &list)) {
 		snprintf(err, errlen, "--gdb %s: not an address; write for example --gdb :1234",
 			 address);
 		return -1;

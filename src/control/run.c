@@ -80,6 +80,12 @@ static const struct opt run_opts[] = {
 	  .offset = offsetof(struct run_config, floppies),
 	  .value = "FILE[,...]",
 	  .help = "image in a floppy drive: ro may follow; at most two" },
+	{ .key = "overlay",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, overlay),
+	  .value = "FILE",
+	  .help = "disks are only read: changes are lost at the end, or those of the first disk are kept in FILE",
+	  .implied = "" },
 	{ .key = "serial2",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(serial2),
@@ -285,6 +291,21 @@ static int add_list(struct machine_config *m, enum machine_drive drive, const st
 	return 0;
 }
 
+/* --overlay: for all disks, or with a file for the first. */
+static bool set_overlays(struct machine_config *m, const char *overlay)
+{
+	bool found = false;
+
+	for (unsigned n = 0; n < m->disk_count && !(found && *overlay); n++) {
+		if (m->disks[n].drive != DRIVE_DISK)
+			continue;
+		if (!m->disks[n].overlay)
+			m->disks[n].overlay = overlay;
+		found = true;
+	}
+	return found;
+}
+
 /* The options' texts are argv's, which are writable. */
 static int add_drives(struct run_config *cfg)
 {
@@ -295,6 +316,8 @@ static int add_drives(struct run_config *cfg)
 		code = add_list(m, DRIVE_CDROM, &cfg->cdroms);
 	if (!code)
 		code = add_list(m, DRIVE_FLOPPY, &cfg->floppies);
+	if (!code && cfg->overlay && !set_overlays(m, cfg->overlay))
+		code = usage_error("--overlay: goes with --disk");
 	if (!code && !m->kernel && !m->firmware)
 		m->firmware = "bios";
 	if (!code && !m->kernel && !m->disk_count && !strcmp(m->firmware, "bios")) {
@@ -304,6 +327,26 @@ static int add_drives(struct run_config *cfg)
 		return EXIT_USAGE;
 	}
 	return code;
+}
+
+/* Options that would go unheard without another one. */
+static int check_company(const struct run_config *cfg)
+{
+	const struct machine_config *m = &cfg->machine;
+	bool uefi = m->firmware && !strcmp(m->firmware, "uefi");
+
+	if (m->kernel && m->firmware)
+		return usage_error(
+			"--kernel and --firmware: a kernel starts without firmware; give one of the two");
+	if (!m->kernel && m->initrd)
+		return usage_error("--initrd: goes with --kernel alone");
+	if (!m->kernel && *m->append)
+		return usage_error("--append: goes with --kernel alone");
+	if (m->nvram && !uefi)
+		return usage_error("--nvram: goes with --firmware uefi alone");
+	if (cfg->screens.vnc.password_file && !cfg->screens.vnc.listen)
+		return usage_error("--vnc-password: goes with --vnc");
+	return 0;
 }
 
 /* Checks what needs no machine. Returns 0 or an exit code. */
@@ -332,7 +375,8 @@ static int check_config(struct run_config *cfg)
 			return EXIT_USAGE;
 		}
 	}
-	return add_drives(cfg);
+	code = add_drives(cfg);
+	return code ? code : check_company(cfg);
 }
 
 /* The configuration that a machine file, or a name, means. 0 or an exit code. */
@@ -353,9 +397,11 @@ static int read_machine(struct run_config *cfg, struct machine_spec *spec, const
 	return EXIT_ERROR;
 }
 
-/* A kernel of the options rules out the file's firmware, and the other way round. */
+/* A kernel of the options rules out the file's firmware, and the other way round; other firmware has other variables. */
 static void settle_boot(struct machine_config *cfg, const struct machine_config *file)
 {
+	if (cfg->firmware != file->firmware && cfg->nvram == file->nvram)
+		cfg->nvram = NULL;
 	if (!cfg->kernel || !cfg->firmware)
 		return;
 	if (cfg->kernel != file->kernel) {
@@ -385,7 +431,7 @@ static int run_parsed(struct run_config *cfg, int argc, char **argv, const char 
 		    opt_parse(run_opts, cfg, argc, argv, &word, 1, &help, err, sizeof(err)) < 0)
 			code = usage_error(err);
 		if (cfg->machine.no_vga && cfg->screens.vnc.listen == fresh.screens.vnc.listen)
-			cfg->screens.vnc.listen = NULL;
+			cfg->screens.vnc.listen = cfg->screens.vnc.password_file = NULL;
 		settle_boot(&cfg->machine, &file);
 		if (cfg->machine.check && !strcmp(file.clock, cfg->machine.clock))
 			cfg->machine.clock = "";

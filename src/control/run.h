@@ -7,6 +7,7 @@
 
 struct run_config {
 	struct machine_config machine;
+	const char *overlay; /* "": changes are lost */
 	struct opt_list disks, cdroms, floppies;
 	struct machine_spec *spec; /* of the machine file; NULL: there is none */
 	const char *trace, *dump, *gdb, *display, *screenshot;
