@@ -1,6 +1,7 @@
 /* `pogo doctor`: what this host offers to each engine, found by trying. */
 #include "control/command.h"
 #include "control/json_print.h"
+#include "machine/machine.h"
 #include "engine/probe.h"
 #include "x86/exec.h"
 
@@ -51,7 +52,8 @@ static void doctor_kvm(json_t *list)
 
 static void doctor_memory(json_t *list)
 {
-	static const u64 sizes[] = { 64 * GIB, 16 * GIB, 4 * GIB, GIB, 512 * MIB };
+	static const u64 sizes[] = { MACHINE_MEMORY_MAX, 16 * GIB, 4 * GIB, GIB,
+				     MACHINE_MEMORY_DEFAULT };
 	char text[64];
 	struct mem mem;
 

@@ -25,11 +25,7 @@ static const struct opt rm_opts[] = {
 	  .kind = OPT_FLAG,
 	  .offset = offsetof(struct rm_config, force),
 	  .help = "without the question" },
-	{ .key = "json",
-	  .kind = OPT_FLAG,
-	  .offset = offsetof(struct rm_config, json),
-	  .help = "the result as JSON" },
-	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ .rows = command_opts, .offset = offsetof(struct rm_config, json) },
 	{ 0 },
 };
 
@@ -143,19 +139,8 @@ static int rm(const char *arg, const struct rm_config *cfg)
 int command_rm(int argc, char **argv)
 {
 	struct rm_config cfg = { 0 };
-	const char *name;
-	char err[256];
-	bool help;
-	int count = opt_parse(rm_opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+	int code;
+	const char *name = command_parse_name(rm_opts, command_rm_usage, &cfg, argc, argv, &code);
 
-	if (count >= 0 && help) {
-		command_rm_usage(stdout);
-		return EXIT_OK;
-	}
-	if (count != 1) {
-		log_error("%s", count < 0 ? err : "name a machine: pogo rm web");
-		log_info("see `pogo help rm`");
-		return EXIT_USAGE;
-	}
-	return rm(name, &cfg);
+	return name ? rm(name, &cfg) : code;
 }
