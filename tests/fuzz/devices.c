@@ -139,8 +139,8 @@ int main(int argc, char **argv)
 	       " resets; the dearest operation took %" PRIu64 " basic blocks\n",
 	       t.runs, rounds, t.vectors, t.extints, t.requests[0], t.requests[1], t.requests[2],
 	       t.requests[3], t.bytes, t.rects, t.resets, dearest);
-	if (runs == 1 || (t.vectors && t.extints && t.requests[0] && t.requests[1] && t.requests[2] &&
-		    t.requests[3] && t.bytes && t.rects && t.resets))
+	if (runs == 1 || (t.vectors && t.extints && t.requests[0] && t.requests[1] &&
+			  t.requests[2] && t.requests[3] && t.bytes && t.rects && t.resets))
 		return 0;
 	fprintf(stderr, "the fuzzer does not reach the devices any more\n");
 	return 1;
