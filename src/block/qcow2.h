@@ -18,13 +18,14 @@
 
 #include <string.h>
 
-#define QCOW2_L1_MAX        (32 * MIB) /* bytes; QEMU has the same limits */
-#define QCOW2_REFTABLE_MAX  (8 * MIB)
-#define QCOW2_SNAPSHOTS_MAX 65536u
-#define QCOW2_OFFSET        0x00fffffffffffe00ull /* bits 9-55 of L1 and L2 entries */
-#define QCOW2_COPIED        (1ull << 63)
-#define QCOW2_COMPRESSED    (1ull << 62)
-#define QCOW2_ZERO          1ull
+#define QCOW2_L1_MAX             (32 * MIB) /* bytes; QEMU has the same limits */
+#define QCOW2_REFTABLE_MAX       (8 * MIB)
+#define QCOW2_SNAPSHOTS_MAX      65536u
+#define QCOW2_SNAPSHOT_TABLE_MAX (64 * MIB)
+#define QCOW2_OFFSET             0x00fffffffffffe00ull /* bits 9-55 of L1 and L2 entries */
+#define QCOW2_COPIED             (1ull << 63)
+#define QCOW2_COMPRESSED         (1ull << 62)
+#define QCOW2_ZERO               1ull
 
 enum qcow2_incompatible {
 	QCOW2_DIRTY = 1 << 0,
@@ -131,7 +132,7 @@ struct qcow2 {
 	u32 snapshots;
 	u64 snapshots_end; /* of their table, in the file */
 
-	/* Areas that are neither allocated nor written as data, sorted: header, L1 tables, refcount table, snapshot table. */
+	/* Areas that are neither allocated nor written as data, by starts and by ends: header, L1 tables, refcount table, snapshot table. */
 	struct qcow2_area *reserved;
 	u32 reserved_count;
 

@@ -343,6 +343,34 @@ static void bad_headers(void **state)
 	fault_disk_free(d);
 }
 
+/* Tables in each other, which can be read as far as they are no L2 table. */
+static void table_in_another(void **state)
+{
+	struct fault_disk *d = fault_disk_new(1);
+	char err[512], buf[512] = { 1 };
+	struct block *block;
+	u64 l2;
+	int r;
+
+	create(d, "v3", 4096, MIB);
+	block = open_image(d, false, err, sizeof(err), &r);
+	assert_non_null(block);
+	assert_int_equal(block_write_now(block, buf, sizeof(buf), 0), 0);
+	assert_int_equal(block_write_now(block, buf, sizeof(buf), MIB / 2), 0);
+	block->ops->close(block);
+	l2 = be_load(d->data + be_load(d->data + QCOW2_H_L1_OFFSET, 8), 8) & QCOW2_OFFSET;
+	/* The refcount table reaches over the L1 table, which ends before the L2 table does. */
+	be_store(d->data + QCOW2_H_REFTABLE_CLUSTERS, l2 / 4096, 4);
+	be_store(d->data + QCOW2_H_SNAPSHOTS, 1, 4);
+	be_store(d->data + QCOW2_H_SNAPSHOTS_OFFSET, l2 + 2 * 4096, 8);
+	block = open_image(d, true, err, sizeof(err), &r);
+	assert_non_null(block);
+	assert_int_equal(block_read_now(block, buf, sizeof(buf), 0), -EIO);
+	block->ops->close(block);
+	assert_null(open_image(d, false, err, sizeof(err), &r));
+	fault_disk_free(d);
+}
+
 /* Marked dirty, with refcounts that are too high and too low: opening for writing puts them right. */
 static void dirty_is_repaired(void **state)
 {
@@ -534,6 +562,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(reuses_space),
 		cmocka_unit_test(failed_flush_stays),
 		cmocka_unit_test(bad_headers),
+		cmocka_unit_test(table_in_another),
 		cmocka_unit_test(dirty_is_repaired),
 		cmocka_unit_test(repaired_in_part),
 		cmocka_unit_test(damaged),
