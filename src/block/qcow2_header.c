@@ -362,8 +362,8 @@ int qcow2_reserve(struct qcow2 *q)
 	for (u32 i = 0; i < n; i++)
 		a[i].end = align_up(a[i].end, q->cluster_size);
 	qsort(a, n, sizeof(*a), by_start);
-	for (u32 i = 1; i < n;
-	     i++) /* they may lie in each other, where nothing is written; the ends are sorted too */
+	/* They may lie in each other if the image is only read. */
+	for (u32 i = 1; i < n; i++)
 		a[i].end = MAX(a[i].end, a[i - 1].end);
 	free(q->reserved);
 	q->reserved = a;
