@@ -155,15 +155,19 @@ int qcow2_cache_init(struct qcow2_cache *c, u32 table_size, u64 bytes) must_chec
 void qcow2_cache_free(struct qcow2_cache *c);
 /* The table at offset; NULL if it is not in memory. */
 struct qcow2_table *qcow2_cache_find(struct qcow2_cache *c, u64 offset);
-/* A place for the table at offset, which is not there yet; its contents are undefined. NULL if out of memory, or if too many are
- * dirty. */
-struct qcow2_table *qcow2_cache_add(struct qcow2_cache *c, u64 offset);
+/* A place for the table at offset, which is not there yet; its contents are undefined. Where too many are dirty they are written, L2 tables
+ * by a commit. */
+int qcow2_cache_add(struct qcow2 *q, struct qcow2_cache *c, u64 offset, struct qcow2_table **t)
+	must_check;
+/* The table at offset, from the file if it is not in memory. -EIO where none can be. */
+int qcow2_cache_load(struct qcow2 *q, struct qcow2_cache *c, u64 offset, struct qcow2_table **t)
+	must_check;
 /* Forgets the table at offset, if it is there, with its changes. */
 void qcow2_cache_drop(struct qcow2_cache *c, u64 offset);
 /* Bytes [from, from + size) of a table have been changed. */
 void qcow2_cache_mark(struct qcow2_cache *c, struct qcow2_table *t, u32 from, u32 size);
-/* Writes what was changed to the file. Negative errno: the table stays dirty. */
-int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c, struct qcow2_table *t) must_check;
+/* Writes what was changed to the file; fresh: in tables that are. Negative errno: what could not be written stays dirty. */
+int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c, bool fresh) must_check;
 
 /* --- qcow2_header.c: the header, what it names, and new images --- */
 

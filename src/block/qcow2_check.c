@@ -409,7 +409,9 @@ static bool flag_right(struct scan *s, u64 *entry)
 	if (cluster < s->first || i >= s->count ||
 	    (s->counts[i] == 1) == ((*entry & QCOW2_COPIED) != 0))
 		return true;
-	found(s, &s->check->errors, "an entry says that the cluster at %#llx is %s, but it is not",
+	/* "Shared" where nobody else has it any more costs a copy, no data: one of two entries of the same table has got another cluster. */
+	found(s, *entry & QCOW2_COPIED ? &s->check->errors : &s->check->leaks,
+	      "an entry says that the cluster at %#llx is %s, but it is not",
 	      (unsigned long long)(cluster << s->q->cluster_bits),
 	      *entry & QCOW2_COPIED ? "its own" : "shared");
 	*entry ^= QCOW2_COPIED;

@@ -371,6 +371,38 @@ static void table_in_another(void **state)
 	fault_disk_free(d);
 }
 
+/* Two entries of the disk share a cluster; one of them is written. */
+static void shared_no_more(void **state)
+{
+	struct block_check c = { 0 };
+	u8 buf[512] = { 1 }, again[512];
+	struct rig rig;
+	u64 l2, data;
+
+	rig_start(&rig, "v3", 4096, 4);
+	assert_int_equal(block_write_now(rig.block, buf, sizeof(buf), 0), 0);
+	rig.block->ops->close(rig.block);
+	rig.block = NULL;
+	l2 = be_load(rig.disk->data + be_load(rig.disk->data + QCOW2_H_L1_OFFSET, 8), 8);
+	l2 &= QCOW2_OFFSET;
+	data = be_load(rig.disk->data + l2, 8) & QCOW2_OFFSET;
+	be_store(rig.disk->data + l2, data, 8);
+	be_store(rig.disk->data + l2 + 8, data, 8);
+	be_store(rig.disk->data + 2 * 4096 + 2 * (data / 4096), 2, 2);
+	reopen(&rig);
+	check_clean(rig.block);
+	buf[0] = 2;
+	assert_int_equal(block_write_now(rig.block, buf, sizeof(buf), 4096), 0);
+	assert_int_equal(block_read_now(rig.block, again, sizeof(again), 0), 0);
+	assert_int_equal(again[0], 1);
+	assert_int_equal(rig.block->ops->check(rig.block, &c, true), 0);
+	assert_int_equal(c.errors, 0);
+	assert_int_equal(c.leaks, 1);
+	assert_int_equal(c.repaired, 1);
+	check_clean(rig.block);
+	rig_end(&rig);
+}
+
 /* Marked dirty, with refcounts that are too high and too low: opening for writing puts them right. */
 static void dirty_is_repaired(void **state)
 {
@@ -563,6 +595,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(failed_flush_stays),
 		cmocka_unit_test(bad_headers),
 		cmocka_unit_test(table_in_another),
+		cmocka_unit_test(shared_no_more),
 		cmocka_unit_test(dirty_is_repaired),
 		cmocka_unit_test(repaired_in_part),
 		cmocka_unit_test(damaged),
