@@ -16,4 +16,7 @@
 		return error_ > 0 ? -error_ : -EIO; \
 	} while (0)
 
+/* What strerror() says of a positive error number, and what the user can do about it where that is known. */
+const char *fail_text(int error);
+
 #endif

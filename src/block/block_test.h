@@ -351,6 +351,7 @@ static inline int guest_step(struct guest *g, struct block *block)
 	guest_next(g, &req);
 	req.opaque = &done;
 	block_submit(block, &req);
+	block_retry(block); /* if it waits, see block_on_error */
 	block_drain(block);
 	assert_int_equal(done, 1);
 	guest_after(g, &req);

@@ -1,5 +1,6 @@
 /* Failing storage: for each kind of image and each k, the k-th call that changes the file fails, with each error, whole or after a part of the
- * transfer, once or from then on. Requests fail or not; but the image stays good, and a flush that was reported as done was done.
+ * transfer, once or from then on. Requests fail or not; but the image stays good, and a flush that was reported as done was done. Requests
+ * that wait for space, as those of a paused machine, are done when there is some.
  *
  *     fault_test [K]     default 5 */
 #include "block/block_test.h"
@@ -12,16 +13,18 @@ static unsigned last_call = 5;
 
 static const struct fault {
 	int error;
-	bool part, for_good;
+	bool part, for_good, waits;
 	unsigned calls;
 } faults[] = {
-	{ -ENOSPC, false, false, 1u << FAULT_WRITE | 1u << FAULT_RESIZE },
-	{ -ENOSPC, true, true, 1u << FAULT_WRITE | 1u << FAULT_RESIZE },
-	{ -EIO, false, false, CHANGES },
-	{ -EIO, true, false, CHANGES },
-	{ -EIO, true, true, CHANGES },
-	{ -EIO, false, false, 1u << FAULT_FLUSH },
-	{ -EIO, false, false, 1u << FAULT_READ },
+	{ -ENOSPC, false, false, false, 1u << FAULT_WRITE | 1u << FAULT_RESIZE },
+	{ -ENOSPC, true, true, false, 1u << FAULT_WRITE | 1u << FAULT_RESIZE },
+	{ -ENOSPC, false, false, true, 1u << FAULT_WRITE | 1u << FAULT_RESIZE },
+	{ -ENOSPC, true, true, true, 1u << FAULT_WRITE | 1u << FAULT_RESIZE },
+	{ -EIO, false, false, false, CHANGES },
+	{ -EIO, true, false, false, CHANGES },
+	{ -EIO, true, true, false, CHANGES },
+	{ -EIO, false, false, false, 1u << FAULT_FLUSH },
+	{ -EIO, false, false, false, 1u << FAULT_READ },
 };
 
 /* The image that is left holds what it must, and its check finds leaks at most. */
@@ -44,6 +47,15 @@ static void verify(const struct image *image, struct guest *g, struct fault_disk
 	block->ops->close(block);
 }
 
+/* As a machine that is paused: there is room again when it goes on. */
+static bool wait_for_space(void *opaque, const struct block_req *req)
+{
+	struct fault_disk *disk = opaque;
+
+	disk->fail_for_good = false;
+	return req->result == -ENOSPC;
+}
+
 static void run_fault(const struct image *image, const struct fault *fault, unsigned k)
 {
 	struct fault_disk *disk = fault_disk_new(k), *cut;
@@ -63,6 +75,8 @@ static void run_fault(const struct image *image, const struct fault *fault, unsi
 	disk->fail_error = fault->error;
 	disk->fail_short = fault->part;
 	disk->fail_for_good = fault->for_good;
+	if (fault->waits)
+		block_on_error(block, wait_for_space, disk);
 	for (unsigned n = 0; n < 2000 && disk->calls < k + 20; n++)
 		failed += guest_step(&g, block) != 0;
 	/* Some call that fails need not fail a request: of a punch, of a read ahead. */
@@ -74,6 +88,8 @@ static void run_fault(const struct image *image, const struct fault *fault, unsi
 	snprintf(what, sizeof(what), "fault %u, call %u, then a power cut",
 		 (unsigned)(fault - faults), k);
 	verify(image, &g, cut, what);
+	if (fault->waits && failed)
+		fail_msg("%s: %s: a request that waited for space fails", image->kind->name, what);
 	if (fault->calls == 1u << FAULT_FLUSH && !failed)
 		fail_msg("%s: %s: nobody heard of a failed flush", image->kind->name, what);
 	guest_fini(&g);

@@ -107,7 +107,7 @@ static int find_size(struct block_file *f, char *err, size_t errlen)
 	struct stat st;
 
 	if (fstat(f->fd, &st))
-		FAIL(errno, "disk '%s': %s", f->path, strerror(errno));
+		FAIL(errno, "disk '%s': %s", f->path, fail_text(errno));
 	if (S_ISBLK(st.st_mode)) {
 		if (ioctl(f->fd, BLKGETSIZE64, &f->size))
 			FAIL(errno, "disk '%s': its size cannot be read: %s", f->path,
@@ -138,8 +138,8 @@ static int open_image(const char *path, bool readonly, char *err, size_t errlen)
 	if (errno == EISDIR)
 		FAIL(EISDIR, "disk '%s' is a directory", path);
 	FAIL(errno, "disk '%s' cannot be opened%s: %s%s", path, readonly ? "" : " for writing",
-	     strerror(errno),
-	     errno == ENOENT && !readonly ? "; `pogo disk create FILE:20G` makes one" : "");
+	     fail_text(errno),
+	     errno == ENOENT && !readonly ? "; `pogo disk create` makes an image" : "");
 }
 
 /* Takes fd over. NULL: no memory. */
@@ -194,7 +194,7 @@ int block_file_create(struct block_file **f, const char *path, char *err, size_t
 		FAIL(EEXIST, "disk '%s' exists already; choose another name, or remove it first",
 		     path);
 	if (fd < 0)
-		FAIL(errno, "disk '%s' cannot be created: %s", path, strerror(errno));
+		FAIL(errno, "disk '%s' cannot be created: %s", path, fail_text(errno));
 	return file_new(f, fd, path, false, err, errlen);
 }
 

@@ -62,6 +62,43 @@ static int unknown_format(const char *path, const char *format, char *err, size_
 	FAIL(EINVAL, "disk '%s': unknown format '%s'; choose one of: %s", path, format, list);
 }
 
+/* Images that are not raw, but of no format that is known here. */
+static const char *foreign_format(const u8 *head)
+{
+	static const struct {
+		const char *name, *magic;
+		unsigned at, size;
+	} foreign[] = {
+		{ "VMDK", "KDMV", 0, 4 },     { "VMDK", "# Disk DescriptorFile", 0, 21 },
+		{ "VHDX", "vhdxfile", 0, 8 }, { "VDI", "\x7f\x10\xda\xbe", 0x40, 4 },
+		{ "QED", "QED", 0, 4 },       { "Parallels", "WithoutFreeSpace", 0, 16 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(foreign); i++)
+		if (!memcmp(head + foreign[i].at, foreign[i].magic, foreign[i].size))
+			return foreign[i].name;
+	return NULL;
+}
+
+/* What looks raw may be a damaged image, or one of a format that is not known here: then its guest's writes would destroy what can be
+ * saved. Who knows better gives the format. */
+static int check_raw(const struct block_file *file, const u8 *head, char *err, size_t errlen)
+{
+	const struct block_ops *named = block_format_by_extension(file->path);
+	const char *foreign = foreign_format(head);
+
+	if (foreign)
+		FAIL(EINVAL,
+		     "disk '%s' is a %s image; make one of it that can be used: qemu-img convert -O qcow2 '%s' NEW.qcow2 (if "
+		     "it is a raw one, give its format: raw)",
+		     file->path, foreign, file->path);
+	if (named && named != &block_raw)
+		FAIL(EINVAL,
+		     "disk '%s' is called %s, but is none, or is damaged; if it is a raw one, give its format: raw",
+		     file->path, named->name);
+	return 0;
+}
+
 /* The format that was asked for, or what the file looks like; NULL, with *error and err, if there is no telling. */
 static const struct block_ops *find_format(struct block_file *file, const char *name, int *error,
 					   char *err, size_t errlen)
@@ -79,9 +116,13 @@ static const struct block_ops *find_format(struct block_file *file, const char *
 	*error = block_file_read(file, head, sizeof(head), 0);
 	if (!*error)
 		*error = block_file_read(file, tail, sizeof(tail), end);
-	if (!*error)
-		return block_format_probe(head, tail, file->size);
-	snprintf(err, errlen, "disk '%s' cannot be read: %s", file->path, strerror(-*error));
+	if (!*error) {
+		format = block_format_probe(head, tail, file->size);
+		if (format == &block_raw)
+			*error = check_raw(file, head, err, errlen);
+		return *error ? NULL : format;
+	}
+	snprintf(err, errlen, "disk '%s' cannot be read: %s", file->path, fail_text(-*error));
 	return NULL;
 }
 
@@ -124,7 +165,7 @@ static int open_scratch(struct block **block, const struct block_options *option
 	if (r) {
 		image->ops->close(image);
 		FAIL(-r, "disk '%s': no temporary file for its changes: %s", options->path,
-		     strerror(-r));
+		     fail_text(-r));
 	}
 	(*block)->readonly = options->readonly;
 	return 0;
@@ -329,7 +370,7 @@ static int create_file(const struct block_ops *format, const struct block_create
 		r = block_file_flush(file);
 		if (r)
 			snprintf(err, errlen, "disk '%s' cannot be written: %s", c->path,
-				 strerror(-r));
+				 fail_text(-r));
 	}
 	if (r)
 		unlink(c->path);
@@ -350,7 +391,7 @@ int block_create(const struct block_create *c, char *err, size_t errlen)
 		return unknown_format(c->path, c->format, err, errlen);
 	if (!format)
 		FAIL(EINVAL,
-		     "disk '%s': its name does not say which format it shall have; give --format",
+		     "disk '%s': its name does not say which format it shall have; let it end in .raw, .vhd or .qcow2, or give the format",
 		     c->path);
 	if (!format->create)
 		FAIL(EOPNOTSUPP, "disk '%s': images of format %s cannot be created", c->path,

@@ -1,6 +1,8 @@
 /* New qcow2 images, and changes of what an image is: its parent, its size. */
 #include "block/qcow2.h"
 
+#include "base/fail.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,7 +186,7 @@ int qcow2_create(struct block_file *file, const struct block_create *c, struct b
 				  "disk '%s': the name of its parent is too long; choose larger "
 				  "clusters, or a shorter name",
 				  c->path);
-	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", c->path, strerror(-r)) : 0;
+	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", c->path, fail_text(-r)) : 0;
 }
 
 /* --- Another parent --------------------------------------------------------------------------- */
@@ -229,7 +231,7 @@ int qcow2_set_parent(struct block *block, const char *path, const char *format, 
 	int r = qcow2_commit(q);
 
 	if (r)
-		return qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, strerror(-r));
+		return qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r));
 	clusters = calloc(2, q->cluster_size + HEADER_MAX);
 	r = clusters ? block_file_read(block->file, clusters, q->cluster_size, 0) : -ENOMEM;
 	if (!r)
@@ -251,7 +253,7 @@ int qcow2_set_parent(struct block *block, const char *path, const char *format, 
 				  "disk '%s': the name of its parent does not fit into its header; "
 				  "choose a shorter one",
 				  block->file->path);
-	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, strerror(-r)) : 0;
+	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r)) : 0;
 }
 
 /* --- Another size ----------------------------------------------------------------------------- */
@@ -329,9 +331,9 @@ int qcow2_resize(struct block *block, u64 size, char *err, size_t errlen)
 	if (!r)
 		r = qcow2_commit(q);
 	if (r)
-		return qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, strerror(-r));
+		return qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r));
 	block->size = size;
 	qcow2_header_update(q);
 	r = qcow2_commit(q);
-	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, strerror(-r)) : 0;
+	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r)) : 0;
 }

@@ -1,6 +1,7 @@
 /* Raw disk images: a file or block device whose bytes are the disk's. */
 #include "block/block.h"
 
+#include "base/fail.h"
 #include "base/bits.h"
 
 #include <errno.h>
@@ -184,7 +185,7 @@ static int raw_create(struct block_file *file, const struct block_create *c, str
 	r = file->ops->resize(file, c->size);
 	if (r)
 		snprintf(err, errlen, "disk '%s' cannot be made %llu bytes large: %s", c->path,
-			 (unsigned long long)c->size, strerror(-r));
+			 (unsigned long long)c->size, fail_text(-r));
 	return r;
 }
 
@@ -194,7 +195,7 @@ static int raw_resize(struct block *block, u64 size, char *err, size_t errlen)
 
 	if (r)
 		snprintf(err, errlen, "disk '%s' cannot be made %llu bytes large: %s",
-			 block->file->path, (unsigned long long)size, strerror(-r));
+			 block->file->path, (unsigned long long)size, fail_text(-r));
 	else
 		block->size = size;
 	return r;

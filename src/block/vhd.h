@@ -33,7 +33,7 @@ struct vhd {
 	/* On disk: the footer's copy, the dynamic header, the footer. */
 	bool head_ok, header_ok, tail_ok;
 	u64 tail; /* where the footer is, or belongs */
-	/* The negative errno of a flush that failed: nothing can be promised until the image is opened again. */
+	/* The negative errno of a flush, or of a change of what the image is, that failed: nothing can be promised until it is opened again. */
 	int failed;
 
 	/* Dynamic and differencing images. */
@@ -75,7 +75,7 @@ int vhd_serve_blocks(struct vhd *v, const struct block_req *req) must_check;
 /* block_ops.submit and .allocated of dynamic and differencing images. */
 void vhd_submit(struct block *block, struct block_req *req);
 bool vhd_allocated(struct block *block, u64 offset, u64 *size);
-/* Everything written so far reaches stable storage, linked. A failure stays. */
+/* Everything written so far reaches stable storage, linked. What could not be written waits and may be tried again; a failed flush stays. */
 int vhd_commit(struct vhd *v) must_check;
 /* Puts the footer where it belongs. */
 int vhd_write_tail(struct vhd *v) must_check;

@@ -11,7 +11,7 @@
 
 static int write_error(const struct block_file *f, int r, char *err, size_t errlen)
 {
-	FAIL(-r, "disk '%s' cannot be written: %s", f->path, strerror(-r));
+	FAIL(-r, "disk '%s' cannot be written: %s", f->path, fail_text(-r));
 }
 
 /* --- New images ----------------------------------------------------------------------------- */

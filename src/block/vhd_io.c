@@ -203,28 +203,36 @@ static int write_entries(struct vhd *v)
 	return 0;
 }
 
+static int flush_file(struct vhd *v)
+{
+	int r = block_file_flush(v->block.file);
+
+	if (r)
+		v->failed = r;
+	return r;
+}
+
 static int commit(struct vhd *v)
 {
 	int r = v->pending_count ? write_bitmaps(v, true) : 0;
 
 	if (!r)
-		r = block_file_flush(v->block.file);
+		r = flush_file(v);
 	if (r || (!v->pending_count && !v->dirty_bitmaps))
 		return r;
 	r = write_entries(v);
 	v->pending_count = r ? v->pending_count : 0;
 	if (!r)
 		r = write_bitmaps(v, false);
-	return r ? r : block_file_flush(v->block.file);
+	return r ? r : flush_file(v);
 }
 
 int vhd_commit(struct vhd *v)
 {
-	if (!v->failed) {
-		v->failed = commit(v);
-		v->pending_since = 0;
-	}
-	return v->failed;
+	int r = v->failed ? v->failed : commit(v);
+
+	v->pending_since = r ? seconds_now() : 0;
+	return r;
 }
 
 /* Not too much, and not for too long, waits in memory alone. */
@@ -271,11 +279,8 @@ static int write_head(struct vhd *v)
 		return 0;
 	r = block_file_write(v->block.file, v->footer, VHD_FOOTER, 0);
 	if (!r)
-		r = block_file_flush(v->block.file);
-	if (r)
-		v->failed = r;
-	else
-		v->head_ok = true;
+		r = flush_file(v);
+	v->head_ok = !r;
 	return r;
 }
 

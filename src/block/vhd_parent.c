@@ -214,6 +214,6 @@ int vhd_parent_set(struct block_file *file, u8 *header, const char *path, const 
 		FAIL(-r, "disk '%s': the path of its parent '%s' is not UTF-8, or too long",
 		     file->path, path);
 	if (r)
-		FAIL(-r, "disk '%s' cannot be written: %s", file->path, strerror(-r));
+		FAIL(-r, "disk '%s' cannot be written: %s", file->path, fail_text(-r));
 	return 0;
 }

@@ -150,13 +150,9 @@ static int console(const char *arg)
 	struct client_target t;
 	char path[PATH_MAX], err[512];
 
-	if (!client_find(&t, arg, err, sizeof(err)) ||
+	if (!client_find_running(&t, arg, err, sizeof(err)) ||
 	    !place_file(t.name, PLACE_CONSOLE, path, err, sizeof(err))) {
 		log_error("%s", err);
-		return EXIT_ERROR;
-	}
-	if (!t.pid) {
-		log_error("%s does not run; `pogo start %s` starts it", t.name, arg);
 		return EXIT_ERROR;
 	}
 	a.fd = unix_connect(path);
@@ -175,22 +171,9 @@ static int console(const char *arg)
 
 int command_console(int argc, char **argv)
 {
-	struct {
-		u8 none;
-	} cfg;
-	const char *name;
-	char err[256];
-	bool help;
-	int count = opt_parse(attach_opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+	int code;
+	const char *name =
+		command_parse_name(attach_opts, command_console_usage, NULL, argc, argv, &code);
 
-	if (count >= 0 && help) {
-		command_console_usage(stdout);
-		return EXIT_OK;
-	}
-	if (count != 1) {
-		log_error("%s", count < 0 ? err : "name a machine: pogo console web");
-		log_info("see `pogo help console`");
-		return EXIT_USAGE;
-	}
-	return console(name);
+	return name ? console(name) : code;
 }

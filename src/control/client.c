@@ -1,3 +1,4 @@
+/* The other end of the command socket. */
 #include "control/client.h"
 
 #include "control/machine_xml.h"
@@ -48,7 +49,16 @@ bool client_find(struct client_target *t, const char *arg, char *err, size_t err
 	return good;
 }
 
-/* The next line, for free(); what follows it stays in buf. */
+bool client_find_running(struct client_target *t, const char *arg, char *err, size_t errlen)
+{
+	if (!client_find(t, arg, err, errlen))
+		return false;
+	if (!t->pid)
+		snprintf(err, errlen, "%s does not run; `pogo start %s` starts it", t->name, arg);
+	return t->pid;
+}
+
+/* Lines of the socket: what has come and was not taken yet. */
 struct reader {
 	int fd;
 	char *buf; /* ANSWER_MAX + 1 bytes */

@@ -15,6 +15,9 @@ struct client_target {
 
 /* What an argument means: a name that was created, a machine file, or the name of a machine that runs. False with a line in err. */
 bool client_find(struct client_target *t, const char *arg, char *err, size_t errlen) must_check;
+/* The same of a machine that must run: pid is not 0. */
+bool client_find_running(struct client_target *t, const char *arg, char *err, size_t errlen)
+	must_check;
 /* Runs one command on a running machine. args is dropped; NULL: none. What it returns, for json_decref; NULL with a line in err. */
 json_t *client_ask(const char *name, const char *command, json_t *args, char *err, size_t errlen)
 	must_check;

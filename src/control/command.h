@@ -2,7 +2,7 @@
 #ifndef CONTROL_COMMAND_H
 #define CONTROL_COMMAND_H
 
-#include "base/types.h"
+#include "core/opt.h"
 
 enum exit_code {
 	EXIT_OK = 0, /* the guest powered off */
@@ -22,6 +22,24 @@ struct command {
 };
 
 extern const struct command commands[]; /* ended by name == NULL */
+
+/* What a command takes. */
+struct command_line {
+	const struct opt *opts;
+	void (*usage)(void *file);
+	int min, max;      /* words beside the options */
+	const char *wants; /* what is said if there are fewer; NULL: that a machine is to be named */
+};
+
+/* Parses argv into config, the struct of opts, and words, which has room for line->max. Returns the number of words. -1: the command ends here and
+ * returns *code; the help that was asked for, or what is wrong, has been printed. */
+int command_parse(const struct command_line *line, void *config, int argc, char **argv,
+		  const char **words, int *code) must_check;
+/* The same for commands whose one word names a machine: returns it, or NULL. */
+const char *command_parse_name(const struct opt *opts, void (*usage)(void *file), void *config,
+			       int argc, char **argv, int *code) must_check;
+/* --json, for a bool, and --help. */
+extern const struct opt command_opts[];
 
 int command_run(int argc, char **argv);
 void command_run_usage(void *file);

@@ -1,10 +1,12 @@
 /* `pogo create`: a machine file, and images for its new disks. */
+#include "base/fail.h"
 #include "base/log.h"
 #include "block/block.h"
 #include "control/command.h"
 #include "control/disk_option.h"
 #include "control/instance.h"
 #include "control/json_print.h"
+#include "control/machine_options.h"
 #include "control/machine_xml.h"
 #include "control/places.h"
 
@@ -15,87 +17,22 @@
 #include <unistd.h>
 
 struct create_config {
-	u64 memory;
-	u32 cpus, debug_exit;
-	struct opt_list disks, cdroms, floppies;
-	const char *kernel, *initrd, *append, *firmware, *nvram, *board, *engine, *cpu, *vnc,
-		*vnc_password, *serial, *parallel, *title;
-	bool no_vga, json, no_register;
+	struct machine_config machine;
+	struct drive_options drives;
+	const char *vnc, *vnc_password, *serial, *title;
+	bool json;
 };
 
 #define FIELD(name) offsetof(struct create_config, name)
 
 static const struct opt create_opts[] = {
-	{ .key = "memory",
-	  .kind = OPT_SIZE,
-	  .offset = FIELD(memory),
-	  .value = "SIZE",
-	  .help = "guest RAM, for example 512M or 2G (default 512M)",
-	  .min = 2 * MIB,
-	  .max = 64 * GIB },
-	{ .key = "cpus",
-	  .kind = OPT_UINT,
-	  .offset = FIELD(cpus),
-	  .value = "N",
-	  .help = "virtual CPUs, 1 to 64 (default 1)",
-	  .min = 1,
-	  .max = VM_MAX_VCPUS },
+	{ .rows = machine_opts, .offset = FIELD(machine) },
 	{ .key = "disk",
 	  .kind = OPT_LIST,
-	  .offset = FIELD(disks),
+	  .offset = FIELD(drives.disks),
 	  .value = "FILE[:SIZE][,...]",
 	  .help = "image as a disk, made if a size is given (.vhd, .qcow2, else raw): ro, bus=virtio|ide, format=NAME, serial=TEXT, parent=FILE may follow; may be repeated" },
-	{ .key = "cdrom",
-	  .kind = OPT_LIST,
-	  .offset = FIELD(cdroms),
-	  .value = "FILE",
-	  .help = "ISO image in a CD-ROM drive; may be repeated" },
-	{ .key = "floppy",
-	  .kind = OPT_LIST,
-	  .offset = FIELD(floppies),
-	  .value = "FILE[,ro]",
-	  .help = "image in a floppy drive; at most two" },
-	{ .key = "firmware",
-	  .kind = OPT_STRING,
-	  .offset = FIELD(firmware),
-	  .value = "NAME",
-	  .help = "bios (the default), uefi, or a flat ROM image" },
-	{ .key = "nvram",
-	  .kind = OPT_STRING,
-	  .offset = FIELD(nvram),
-	  .value = "FILE",
-	  .help = "uefi: where its variables are kept" },
-	{ .key = "kernel",
-	  .kind = OPT_STRING,
-	  .offset = FIELD(kernel),
-	  .value = "FILE",
-	  .help = "kernel to boot without firmware" },
-	{ .key = "initrd",
-	  .kind = OPT_STRING,
-	  .offset = FIELD(initrd),
-	  .value = "FILE",
-	  .help = "its initial RAM disk" },
-	{ .key = "append",
-	  .kind = OPT_STRING,
-	  .offset = FIELD(append),
-	  .value = "TEXT",
-	  .help = "its command line" },
-	{ .key = "board",
-	  .kind = OPT_CHOICE,
-	  .offset = FIELD(board),
-	  .value = "440bx|440fx",
-	  .help = "host bridge (default: what the firmware knows)",
-	  .choices = "440bx 440fx" },
-	{ .key = "cpu",
-	  .kind = OPT_STRING,
-	  .offset = FIELD(cpu),
-	  .value = "MODEL",
-	  .help = "CPU model that the guest sees (default max)" },
-	{ .key = "engine",
-	  .kind = OPT_STRING,
-	  .offset = FIELD(engine),
-	  .value = "NAME",
-	  .help = "how to run guest code (default: the best that the host can run)" },
+	{ .rows = drive_opts, .offset = FIELD(drives) },
 	{ .key = "vnc",
 	  .kind = OPT_STRING,
 	  .offset = FIELD(vnc),
@@ -107,32 +44,17 @@ static const struct opt create_opts[] = {
 	  .offset = FIELD(vnc_password),
 	  .value = "FILE",
 	  .help = "VNC clients must know the first line of FILE" },
-	{ .key = "no-vga", .kind = OPT_FLAG, .offset = FIELD(no_vga), .help = "no screen" },
 	{ .key = "serial",
 	  .kind = OPT_STRING,
 	  .offset = FIELD(serial),
 	  .value = "TYPE[:PATH]",
 	  .help = "first serial port: stdio (the default), pty, null, file:PATH, unix:PATH; `pogo console` reaches it in any case" },
-	{ .key = "parallel",
-	  .kind = OPT_STRING,
-	  .offset = FIELD(parallel),
-	  .value = "FILE",
-	  .help = "output of the parallel port" },
 	{ .key = "title",
 	  .kind = OPT_STRING,
 	  .offset = FIELD(title),
 	  .value = "TEXT",
 	  .help = "a few words about the machine" },
-	{ .key = "debug-exit",
-	  .kind = OPT_UINT,
-	  .offset = FIELD(debug_exit),
-	  .value = "PORT",
-	  .help = "a write to PORT ends the machine (default port 0xf4)",
-	  .min = 1,
-	  .max = 0xffff,
-	  .implied = "0xf4" },
-	{ .key = "json", .kind = OPT_FLAG, .offset = FIELD(json), .help = "the result as JSON" },
-	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ .rows = command_opts, .offset = FIELD(json) },
 	{ 0 },
 };
 
@@ -152,10 +74,9 @@ void command_create_usage(void *file)
 
 /* A machine that is being made. */
 struct creation {
-	const struct create_config *cfg;
+	struct create_config *cfg;
 	struct machine_spec spec;
-	struct machine_config drives; /* what the options say of drives */
-	u64 size[SPEC_DISKS];         /* of an image that is to be made; 0: it is there */
+	u64 size[OPT_LIST_MAX]; /* of each --disk's image that is to be made; 0: it is there */
 	const char *made[SPEC_DISKS]; /* images that were, to be removed after an error */
 	unsigned made_count;
 	char path[PATH_MAX]; /* of the machine file */
@@ -182,21 +103,6 @@ static u64 cut_size(char *text)
 		return 0;
 	memmove(colon, end, strlen(end) + 1);
 	return size;
-}
-
-static bool add_drives(struct creation *c, enum machine_drive drive, const struct opt_list *list)
-{
-	for (unsigned n = 0; n < list->count; n++) {
-		char *text = (char *)(uintptr_t)keep(c, list->item[n]);
-		u64 size = text && drive == DRIVE_DISK ? cut_size(text) : 0;
-
-		if (!text)
-			return false;
-		c->size[MIN(c->drives.disk_count, SPEC_DISKS - 1)] = size;
-		if (!disk_option_add(&c->drives, drive, text, c->err, sizeof(c->err)))
-			return false;
-	}
-	return true;
 }
 
 static const char *format_by_name(const char *path)
@@ -297,7 +203,7 @@ static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
 		return find_format(c, d, m->parent);
 	if (d->source && access(image_path(c, d->source), R_OK)) {
 		snprintf(c->err, sizeof(c->err), "--%s %s: %s", spec_devices[d->device], d->source,
-			 strerror(errno));
+			 fail_text(errno));
 		return false;
 	}
 	d->format = d->source ? "raw" : NULL;
@@ -373,42 +279,52 @@ static void set_boot(struct machine_spec *s)
 			}
 }
 
+static bool add_drives(struct creation *c)
+{
+	const struct opt_list *disks = &c->cfg->drives.disks;
+	struct machine_config *m = &c->cfg->machine;
+
+	for (unsigned n = 0; n < disks->count; n++)
+		c->size[n] = cut_size((char *)(uintptr_t)disks->item[n]); /* argv's: writable */
+	if (!drive_options_add(m, &c->cfg->drives, c->err, sizeof(c->err)))
+		return false;
+	for (unsigned n = 0; n < m->disk_count; n++)
+		if (!add_disk(c, &m->disks[n], n < disks->count ? c->size[n] : 0))
+			return false;
+	return true;
+}
+
 static bool fill(struct creation *c)
 {
 	const struct create_config *cfg = c->cfg;
+	const struct machine_config *m = &cfg->machine;
 	struct machine_spec *s = &c->spec;
 	char uuid[SPEC_UUID_SIZE];
 
 	spec_uuid_make(uuid);
 	s->uuid = keep(c, uuid);
 	s->title = cfg->title;
-	s->memory = cfg->memory;
-	s->cpus = cfg->cpus;
-	s->cpu = cfg->cpu;
-	s->engine = cfg->engine;
-	s->board = cfg->board;
-	s->kernel = cfg->kernel;
-	s->initrd = cfg->initrd;
-	s->cmdline = cfg->append;
-	s->nvram = cfg->nvram;
-	s->debug_exit = cfg->debug_exit;
+	s->memory = m->memory;
+	s->cpus = m->cpus;
+	s->cpu = m->cpu;
+	s->engine = m->engine;
+	s->board = strcmp(m->board, "auto") ? m->board : NULL;
+	s->kernel = m->kernel;
+	s->initrd = m->initrd;
+	s->cmdline = m->append;
+	s->nvram = m->nvram;
+	s->debug_exit = m->debug_exit;
 	s->vnc.password_file = cfg->vnc_password;
-	s->vnc.on = !cfg->vnc && !cfg->no_vga;
-	s->video = cfg->no_vga ? SPEC_NO_VIDEO : SPEC_VGA;
-	set_firmware(c, cfg->firmware);
-	if (cfg->parallel) {
+	s->vnc.on = !cfg->vnc && !m->no_vga;
+	s->video = m->no_vga ? SPEC_NO_VIDEO : SPEC_VGA;
+	set_firmware(c, m->firmware);
+	if (m->parallel) {
 		s->has_parallel = true;
-		s->parallel =
-			(struct spec_chardev){ .type = SPEC_CHAR_FILE, .path = cfg->parallel };
+		s->parallel = (struct spec_chardev){ .type = SPEC_CHAR_FILE, .path = m->parallel };
 	}
-	if ((cfg->serial && !set_serial(c, cfg->serial)) || (cfg->vnc && !set_vnc(c, cfg->vnc)))
+	if ((cfg->serial && !set_serial(c, cfg->serial)) || (cfg->vnc && !set_vnc(c, cfg->vnc)) ||
+	    !add_drives(c))
 		return false;
-	if (!add_drives(c, DRIVE_DISK, &cfg->disks) || !add_drives(c, DRIVE_CDROM, &cfg->cdroms) ||
-	    !add_drives(c, DRIVE_FLOPPY, &cfg->floppies))
-		return false;
-	for (unsigned n = 0; n < c->drives.disk_count; n++)
-		if (!add_disk(c, &c->drives.disks[n], c->size[n]))
-			return false;
 	set_boot(s);
 	return true;
 }
@@ -514,7 +430,7 @@ static void report(const struct creation *c)
 		printf("%s: new image\n", c->made[n]);
 }
 
-static int create(const char *name, const struct create_config *cfg)
+static int create(const char *name, struct create_config *cfg)
 {
 	struct creation *c = calloc(1, sizeof(*c));
 	bool written = false, good;
@@ -544,21 +460,16 @@ static int create(const char *name, const struct create_config *cfg)
 
 int command_create(int argc, char **argv)
 {
-	struct create_config cfg = { .memory = 512 * MIB, .cpus = 1, .cpu = "max" };
+	static const struct command_line line = {
+		create_opts, command_create_usage, 1, 1,
+		"name the machine: pogo create web --disk web.vhd:20G"
+	};
+	struct create_config cfg = { .machine = { .memory = MACHINE_MEMORY_DEFAULT,
+						  .cpus = 1,
+						  .cpu = "max",
+						  .board = "auto" } };
 	const char *name;
-	char err[256];
-	bool help;
-	int count = opt_parse(create_opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+	int code;
 
-	if (count >= 0 && help) {
-		command_create_usage(stdout);
-		return EXIT_OK;
-	}
-	if (count != 1) {
-		log_error("%s",
-			  count < 0 ? err : "name the machine: pogo create web --disk web.vhd:20G");
-		log_info("see `pogo help create`");
-		return EXIT_USAGE;
-	}
-	return create(name, &cfg);
+	return command_parse(&line, &cfg, argc, argv, &name, &code) < 0 ? code : create(name, &cfg);
 }

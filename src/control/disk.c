@@ -1,6 +1,7 @@
 /* `pogo disk`: makes, shows, checks and changes disk images. The table of subcommands, and what they share. */
 #include "control/disk.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
 #include "core/opt.h"
@@ -239,7 +240,7 @@ bool disk_finish(struct block *block)
 	int r = block && !block->readonly ? block_flush_now(block) : 0;
 
 	if (r)
-		log_error("disk '%s' cannot be written: %s", block->file->path, strerror(-r));
+		log_error("disk '%s' cannot be written: %s", block->file->path, fail_text(-r));
 	block_close(block);
 	return !r;
 }

@@ -1,6 +1,7 @@
 /* `pogo disk convert`, `rebase` and `diff`: what goes over the contents of whole disks. */
 #include "control/disk.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
 
@@ -60,7 +61,7 @@ static int copy_all(struct block *from, struct block *to)
 	return r;
 }
 
-/* Copies the disk into a new image at `path`. */
+/* Copies the disk into a new image at `path`, which is the destination, or what is to take its place. */
 static int convert_into(struct block *from, const struct disk_args *a, const char *path,
 			const char *format)
 {
@@ -84,10 +85,11 @@ static int convert_into(struct block *from, const struct disk_args *a, const cha
 	} else {
 		r = copy_all(from, to);
 		if (r == -EINTR)
-			log_error("interrupted; '%s' is removed", a->words[1]);
+			log_error("interrupted; '%s' is %s", a->words[1],
+				  path == a->words[1] ? "removed" : "as it was");
 		else if (r)
 			log_error("disk '%s' cannot be copied to '%s': %s", a->words[0],
-				  a->words[1], strerror(-r));
+				  a->words[1], fail_text(-r));
 		block_close(to);
 	}
 	if (r)
@@ -98,14 +100,22 @@ static int convert_into(struct block *from, const struct disk_args *a, const cha
 /* The image is made beside the old one and takes its place when it is complete; nobody may use the old one meanwhile. */
 static int convert_replace(struct block *from, const struct disk_args *a, const char *format)
 {
-	char path[PATH_MAX], err[1024];
+	char path[PATH_MAX], there[PATH_MAX], err[1024];
 	struct block_file *old;
+	struct stat st;
 	int r;
 
-	if (snprintf(path, sizeof(path), "%s.new-%d", a->words[1], (int)getpid()) >=
-	    (int)sizeof(path)) {
+	/* A link stays, and leads to the new image. */
+	if (!realpath(a->words[1], there) ||
+	    snprintf(path, sizeof(path), "%s.new-%d", there, (int)getpid()) >= (int)sizeof(path)) {
 		log_error("'%.64s...': the name is too long", a->words[1]);
 		return -ENAMETOOLONG;
+	}
+	if (stat(there, &st) || !S_ISREG(st.st_mode)) {
+		log_error(
+			"'%s' is no ordinary file; convert to one, and copy that: cp IMAGE.raw '%s'",
+			a->words[1], a->words[1]);
+		return -EINVAL;
 	}
 	r = block_file_open(&old, a->words[1], false, err, sizeof(err));
 	if (r) {
@@ -113,9 +123,9 @@ static int convert_replace(struct block *from, const struct disk_args *a, const 
 		return r;
 	}
 	r = convert_into(from, a, path, format);
-	if (!r && rename(path, a->words[1])) {
+	if (!r && rename(path, there)) {
 		r = -errno;
-		log_error("'%s' cannot be replaced: %s", a->words[1], strerror(-r));
+		log_error("'%s' cannot be replaced: %s", a->words[1], fail_text(-r));
 		unlink(path);
 	}
 	block_file_close(old);
@@ -216,13 +226,13 @@ static int rebase_open(const struct disk_args *a, struct block *block, struct bl
 			a->words[0]);
 	else if (r)
 		log_error("disk '%s' cannot take in what its parent holds: %s", a->words[0],
-			  strerror(-r));
+			  fail_text(-r));
 	if (r)
 		return r;
 	r = block->ops->set_parent(block, parent ? name : NULL, parent ? parent->ops->name : NULL,
 				   err, sizeof(err));
 	if (r)
-		log_error("%s", err[0] ? err : strerror(-r));
+		log_error("%s", err[0] ? err : fail_text(-r));
 	return r;
 }
 

@@ -1,6 +1,7 @@
 /* `pogo disk create` and `resize`. */
 #include "control/disk.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
 
@@ -89,7 +90,7 @@ int disk_resize(struct disk_args *a)
 		} else {
 			r = block->ops->resize(block, size, err, sizeof(err));
 			if (r)
-				log_error("%s", err[0] ? err : strerror(-r));
+				log_error("%s", err[0] ? err : fail_text(-r));
 			good = disk_finish(block);
 			return !r && good ? EXIT_OK : EXIT_ERROR;
 		}

@@ -1,4 +1,4 @@
-/* A disk as the command line gives it. */
+/* Drives as the command line gives them. */
 #include "control/disk_option.h"
 
 #include "control/spec.h"
@@ -7,7 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const drives[] = { "disk", "cdrom", "floppy" };
+static const char *const drive_names[] = { "disk", "cdrom", "floppy" };
+
+const struct opt drive_opts[] = {
+	{ .key = "cdrom",
+	  .kind = OPT_LIST,
+	  .offset = offsetof(struct drive_options, cdroms),
+	  .value = "FILE[,...]",
+	  .help = "ISO image in a CD-ROM drive; may be repeated" },
+	{ .key = "floppy",
+	  .kind = OPT_LIST,
+	  .offset = offsetof(struct drive_options, floppies),
+	  .value = "FILE[,...]",
+	  .help = "image in a floppy drive: ro may follow; at most two" },
+	{ 0 },
+};
 
 /* Cuts the next word off text at a comma; two commas are one of the word's own. NULL at the end. */
 static char *next_word(char **text)
@@ -91,7 +105,7 @@ bool disk_option_add(struct machine_config *cfg, enum machine_drive drive, char 
 	char *word;
 
 	if (cfg->disk_count == MACHINE_MAX_DISKS) {
-		snprintf(err, errlen, "--%s: a machine has at most %u drives", drives[drive],
+		snprintf(err, errlen, "--%s: a machine has at most %u drives", drive_names[drive],
 			 MACHINE_MAX_DISKS);
 		return false;
 	}
@@ -114,11 +128,28 @@ bool disk_option_add(struct machine_config *cfg, enum machine_drive drive, char 
 			 "--%s %s: '%s%s%s' means nothing here; known are ro, format=NAME, bus=%s, "
 			 "serial=TEXT, overlay[=FILE], parent=FILE, boot=N%s (a comma in a name is "
 			 "written twice)",
-			 drives[drive], d->path ? d->path : "", word, value ? "=" : "",
+			 drive_names[drive], d->path ? d->path : "", word, value ? "=" : "",
 			 value ? value : "", drive == DRIVE_DISK ? "virtio|ide" : "ide",
 			 drive != DRIVE_FLOPPY ? ", on-error=stop|report|enospace" : "");
 		return false;
 	}
 	cfg->disk_count++;
+	return true;
+}
+
+bool drive_options_add(struct machine_config *cfg, const struct drive_options *drives, char *err,
+		       size_t errlen)
+{
+	const struct opt_list *lists[] = {
+		[DRIVE_DISK] = &drives->disks,
+		[DRIVE_CDROM] = &drives->cdroms,
+		[DRIVE_FLOPPY] = &drives->floppies,
+	};
+
+	for (unsigned drive = 0; drive < ARRAY_LEN(lists); drive++)
+		for (unsigned n = 0; n < lists[drive]->count; n++)
+			if (!disk_option_add(cfg, (enum machine_drive)drive,
+					     (char *)(uintptr_t)lists[drive]->item[n], err, errlen))
+				return false;
 	return true;
 }

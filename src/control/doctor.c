@@ -1,5 +1,6 @@
 /* `pogo doctor`: what this host offers to each engine, found by trying. */
 #include "control/command.h"
+#include "machine/machine.h"
 #include "engine/probe.h"
 #include "x86/exec.h"
 
@@ -44,7 +45,8 @@ static void doctor_kvm(void)
 
 static void doctor_memory(void)
 {
-	static const u64 sizes[] = { 64 * GIB, 16 * GIB, 4 * GIB, GIB, 512 * MIB };
+	static const u64 sizes[] = { MACHINE_MEMORY_MAX, 16 * GIB, 4 * GIB, GIB,
+				     MACHINE_MEMORY_DEFAULT };
 	char text[64];
 	struct mem mem;
 

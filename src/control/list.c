@@ -18,11 +18,7 @@ struct list_config {
 };
 
 static const struct opt list_opts[] = {
-	{ .key = "json",
-	  .kind = OPT_FLAG,
-	  .offset = offsetof(struct list_config, json),
-	  .help = "the result as JSON" },
-	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ .rows = command_opts, .offset = offsetof(struct list_config, json) },
 	{ 0 },
 };
 
@@ -189,33 +185,13 @@ static json_t *list_all(void)
 	return list;
 }
 
-/* The number of words; -1 if an exit code is in *code. */
-static int parse(int argc, char **argv, struct list_config *cfg, const char **word, int words,
-		 void (*usage)(void *file), int *code)
-{
-	char err[256];
-	bool help;
-	int count = opt_parse(list_opts, cfg, argc, argv, word, words, &help, err, sizeof(err));
-
-	*code = EXIT_OK;
-	if (count >= 0 && help) {
-		usage(stdout);
-		return -1;
-	}
-	if (count == words)
-		return count;
-	log_error("%s", count < 0 ? err : "name a machine: pogo info web");
-	log_info("see `pogo help %s`", argv[0]);
-	*code = EXIT_USAGE;
-	return -1;
-}
-
 int command_ls(int argc, char **argv)
 {
+	static const struct command_line line = { .opts = list_opts, .usage = command_ls_usage };
 	struct list_config cfg = { 0 };
 	int code;
 
-	if (parse(argc, argv, &cfg, NULL, 0, command_ls_usage, &code) < 0)
+	if (command_parse(&line, &cfg, argc, argv, NULL, &code) < 0)
 		return code;
 	json_t *list = list_all();
 
@@ -258,11 +234,12 @@ int command_info(int argc, char **argv)
 {
 	struct list_config cfg = { 0 };
 	struct client_target t;
-	const char *name;
 	char err[512];
 	int code;
+	const char *name =
+		command_parse_name(list_opts, command_info_usage, &cfg, argc, argv, &code);
 
-	if (parse(argc, argv, &cfg, &name, 1, command_info_usage, &code) < 0)
+	if (!name)
 		return code;
 	if (!client_find(&t, name, err, sizeof(err))) {
 		log_error("%s", err);

@@ -1,5 +1,6 @@
 #include "control/places.h"
 
+#include "base/fail.h"
 #include "control/suggest.h"
 
 #include <dirent.h>
@@ -35,7 +36,7 @@ static bool make_dirs(const char *path, char *err, size_t errlen)
 		memcpy(part, path, n);
 		part[n] = 0;
 		if (mkdir(part, 0700) && errno != EEXIST) {
-			snprintf(err, errlen, "%s: cannot be made: %s", part, strerror(errno));
+			snprintf(err, errlen, "%s: cannot be made: %s", part, fail_text(errno));
 			return false;
 		}
 	}
@@ -239,7 +240,7 @@ bool registry_add(const char *name, const char *path, char *err, size_t errlen)
 			 "there is a machine '%s' already; choose another name, or `pogo rm %s`",
 			 name, name);
 	else
-		snprintf(err, errlen, "%s: %s", link, strerror(errno));
+		snprintf(err, errlen, "%s: %s", link, fail_text(errno));
 	return false;
 }
 
@@ -301,7 +302,7 @@ int claim_take(const char *name, char *err, size_t errlen)
 	for (unsigned tries = 0; tries < 8; tries++) {
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd < 0) {
-			snprintf(err, errlen, "%s: %s", path, strerror(errno));
+			snprintf(err, errlen, "%s: %s", path, fail_text(errno));
 			return -1;
 		}
 		if (lock_now(fd, path)) {

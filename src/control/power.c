@@ -15,29 +15,26 @@ struct power_config {
 	bool json;
 };
 
-#define POWER_OPTS                                                        \
-	{ .key = "json",                                                  \
-	  .kind = OPT_FLAG,                                               \
-	  .offset = offsetof(struct power_config, json),                  \
-	  .help = "the result as JSON" },                                 \
-		{ .key = "help", .kind = OPT_HELP, .help = "this text" }, \
-	{                                                                 \
-		0                                                         \
-	}
-
-static const struct opt plain_opts[] = { POWER_OPTS };
-static const struct opt stop_opts[] = { { .key = "timeout",
-					  .kind = OPT_UINT,
-					  .offset = offsetof(struct power_config, timeout_s),
-					  .value = "SECONDS",
-					  .help = "how long to wait for the guest (default 60)",
-					  .max = 86400 },
-					POWER_OPTS };
+static const struct opt plain_opts[] = {
+	{ .rows = command_opts, .offset = offsetof(struct power_config, json) },
+	{ 0 },
+};
+static const struct opt stop_opts[] = {
+	{ .key = "timeout",
+	  .kind = OPT_UINT,
+	  .offset = offsetof(struct power_config, timeout_s),
+	  .value = "SECONDS",
+	  .help = "how long to wait for the guest (default 60)",
+	  .max = 86400 },
+	{ .rows = command_opts, .offset = offsetof(struct power_config, json) },
+	{ 0 },
+};
 
 /* One of the commands. */
 struct power {
 	const char *name;
 	const struct opt *opts;
+	void (*usage)(void *file);
 	const char *command; /* of the socket */
 	const char *said;    /* of the machine afterwards */
 	const char *state;   /* likewise, for JSON */
@@ -46,26 +43,26 @@ struct power {
 };
 
 static const struct power powers[] = {
-	{ "stop", stop_opts, "system_powerdown", "is off", "off", true,
+	{ "stop", stop_opts, command_stop_usage, "system_powerdown", "is off", "off", true,
 	  "Presses the power button of a machine, and waits until its guest has shut down.\n\n"
 	  "  pogo stop web\n"
 	  "  pogo stop web --timeout 300 || pogo kill web\n\n"
 	  "A guest without ACPI, or still in its firmware, does not notice the button.\n\n"
 	  "Exit codes: 0 it is off, 1 error, 2 wrong usage, 124 it still runs after the timeout.\n" },
-	{ "kill", plain_opts, "quit", "is off", "off", true,
+	{ "kill", plain_opts, command_kill_usage, "quit", "is off", "off", true,
 	  "Ends a machine at once, as by pulling its plug. What the guest has not written yet is lost.\n\n"
 	  "  pogo kill web\n\n"
 	  "Exit codes: 0 it is off, 1 error, 2 wrong usage.\n" },
-	{ "reset", plain_opts, "system_reset", "was reset", "running", false,
+	{ "reset", plain_opts, command_reset_usage, "system_reset", "was reset", "running", false,
 	  "Presses the reset button of a machine. What the guest has not written yet is lost.\n\n"
 	  "  pogo reset web\n\n"
 	  "Exit codes: 0 done, 1 error, 2 wrong usage.\n" },
-	{ "pause", plain_opts, "stop", "is paused", "paused", false,
+	{ "pause", plain_opts, command_pause_usage, "stop", "is paused", "paused", false,
 	  "Holds a machine. Its time stands still; nothing is lost, and nothing leaves its memory.\n\n"
 	  "  pogo pause web\n"
 	  "  pogo resume web\n\n"
 	  "Exit codes: 0 done, 1 error, 2 wrong usage.\n" },
-	{ "resume", plain_opts, "cont", "runs", "running", false,
+	{ "resume", plain_opts, command_resume_usage, "cont", "runs", "running", false,
 	  "Lets a paused machine run on.\n\n"
 	  "  pogo resume web\n\n"
 	  "Exit codes: 0 done, 1 error, 2 wrong usage.\n" },
@@ -107,13 +104,8 @@ static int power_run(const struct power *p, const char *arg, const struct power_
 	char err[512];
 	json_t *answer;
 
-	if (!client_find(&t, arg, err, sizeof(err)))
+	if (!client_find_running(&t, arg, err, sizeof(err)))
 		goto failed;
-	if (!t.pid) {
-		snprintf(err, sizeof(err), "%s does not run; `pogo start %s` starts it", t.name,
-			 arg);
-		goto failed;
-	}
 	answer = client_ask(t.name, p->command, NULL, err, sizeof(err));
 	if (!answer)
 		goto failed;
@@ -138,23 +130,10 @@ int command_power(int argc, char **argv)
 {
 	const struct power *p = power_find(argv[0]);
 	struct power_config cfg = { .timeout_s = 60 };
-	const char *name;
-	char err[256];
-	bool help;
-	int count = opt_parse(p->opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+	int code;
+	const char *name = command_parse_name(p->opts, p->usage, &cfg, argc, argv, &code);
 
-	if (count >= 0 && help) {
-		power_usage(p->name, stdout);
-		return EXIT_OK;
-	}
-	if (count == 1)
-		return power_run(p, name, &cfg);
-	if (count < 0)
-		log_error("%s", err);
-	else
-		log_error("name a machine: pogo %s web", p->name);
-	log_info("see `pogo help %s`", p->name);
-	return EXIT_USAGE;
+	return name ? power_run(p, name, &cfg) : code;
 }
 
 void command_stop_usage(void *file) { power_usage("stop", file); }

@@ -1,4 +1,5 @@
 /* `pogo rm`: a machine is forgotten. */
+#include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
 #include "control/json_print.h"
@@ -24,11 +25,7 @@ static const struct opt rm_opts[] = {
 	  .kind = OPT_FLAG,
 	  .offset = offsetof(struct rm_config, force),
 	  .help = "without the question" },
-	{ .key = "json",
-	  .kind = OPT_FLAG,
-	  .offset = offsetof(struct rm_config, json),
-	  .help = "the result as JSON" },
-	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ .rows = command_opts, .offset = offsetof(struct rm_config, json) },
 	{ 0 },
 };
 
@@ -58,7 +55,7 @@ static bool ask(const struct machine_spec *s)
 static bool remove_file(const char *path, json_t *removed)
 {
 	if (!path || unlink(path)) {
-		log_error("%s: cannot be removed: %s", path ? path : "an image", strerror(errno));
+		log_error("%s: cannot be removed: %s", path ? path : "an image", fail_text(errno));
 		return path && errno == ENOENT;
 	}
 	json_array_append_new(removed, json_string(path));
@@ -142,19 +139,8 @@ static int rm(const char *arg, const struct rm_config *cfg)
 int command_rm(int argc, char **argv)
 {
 	struct rm_config cfg = { 0 };
-	const char *name;
-	char err[256];
-	bool help;
-	int count = opt_parse(rm_opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+	int code;
+	const char *name = command_parse_name(rm_opts, command_rm_usage, &cfg, argc, argv, &code);
 
-	if (count >= 0 && help) {
-		command_rm_usage(stdout);
-		return EXIT_OK;
-	}
-	if (count != 1) {
-		log_error("%s", count < 0 ? err : "name a machine: pogo rm web");
-		log_info("see `pogo help rm`");
-		return EXIT_USAGE;
-	}
-	return rm(name, &cfg);
+	return name ? rm(name, &cfg) : code;
 }

@@ -2,8 +2,8 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "control/command.h"
-#include "control/disk_option.h"
 #include "control/instance.h"
+#include "control/machine_options.h"
 #include "control/machine_xml.h"
 #include "control/places.h"
 #include "control/run.h"
@@ -16,84 +16,22 @@
 #define MACHINE(field) offsetof(struct run_config, machine.field)
 
 static const struct opt run_opts[] = {
-	{ .key = "kernel",
-	  .kind = OPT_STRING,
-	  .offset = MACHINE(kernel),
-	  .value = "FILE",
-	  .help = "Linux bzImage, multiboot or PVH ELF kernel to boot, without firmware" },
-	{ .key = "firmware",
-	  .kind = OPT_STRING,
-	  .offset = MACHINE(firmware),
-	  .value = "NAME",
-	  .help = "bios (SeaBIOS, the default without --kernel), uefi (OVMF), or a flat ROM image of 64 KiB to 16 MiB" },
-	{ .key = "nvram",
-	  .kind = OPT_STRING,
-	  .offset = MACHINE(nvram),
-	  .value = "FILE",
-	  .help = "uefi: keep its variables in FILE; it is made if it does not exist" },
-	{ .key = "board",
-	  .kind = OPT_CHOICE,
-	  .offset = MACHINE(board),
-	  .value = "440bx|440fx",
-	  .help = "host bridge (default auto: 440fx for bios and uefi, which know no other, else 440bx)",
-	  .choices = "auto 440bx 440fx" },
+	{ .rows = machine_opts, .offset = offsetof(struct run_config, machine) },
+	{ .key = "disk",
+	  .kind = OPT_LIST,
+	  .offset = offsetof(struct run_config, drives.disks),
+	  .value = "FILE[,...]",
+	  .help = "image as a disk: ro, bus=virtio|ide, format=NAME, serial=TEXT, overlay[=FILE], parent=FILE, boot=N may follow; may be repeated" },
+	{ .rows = drive_opts, .offset = offsetof(struct run_config, drives) },
 	{ .key = "boot-menu",
 	  .kind = OPT_FLAG,
 	  .offset = MACHINE(boot_menu),
 	  .help = "the firmware lets the user choose what to boot" },
-	{ .key = "initrd",
-	  .kind = OPT_STRING,
-	  .offset = MACHINE(initrd),
-	  .value = "FILE",
-	  .help = "initial RAM disk (multiboot: the module)" },
-	{ .key = "append",
-	  .kind = OPT_STRING,
-	  .offset = MACHINE(append),
-	  .value = "TEXT",
-	  .help = "kernel command line" },
-	{ .key = "memory",
-	  .kind = OPT_SIZE,
-	  .offset = MACHINE(memory),
-	  .value = "SIZE",
-	  .help = "guest RAM, for example 512M or 2G (default 512M)",
-	  .min = 2 * MIB,
-	  .max = 64 * GIB },
-	{ .key = "cpus",
-	  .kind = OPT_UINT,
-	  .offset = MACHINE(cpus),
-	  .value = "N",
-	  .help = "virtual CPUs, 1 to 64 (default 1)",
-	  .min = 1,
-	  .max = VM_MAX_VCPUS },
-	{ .key = "disk",
-	  .kind = OPT_LIST,
-	  .offset = offsetof(struct run_config, disks),
-	  .value = "FILE[,...]",
-	  .help = "image as a disk: ro, bus=virtio|ide, format=NAME, serial=TEXT, overlay[=FILE], parent=FILE, boot=N may follow; may be repeated" },
-	{ .key = "cdrom",
-	  .kind = OPT_LIST,
-	  .offset = offsetof(struct run_config, cdroms),
-	  .value = "FILE[,...]",
-	  .help = "ISO image in a CD-ROM drive; may be repeated" },
-	{ .key = "floppy",
-	  .kind = OPT_LIST,
-	  .offset = offsetof(struct run_config, floppies),
-	  .value = "FILE[,...]",
-	  .help = "image in a floppy drive: ro may follow; at most two" },
 	{ .key = "serial2",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(serial2),
 	  .value = "FILE",
 	  .help = "output of the second serial port" },
-	{ .key = "parallel",
-	  .kind = OPT_STRING,
-	  .offset = MACHINE(parallel),
-	  .value = "FILE",
-	  .help = "output of the parallel port" },
-	{ .key = "no-vga",
-	  .kind = OPT_FLAG,
-	  .offset = MACHINE(no_vga),
-	  .help = "no screen: firmware and boot loaders use the serial port" },
 	{ .key = "display",
 	  .kind = OPT_CHOICE,
 	  .offset = offsetof(struct run_config, display),
@@ -116,11 +54,6 @@ static const struct opt run_opts[] = {
 	  .offset = offsetof(struct run_config, screenshot),
 	  .value = "FILE",
 	  .help = "the screen as it is at the end, as PNG" },
-	{ .key = "engine",
-	  .kind = OPT_STRING,
-	  .offset = MACHINE(engine),
-	  .value = "NAME",
-	  .help = "how to run guest code (default: the best that this host can run; `pogo doctor` lists them, the best first)" },
 	{ .key = "check",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(check),
@@ -144,13 +77,8 @@ static const struct opt run_opts[] = {
 	  .offset = MACHINE(cache),
 	  .value = "SIZE",
 	  .help = "engine bt: room for translated code, 4M to 1G (default: RAM/16, 32M to 128M)",
-	  .min = 4 * MIB,
-	  .max = GIB },
-	{ .key = "cpu",
-	  .kind = OPT_STRING,
-	  .offset = MACHINE(cpu),
-	  .value = "MODEL",
-	  .help = "CPU model that the guest sees (default max)" },
+	  .min = MACHINE_CACHE_MIN,
+	  .max = MACHINE_CACHE_MAX },
 	{ .key = "clock",
 	  .kind = OPT_CHOICE,
 	  .offset = MACHINE(clock),
@@ -169,19 +97,11 @@ static const struct opt run_opts[] = {
 	  .value = "SECONDS",
 	  .help = "stop after this time, exit code 124",
 	  .min = 1,
-	  .max = 10000000 },
+	  .max = MACHINE_TIMEOUT_MAX_S },
 	{ .key = "no-reboot",
 	  .kind = OPT_FLAG,
 	  .offset = MACHINE(no_reboot),
 	  .help = "exit where the guest resets the machine" },
-	{ .key = "debug-exit",
-	  .kind = OPT_UINT,
-	  .offset = MACHINE(debug_exit),
-	  .value = "PORT",
-	  .help = "isa-debug-exit: a write of V to PORT exits with 2V+1 (default port 0xf4)",
-	  .min = 1,
-	  .max = 0xffff,
-	  .implied = "0xf4" },
 	{ .key = "trace",
 	  .kind = OPT_STRING,
 	  .offset = offsetof(struct run_config, trace),
@@ -275,35 +195,23 @@ static int check_code_options(const struct run_config *cfg)
 	return EXIT_USAGE;
 }
 
-static int add_list(struct machine_config *m, enum machine_drive drive, const struct opt_list *list)
-{
-	char err[512];
-
-	for (unsigned n = 0; n < list->count; n++)
-		if (!disk_option_add(m, drive, (char *)(uintptr_t)list->item[n], err, sizeof(err)))
-			return usage_error(err);
-	return 0;
-}
-
-/* The options' texts are argv's, which are writable. */
+/* 0 or an exit code. */
 static int add_drives(struct run_config *cfg)
 {
 	struct machine_config *m = &cfg->machine;
-	int code = add_list(m, DRIVE_DISK, &cfg->disks);
+	char err[512];
 
-	if (!code)
-		code = add_list(m, DRIVE_CDROM, &cfg->cdroms);
-	if (!code)
-		code = add_list(m, DRIVE_FLOPPY, &cfg->floppies);
-	if (!code && !m->kernel && !m->firmware)
+	if (!drive_options_add(m, &cfg->drives, err, sizeof(err)))
+		return usage_error(err);
+	if (!m->kernel && !m->firmware)
 		m->firmware = "bios";
-	if (!code && !m->kernel && !m->disk_count && !strcmp(m->firmware, "bios")) {
+	if (!m->kernel && !m->disk_count && !strcmp(m->firmware, "bios")) {
 		log_error(
 			"nothing to boot: give --kernel FILE, --disk FILE, --cdrom FILE or --floppy FILE");
 		log_info("see `pogo help run`");
 		return EXIT_USAGE;
 	}
-	return code;
+	return 0;
 }
 
 /* Checks what needs no machine. Returns 0 or an exit code. */
@@ -404,7 +312,10 @@ static int run_parsed(struct run_config *cfg, int argc, char **argv, const char 
 
 int command_run(int argc, char **argv)
 {
-	struct run_config cfg = { .machine = { .memory = 512 * MIB,
+	static const struct command_line line = { .opts = run_opts,
+						  .usage = command_run_usage,
+						  .max = 1 };
+	struct run_config cfg = { .machine = { .memory = MACHINE_MEMORY_DEFAULT,
 					       .cpus = 1,
 					       .engine = engine_default()->name,
 					       .cpu = "max",
@@ -414,17 +325,11 @@ int command_run(int argc, char **argv)
 					       .check_page = UINT32_MAX,
 					       .boot_entry = "auto",
 					       .append = "" } };
-	char err[256];
 	const char *word = NULL;
-	bool help;
-	int words = opt_parse(run_opts, &cfg, argc, argv, &word, 1, &help, err, sizeof(err));
+	int code;
 
-	if (words < 0)
-		return usage_error(err);
-	if (help) {
-		command_run_usage(stdout);
-		return EXIT_OK;
-	}
+	if (command_parse(&line, &cfg, argc, argv, &word, &code) < 0)
+		return code;
 	if (cfg.trace && !strcmp(cfg.trace, "help")) {
 		trace_help();
 		return EXIT_OK;

@@ -2,12 +2,13 @@
 #ifndef CONTROL_RUN_H
 #define CONTROL_RUN_H
 
+#include "control/disk_option.h"
 #include "control/screens.h"
 #include "control/spec.h"
 
 struct run_config {
 	struct machine_config machine;
-	struct opt_list disks, cdroms, floppies;
+	struct drive_options drives;
 	struct machine_spec *spec; /* of the machine file; NULL: there is none */
 	const char *trace, *dump, *gdb, *display, *screenshot;
 	struct screens_options screens;

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WORDS_MAX  64
+#define WORDS_MAX  65 /* the machine's name among them */
 #define TYPE_CHUNK 1000u
 #define TYPE_MAX   (64 * KIB)
 #define PATIENCE   200u /* times 50 ms in which a guest takes no key at all */
@@ -23,11 +23,7 @@ struct screen_config {
 };
 
 static const struct opt plain_opts[] = {
-	{ .key = "json",
-	  .kind = OPT_FLAG,
-	  .offset = offsetof(struct screen_config, json),
-	  .help = "the result as JSON" },
-	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ .rows = command_opts, .offset = offsetof(struct screen_config, json) },
 	{ 0 },
 };
 static const struct opt type_opts[] = {
@@ -35,11 +31,7 @@ static const struct opt type_opts[] = {
 	  .kind = OPT_FLAG,
 	  .offset = offsetof(struct screen_config, enter),
 	  .help = "press Enter after the text" },
-	{ .key = "json",
-	  .kind = OPT_FLAG,
-	  .offset = offsetof(struct screen_config, json),
-	  .help = "the result as JSON" },
-	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ .rows = command_opts, .offset = offsetof(struct screen_config, json) },
 	{ 0 },
 };
 
@@ -291,29 +283,37 @@ static int key(struct screen_call *c)
 
 static const struct screen_command {
 	const char *name;
-	const struct opt *opts;
-	int min, max; /* words behind the machine's name */
-	const char *wants;
+	struct command_line line; /* its first word is the machine's name */
 	int (*run)(struct screen_call *c);
 	const char *help;
 } screen_commands[] = {
-	{ "screenshot", plain_opts, 0, 1, "name a machine: pogo screenshot web out.png", screenshot,
+	{ "screenshot",
+	  { plain_opts, command_screenshot_usage, 1, 2,
+	    "name a machine: pogo screenshot web out.png" },
+	  screenshot,
 	  "Writes the screen of a machine that runs to a PNG file, NAME.png unless another name is given.\n\n"
 	  "  pogo screenshot web\n"
 	  "  pogo screenshot web out.png\n\n"
 	  "Exit codes: 0 done, 1 error (a file of that name stays as it was), 2 wrong usage.\n" },
-	{ "text", plain_opts, 0, 0, "name a machine: pogo text web", text,
+	{ "text",
+	  { plain_opts, command_text_usage, 1, 1, NULL },
+	  text,
 	  "Prints the text screen of a machine that runs, without colours and blanks at the ends of lines.\n\n"
 	  "  pogo text web\n"
 	  "  pogo text web | grep login:\n\n"
 	  "Exit codes: 0 done, 1 error (the screen shows graphics, say), 2 wrong usage.\n" },
-	{ "type", type_opts, 0, WORDS_MAX, "name a machine: pogo type web \"ls -l\"", type,
+	{ "type",
+	  { type_opts, command_type_usage, 1, WORDS_MAX,
+	    "name a machine: pogo type web \"ls -l\"" },
+	  type,
 	  "Types a text on the keyboard of a machine that runs, as fast as its guest takes it; without TEXT what standard\n"
 	  "input has. The guest is assumed to have a US keyboard.\n\n"
 	  "  pogo type web --enter root\n"
 	  "  pogo type web < commands.txt\n\n"
 	  "Exit codes: 0 done, 1 error, 2 wrong usage.\n" },
-	{ "key", plain_opts, 1, WORDS_MAX, "name a machine and keys: pogo key web ctrl-alt-delete",
+	{ "key",
+	  { plain_opts, command_key_usage, 2, WORDS_MAX,
+	    "name a machine and keys: pogo key web ctrl-alt-delete" },
 	  key,
 	  "Presses keys of a machine that runs: one after the other, those joined by - together. Keys are called as QMP does:\n"
 	  "a to z, 0 to 9, f1 to f12, ret, esc, tab, spc, backspace, delete, insert, home, end, pgup, pgdn, up, down, left,\n"
@@ -338,7 +338,7 @@ static void usage(const char *name, void *file)
 
 	fputs(c->help, file);
 	fputs("\nOptions:\n", file);
-	opt_help(c->opts, file);
+	opt_help(c->line.opts, file);
 }
 
 static int run(const struct screen_command *command, const struct screen_config *cfg,
@@ -352,14 +352,8 @@ static int run(const struct screen_command *command, const struct screen_config 
 		return code;
 	}
 	*c = (struct screen_call){ .cfg = cfg, .words = words + 1, .count = count - 1 };
-	if (client_find(&c->target, words[0], c->err, sizeof(c->err))) {
-		if (c->target.pid)
-			code = command->run(c);
-		else
-			snprintf(c->err, sizeof(c->err),
-				 "%s does not run; `pogo start %s` starts it", c->target.name,
-				 words[0]);
-	}
+	if (client_find_running(&c->target, words[0], c->err, sizeof(c->err)))
+		code = command->run(c);
 	if (code)
 		log_error("%s", c->err);
 	free(c);
@@ -371,21 +365,10 @@ int command_screen(int argc, char **argv)
 {
 	const struct screen_command *command = command_find(argv[0]);
 	struct screen_config cfg = { 0 };
-	const char *words[WORDS_MAX + 1];
-	char err[256];
-	bool help;
-	int count = opt_parse(command->opts, &cfg, argc, argv, words, command->max + 1, &help, err,
-			      sizeof(err));
+	const char *words[WORDS_MAX];
+	int code, count = command_parse(&command->line, &cfg, argc, argv, words, &code);
 
-	if (count >= 0 && help) {
-		usage(argv[0], stdout);
-		return EXIT_OK;
-	}
-	if (count > command->min)
-		return run(command, &cfg, words, count);
-	log_error("%s", count < 0 ? err : command->wants);
-	log_info("see `pogo help %s`", argv[0]);
-	return EXIT_USAGE;
+	return count < 0 ? code : run(command, &cfg, words, count);
 }
 
 void command_screenshot_usage(void *file) { usage("screenshot", file); }

@@ -1,14 +1,17 @@
 /* The screen as a picture, and as text. */
 #include "control/screenshot.h"
 
+#include "base/fail.h"
 #include "control/keymap.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <png.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Row by row: the adapter's pixels are 00RRGGBBh. The row is the caller's, who frees it whatever happens. */
@@ -52,10 +55,17 @@ static bool write_png(FILE *file, const struct screen *s)
 int screenshot_png(struct screen *s, const char *path, char *err, size_t errlen)
 {
 	struct screen_rect rects[SCREEN_RECTS];
-	char part[4096];
+	char part[PATH_MAX];
+	struct stat st;
 	FILE *file;
 	bool ok;
 
+	/* The picture takes the file's place: that must not happen to a device. */
+	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
+		snprintf(err, errlen, "screenshot '%s': that is no ordinary file; name another one",
+			 path);
+		return -EEXIST;
+	}
 	screen_update(s, rects);
 	if (!s->width || !s->height) {
 		snprintf(err, errlen, "screenshot '%s': the screen shows nothing yet", path);
@@ -70,7 +80,7 @@ int screenshot_png(struct screen *s, const char *path, char *err, size_t errlen)
 		int error = errno;
 
 		snprintf(err, errlen, "screenshot '%s' cannot be written: %s", path,
-			 strerror(error));
+			 fail_text(error));
 		return -error;
 	}
 	ok = write_png(file, s);
@@ -81,7 +91,7 @@ int screenshot_png(struct screen *s, const char *path, char *err, size_t errlen)
 	int error = errno ? errno : EIO;
 
 	unlink(part);
-	snprintf(err, errlen, "screenshot '%s' cannot be written: %s", path, strerror(error));
+	snprintf(err, errlen, "screenshot '%s' cannot be written: %s", path, fail_text(error));
 	return -error;
 }
 

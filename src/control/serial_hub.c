@@ -1,5 +1,6 @@
 #include "control/serial_hub.h"
 
+#include "base/fail.h"
 #include "control/unix_socket.h"
 
 #include <errno.h>
@@ -214,7 +215,7 @@ static bool open_pty(struct serial_hub *h, char *err, size_t errlen)
 	    (h->pty_slave = open(h->pty_name, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0 ||
 	    tcgetattr(h->pty_slave, &t)) {
 		snprintf(err, errlen, "no pseudo-terminal: %s; write another <serial type>",
-			 strerror(errno));
+			 fail_text(errno));
 		if (master >= 0)
 			close(master);
 		return false;
@@ -234,7 +235,7 @@ static bool open_file(struct serial_hub *h, const struct spec_chardev *port, con
 		       0600);
 	if (h->file < 0)
 		snprintf(err, errlen, "%s: cannot be written: %s; correct <source path>", path,
-			 strerror(errno));
+			 fail_text(errno));
 	return h->file >= 0;
 }
 

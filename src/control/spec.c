@@ -27,7 +27,7 @@ struct spec_text {
 void spec_init(struct machine_spec *spec)
 {
 	*spec = (struct machine_spec){
-		.file = "machine", .dir = "", .memory = 512 * MIB, .cpus = 1, .cpu = "max"
+		.file = "machine", .dir = "", .memory = MACHINE_MEMORY_DEFAULT, .cpus = 1, .cpu = "max"
 	};
 }
 

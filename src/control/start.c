@@ -1,4 +1,5 @@
 /* `pogo start`: a machine in a process of its own, in the background. */
+#include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
 #include "control/instance.h"
@@ -25,11 +26,7 @@ static const struct opt start_opts[] = {
 	  .kind = OPT_FLAG,
 	  .offset = offsetof(struct start_config, paused),
 	  .help = "before its first instruction; `pogo resume` lets it run" },
-	{ .key = "json",
-	  .kind = OPT_FLAG,
-	  .offset = offsetof(struct start_config, json),
-	  .help = "the result as JSON" },
-	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ .rows = command_opts, .offset = offsetof(struct start_config, json) },
 	{ 0 },
 };
 
@@ -80,7 +77,7 @@ static bool leave_terminal(const char *name, char *err, size_t errlen)
 	log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (log < 0 || null < 0) {
-		snprintf(err, errlen, "%s: %s", path, strerror(errno));
+		snprintf(err, errlen, "%s: %s", path, fail_text(errno));
 		return false;
 	}
 	setsid();
@@ -238,19 +235,9 @@ static int start(const char *arg, const struct start_config *cfg)
 int command_start(int argc, char **argv)
 {
 	struct start_config cfg = { 0 };
-	const char *name;
-	char err[256];
-	bool help;
-	int count = opt_parse(start_opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+	int code;
+	const char *name =
+		command_parse_name(start_opts, command_start_usage, &cfg, argc, argv, &code);
 
-	if (count >= 0 && help) {
-		command_start_usage(stdout);
-		return EXIT_OK;
-	}
-	if (count != 1) {
-		log_error("%s", count < 0 ? err : "name a machine: pogo start web");
-		log_info("see `pogo help start`");
-		return EXIT_USAGE;
-	}
-	return start(name, &cfg);
+	return name ? start(name, &cfg) : code;
 }

@@ -6,16 +6,14 @@
 
 #include <stdio.h>
 
+#define FILES_MAX 256
+
 struct validate_config {
 	bool json;
 };
 
 static const struct opt validate_opts[] = {
-	{ .key = "json",
-	  .kind = OPT_FLAG,
-	  .offset = offsetof(struct validate_config, json),
-	  .help = "the result as JSON" },
-	{ .key = "help", .kind = OPT_HELP, .help = "this text" },
+	{ .rows = command_opts, .offset = offsetof(struct validate_config, json) },
 	{ 0 },
 };
 
@@ -53,22 +51,16 @@ static bool validate(const char *path, json_t *list)
 
 int command_validate(int argc, char **argv)
 {
+	static const struct command_line line = { validate_opts, command_validate_usage, 1,
+						  FILES_MAX,
+						  "name a machine file: pogo validate web.xml" };
 	struct validate_config cfg = { 0 };
-	const char *files[256];
-	char err[256];
-	bool help, good = true;
-	int count = opt_parse(validate_opts, &cfg, argc, argv, files, ARRAY_LEN(files), &help, err,
-			      sizeof(err));
+	const char *files[FILES_MAX];
+	bool good = true;
+	int code, count = command_parse(&line, &cfg, argc, argv, files, &code);
 
-	if (count >= 0 && help) {
-		command_validate_usage(stdout);
-		return EXIT_OK;
-	}
-	if (count < 1) {
-		log_error("%s", count < 0 ? err : "name a machine file: pogo validate web.xml");
-		log_info("see `pogo help validate`");
-		return EXIT_USAGE;
-	}
+	if (count < 0)
+		return code;
 	json_t *list = cfg.json ? json_array() : NULL;
 
 	for (int n = 0; n < count; n++)

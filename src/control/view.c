@@ -148,13 +148,8 @@ static int view(const char *arg, const struct view_config *cfg)
 	json_t *answer = NULL;
 	int code = EXIT_ERROR;
 
-	if (client_find(&t, arg, err, sizeof(err))) {
-		if (t.pid)
-			answer = client_ask(t.name, "query-vnc", NULL, err, sizeof(err));
-		else
-			snprintf(err, sizeof(err), "%s does not run; `pogo start %s` starts it",
-				 t.name, arg);
-	}
+	if (client_find_running(&t, arg, err, sizeof(err)))
+		answer = client_ask(t.name, "query-vnc", NULL, err, sizeof(err));
 	const char *service = json_string_value(json_object_get(answer, "service"));
 
 	if (answer && !service)
@@ -176,18 +171,9 @@ static int view(const char *arg, const struct view_config *cfg)
 int command_view(int argc, char **argv)
 {
 	struct view_config cfg = { 0 };
-	const char *name;
-	char err[256];
-	bool help;
-	int count = opt_parse(view_opts, &cfg, argc, argv, &name, 1, &help, err, sizeof(err));
+	int code;
+	const char *name =
+		command_parse_name(view_opts, command_view_usage, &cfg, argc, argv, &code);
 
-	if (count >= 0 && help) {
-		command_view_usage(stdout);
-		return EXIT_OK;
-	}
-	if (count == 1)
-		return view(name, &cfg);
-	log_error("%s", count < 0 ? err : "name a machine: pogo view web");
-	log_info("see `pogo help view`");
-	return EXIT_USAGE;
+	return name ? view(name, &cfg) : code;
 }

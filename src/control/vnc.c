@@ -2,6 +2,8 @@
  * queue. A thread accepts clients and gives each a seat. All share `struct vnc` under its lock, which nobody holds while he waits. */
 #include "control/vnc_internal.h"
 
+#include "base/fail.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -299,7 +301,7 @@ static int read_password(struct vnc *v, const char *path, char *err, size_t errl
 		int error = errno;
 
 		snprintf(err, errlen, "VNC password file '%s' cannot be opened: %s", path,
-			 strerror(error));
+			 fail_text(error));
 		return -error;
 	}
 	got = fgets(line, sizeof(line), f) != NULL;

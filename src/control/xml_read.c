@@ -192,9 +192,10 @@ static bool store_size(struct xml_reader *r, const struct place *p, const struct
 		return bad_value(r, p, text,
 				 "not a number; write for example <%s unit='MiB'>512</%s>",
 				 (const char *)p->node->name, (const char *)p->node->name);
-	if (!unit || value > v->max * MIB / unit || value * unit < v->min * MIB)
+	if (!unit || value > v->max / unit || value * unit < v->min)
 		return bad_value(r, p, text, "must be %llu MiB to %llu MiB; the unit is %s",
-				 (unsigned long long)v->min, (unsigned long long)v->max,
+				 (unsigned long long)(v->min / MIB),
+				 (unsigned long long)(v->max / MIB),
 				 attr ? "that of the attribute" : "KiB, since none is named");
 	*field = value * unit;
 	return true;

@@ -333,11 +333,12 @@ static const struct xml_attr debug_exit_attrs[] = {
 static const struct xml_rule rule_engine = {
 	.name = "engine", .text = { .kind = XML_ENGINE, .offset = SPEC(engine) }
 };
-static const struct xml_rule rule_cache = {
-	.name = "cache",
-	.attrs = size_attrs,
-	.text = { .kind = XML_SIZE, .offset = SPEC(cache), .min = 4, .max = 1024 }
-};
+static const struct xml_rule rule_cache = { .name = "cache",
+					    .attrs = size_attrs,
+					    .text = { .kind = XML_SIZE,
+						      .offset = SPEC(cache),
+						      .min = MACHINE_CACHE_MIN,
+						      .max = MACHINE_CACHE_MAX } };
 static const struct xml_rule rule_time = {
 	.name = "time",
 	.text = { .kind = XML_WORD, .offset = SPEC(clock), .words = WORDS("real", "insns") }
@@ -347,10 +348,11 @@ static const struct xml_rule rule_entry = { .name = "entry",
 						      .offset = SPEC(entry),
 						      .words = WORDS("auto", "16", "32", "64") } };
 static const struct xml_rule rule_debug_exit = { .name = "debugexit", .attrs = debug_exit_attrs };
-static const struct xml_rule rule_timeout = {
-	.name = "timeout",
-	.text = { .kind = XML_NUMBER, .offset = SPEC(timeout_s), .min = 1, .max = 10000000 }
-};
+static const struct xml_rule rule_timeout = { .name = "timeout",
+					      .text = { .kind = XML_NUMBER,
+							.offset = SPEC(timeout_s),
+							.min = 1,
+							.max = MACHINE_TIMEOUT_MAX_S } };
 
 static const struct xml_child pogo_children[] = {
 	{ .rule = &rule_engine, .max = 1 },
@@ -375,11 +377,12 @@ static const struct xml_rule rule_uuid = { .name = "uuid",
 					   .text = { .kind = XML_UUID, .offset = SPEC(uuid) } };
 static const struct xml_rule rule_title = { .name = "title",
 					    .text = { .kind = XML_STRING, .offset = SPEC(title) } };
-static const struct xml_rule rule_memory = {
-	.name = "memory",
-	.attrs = size_attrs,
-	.text = { .kind = XML_SIZE, .offset = SPEC(memory), .min = 2, .max = 65536 }
-};
+static const struct xml_rule rule_memory = { .name = "memory",
+					     .attrs = size_attrs,
+					     .text = { .kind = XML_SIZE,
+						       .offset = SPEC(memory),
+						       .min = MACHINE_MEMORY_MIN,
+						       .max = MACHINE_MEMORY_MAX } };
 static const struct xml_rule rule_vcpu = {
 	.name = "vcpu",
 	.text = { .kind = XML_NUMBER, .offset = SPEC(cpus), .min = 1, .max = VM_MAX_VCPUS }

@@ -19,7 +19,7 @@ enum xml_kind {
 	XML_FIXED,   /* one of the words, which all mean what is so anyway */
 	XML_NUMBER,  /* u32, decimal, min to max */
 	XML_PORT,    /* u32, 0x and hexadecimal digits, min to max */
-	XML_SIZE,    /* u64 bytes in the unit of the element's attribute `unit`; min to max MiB */
+	XML_SIZE, /* u64 bytes in the unit of the element's attribute `unit`; min to max bytes, both whole MiB */
 };
 
 struct xml_value {

@@ -1,6 +1,8 @@
 /* Writes a machine file: what is not at its default. */
 #include "control/machine_xml.h"
 
+#include "base/fail.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -236,6 +238,6 @@ bool machine_xml_create(const struct machine_spec *spec, const char *path, char 
 		snprintf(err, errlen, "%s is there already; choose another name, or remove it",
 			 path);
 	else if (code)
-		snprintf(err, errlen, "%s: cannot be written: %s", path, strerror(-code));
+		snprintf(err, errlen, "%s: cannot be written: %s", path, fail_text(-code));
 	return !code;
 }

@@ -52,8 +52,7 @@ static u64 real_elapsed(struct clock *clock)
 	u64 host = clock->host(), passed = host - clock->seen_ns;
 
 	if (passed > CLOCK_GAP_NS && !clock->idle)
-		clock->behind_ns = MIN(clock->behind_ns + passed - CLOCK_GAP_NS,
-				       MAX(clock->behind_ns, CLOCK_BEHIND_MAX));
+		clock->behind_ns = MIN(clock->behind_ns + passed - CLOCK_GAP_NS, CLOCK_BEHIND_MAX);
 	else
 		clock->behind_ns -= MIN(clock->behind_ns, passed / CLOCK_MAKE_UP);
 	clock->seen_ns = host;
@@ -70,15 +69,12 @@ u64 clock_now(struct clock *clock)
 /* An idle guest cannot tell a jump from a long sleep: it makes up for all at once. */
 void clock_idle(struct clock *clock, bool idle)
 {
-	if (clock->kind != CLOCK_KIND_REAL || !clock->running)
+	clock->idle = idle; /* even if it stands still: it may have been stopped during the wait */
+	if (!clock->running)
 		return;
-	if (idle) {
-		(void)clock_now(clock);
+	clock->seen_ns = clock->host();
+	if (idle)
 		clock->behind_ns = 0;
-	} else {
-		clock->seen_ns = clock->host();
-	}
-	clock->idle = idle;
 }
 
 i64 clock_wall_ns(struct clock *clock)

@@ -276,6 +276,38 @@ static void gaps_are_made_up_for(void **state)
 	clock_fini(&clock);
 }
 
+/* A pause and a resume from outside come while the machine waits: what was idle is not any more. */
+static void idleness_ends_while_stopped(void **state)
+{
+	struct clock clock;
+	u64 paused;
+
+	(void)state;
+	fake_host_ns = 1000000000;
+	clock_init(&clock, CLOCK_KIND_REAL);
+	clock.host = fake_host;
+	clock_start(&clock);
+	clock_idle(&clock, true);
+	fake_host_ns += 500000000;
+	clock_stop(&clock);
+	paused = clock_now(&clock);
+	assert_int_equal(paused, 500000000);
+	clock_idle(&clock, false);
+	fake_host_ns += 1000000000;
+	clock_start(&clock);
+	fake_host_ns += 90000000;
+	assert_int_equal(clock_now(&clock), paused + CLOCK_GAP_NS);
+	/* The other way round: resumed in the wait, it sleeps until the end of the wait. */
+	clock_stop(&clock);
+	paused = clock_now(&clock);
+	clock_idle(&clock, true);
+	clock_start(&clock);
+	fake_host_ns += 90000000;
+	assert_int_equal(clock_now(&clock), paused + 90000000);
+	clock_idle(&clock, false);
+	clock_fini(&clock);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +320,7 @@ int main(void)
 		cmocka_unit_test(real_clock_stands_still_when_stopped),
 		cmocka_unit_test(tick_conversion),
 		cmocka_unit_test(gaps_are_made_up_for),
+		cmocka_unit_test(idleness_ends_while_stopped),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

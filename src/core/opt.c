@@ -133,11 +133,23 @@ static bool store(const struct opt *o, void *config, const char *value, char *er
 	return true;
 }
 
-static const struct opt *opt_find(const struct opt *opts, const char *key, size_t len)
+/* Moves *config on to the struct that the row is for. */
+static const struct opt *opt_find(const struct opt *opts, const char *key, size_t len,
+				  void **config)
 {
-	for (const struct opt *o = opts; o->key; o++)
+	for (const struct opt *o = opts; o->key || o->rows; o++) {
+		if (o->rows) {
+			void *part = (u8 *)*config + o->offset;
+			const struct opt *found = opt_find(o->rows, key, len, &part);
+
+			if (!found)
+				continue;
+			*config = part;
+			return found;
+		}
 		if (strlen(o->key) == len && !strncmp(o->key, key, len))
 			return o;
+	}
 	return NULL;
 }
 
@@ -162,7 +174,8 @@ int opt_parse(const struct opt *opts, void *config, int argc, char **argv, const
 		}
 		size_t len = strcspn(arg + 2, "=");
 		const char *value = arg[2 + len] ? arg + 3 + len : NULL;
-		const struct opt *o = opt_find(opts, arg + 2, len);
+		void *target = config;
+		const struct opt *o = opt_find(opts, arg + 2, len, &target);
 
 		if (!o) {
 			snprintf(err, errlen, "unknown option '%.*s'", (int)len + 2, arg);
@@ -173,7 +186,7 @@ int opt_parse(const struct opt *opts, void *config, int argc, char **argv, const
 				snprintf(err, errlen, "--%s takes no value", o->key);
 				return -1;
 			}
-			*(o->kind == OPT_HELP ? help : (bool *)((u8 *)config + o->offset)) = true;
+			*(o->kind == OPT_HELP ? help : (bool *)((u8 *)target + o->offset)) = true;
 			continue;
 		}
 		/* A value that may be left out is the next word unless that is an option. */
@@ -186,7 +199,7 @@ int opt_parse(const struct opt *opts, void *config, int argc, char **argv, const
 				 o->value);
 			return -1;
 		}
-		if (!store(o, config, value, err, errlen))
+		if (!store(o, target, value, err, errlen))
 			return -1;
 	}
 	return count;
@@ -194,9 +207,13 @@ int opt_parse(const struct opt *opts, void *config, int argc, char **argv, const
 
 void opt_help(const struct opt *opts, void *file)
 {
-	for (const struct opt *o = opts; o->key; o++) {
+	for (const struct opt *o = opts; o->key || o->rows; o++) {
 		char left[64];
 
+		if (o->rows) {
+			opt_help(o->rows, file);
+			continue;
+		}
 		if (o->implied)
 			snprintf(left, sizeof(left), "--%s[=%s]", o->key, o->value);
 		else

@@ -30,9 +30,11 @@ struct opt {
 	u64 min, max;        /* OPT_SIZE, OPT_UINT */
 	const char *choices; /* OPT_CHOICE: "real insns" */
 	const char *implied; /* value if none is given: "--gdb" alone; NULL: a value is required */
+	/* Alone with `offset`: here stand these rows, for the struct there. */
+	const struct opt *rows;
 };
 
-/* Parses argv[1..argc) into config by the rows (ended by key == NULL). Positional words go to `words` (at most max_words). Returns the number
+/* Parses argv[1..argc) into config by the rows (ended by one that is all 0). Positional words go to `words` (at most max_words). Returns the number
  * of words, or -1 with one clear line in err. *help is set if help was asked for. Strings point into argv. */
 int opt_parse(const struct opt *opts, void *config, int argc, char **argv, const char **words,
 	      int max_words, bool *help, char *err, size_t errlen) must_check;

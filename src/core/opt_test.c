@@ -1,10 +1,9 @@
 #include "core/opt.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
+#include "base/test.h"
 
-#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
 
 struct config {
 	u64 size;
@@ -12,6 +11,19 @@ struct config {
 	bool flag;
 	const char *text, *choice, *maybe;
 	struct opt_list list;
+	struct part {
+		u32 before, inner;
+	} part;
+};
+
+static const struct opt part_rows[] = {
+	{ .key = "inner",
+	  .kind = OPT_UINT,
+	  .offset = offsetof(struct part, inner),
+	  .value = "N",
+	  .help = "of another table",
+	  .max = 9 },
+	{ 0 },
 };
 
 static const struct opt rows[] = {
@@ -47,6 +59,7 @@ static const struct opt rows[] = {
 	  .value = "V",
 	  .help = "",
 	  .implied = "implied" },
+	{ .rows = part_rows, .offset = offsetof(struct config, part) },
 	{ .key = "list",
 	  .kind = OPT_LIST,
 	  .offset = offsetof(struct config, list),
@@ -94,6 +107,28 @@ static void values(void **state)
 	assert_int_equal(PARSE(&c, "--list", "a", "--list=b"), 0);
 	assert_int_equal(c.list.count, 2);
 	assert_string_equal(c.list.item[1], "b");
+}
+
+/* Rows of another table go to their own struct, and what stands behind them goes on as before. */
+static void rows_in_rows(void **state)
+{
+	struct config c;
+	char help[4096] = "";
+	FILE *file = fmemopen(help, sizeof(help), "w");
+
+	(void)state;
+	assert_int_equal(PARSE(&c, "--inner", "3", "--list", "a"), 0);
+	assert_int_equal(c.part.inner, 3);
+	assert_int_equal(c.part.before, 0);
+	assert_int_equal(c.list.count, 1);
+	assert_int_equal(PARSE(&c, "--inner", "10"), -1);
+	assert_string_equal(err, "--inner 10: must be a number from 0 to 9");
+	assert_non_null(file);
+	opt_help(rows, file);
+	fclose(file);
+	assert_non_null(strstr(help, "--maybe"));
+	assert_non_null(strstr(help, "of another table"));
+	assert_non_null(strstr(help, "--help"));
 }
 
 static void implied(void **state)
@@ -151,10 +186,8 @@ static void sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(values),
-		cmocka_unit_test(implied),
-		cmocka_unit_test(errors),
-		cmocka_unit_test(sizes),
+		cmocka_unit_test(values), cmocka_unit_test(rows_in_rows), cmocka_unit_test(implied),
+		cmocka_unit_test(errors), cmocka_unit_test(sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
  * hostile input: every number in them is checked, each failure is one line. */
 #include "machine/boot_internal.h"
 
+#include "base/fail.h"
 #include "base/trace.h"
 #include "machine/bios_stub.h"
 
@@ -50,9 +51,9 @@ static int open_file(struct boot *b, struct boot_file *f, const char *what, cons
 	f->path = path;
 	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
 	if (f->fd < 0)
-		return boot_fail(b, "%s '%s': %s", what, path, strerror(errno));
+		return boot_fail(b, "%s '%s': %s", what, path, fail_text(errno));
 	if (fstat(f->fd, &st) < 0)
-		return boot_fail(b, "%s '%s': %s", what, path, strerror(errno));
+		return boot_fail(b, "%s '%s': %s", what, path, fail_text(errno));
 	if (!S_ISREG(st.st_mode))
 		return boot_fail(b, "%s '%s' is not a regular file", what, path);
 	if (st.st_size == 0)
@@ -71,7 +72,7 @@ int boot_read(struct boot *b, const struct boot_file *f, u64 offset, void *buf, 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return boot_fail(b, "%s '%s': %s", f->what, f->path, strerror(errno));
+			return boot_fail(b, "%s '%s': %s", f->what, f->path, fail_text(errno));
 		if (n == 0)
 			return boot_fail(b, "%s '%s' is truncated", f->what, f->path);
 		done += (u64)n;

@@ -1,15 +1,10 @@
 /* A wrong translation is found by lockstep, in the unit that has it, and shown: guest bytes and text, the host code, both states. */
 #include "machine/check.h"
 
-#include "base/test.h"
 #include "engine/bt/tr.h"
-#include "machine/check_internal.h"
+#include "machine/check_test.h"
 
 #include <Zydis/Zydis.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#define LOAD 0x100000u
 
 /* A multiboot kernel: a loop of additions, then port F4h. */
 static const u8 code[] = {
@@ -26,7 +21,7 @@ static const u8 code[] = {
 	0xeb, 0xfe,             /* jmp . */
 };
 
-static char kernel[] = "/tmp/pogo-check-bt-XXXXXX";
+static struct check_kernel kernel;
 
 /* The translator's own function, and how many additions it translates right. There is no other way to know them. */
 static bt_emit_fn *right;
@@ -50,47 +45,16 @@ static bool wrong_add(struct tr *t)
 	return done;
 }
 
-static int setup(void **state)
-{
-	struct {
-		u32 header[8];
-		u8 code[sizeof(code)];
-	} image = { .header = { 0x1badb002, 0x10000, -(0x1badb002u + 0x10000), LOAD, LOAD, 0, 0,
-				LOAD + 32 } };
-	int fd = mkstemp(kernel);
+static int setup(void **state) { return check_kernel_make(&kernel, code, sizeof(code)) ? 0 : -1; }
 
-	memcpy(image.code, code, sizeof(code));
-	return fd < 0 || write(fd, &image, sizeof(image)) != sizeof(image) || close(fd) ? -1 : 0;
-}
-
-static int teardown(void **state) { return unlink(kernel); }
-
-static void discard(void *opaque, const u8 *buf, size_t n) {}
+static int teardown(void **state) { return unlink(kernel.path); }
 
 /* The machine at its end, with all additions but the first `good` ones translated wrong. */
 static struct machine *run(unsigned good)
 {
-	const struct machine_console console = { .write = discard };
-	struct machine_config cfg = { .kernel = kernel,
-				      .append = "",
-				      .memory = 16 * MIB,
-				      .cpus = 1,
-				      .engine = "bt",
-				      .cpu = "max",
-				      .clock = "insns",
-				      .boot_entry = "auto",
-				      .debug_exit = 0xf4,
-				      .timeout_s = 60,
-				      .check = "interp",
-				      .check_step = 1,
-				      .check_page = UINT32_MAX };
-	struct machine *m;
-	struct bt *bt;
-	char err[256];
+	struct machine *m = check_machine(&kernel, "bt", 1, UINT32_MAX);
+	struct bt *bt = machine_vm(m)->engine_vm;
 
-	if (machine_new(&m, &cfg, &console, err, sizeof(err)))
-		fail_msg("%s", err);
-	bt = machine_vm(m)->engine_vm;
 	right = bt->emit[ZYDIS_MNEMONIC_ADD];
 	left = good;
 	bt->emit[ZYDIS_MNEMONIC_ADD] = wrong_add;
@@ -106,8 +70,7 @@ static void right_translations_agree(void **state)
 	struct machine *m = run(1000);
 
 	assert_true(left < 1000);
-	assert_int_equal(m->end, END_DEBUG_EXIT);
-	assert_int_equal(m->exit_code, 7);
+	check_ended_well(m);
 	machine_free(m);
 }
 
@@ -125,17 +88,8 @@ static void a_wrong_one_is_shown(void **state)
 		skip();
 
 	struct machine *m = run(1);
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
 
-	assert_int_equal(m->end, END_DIFFERENT);
-	check_report(m->check, 0, f);
-	fclose(f);
-	for (unsigned n = 0; n < ARRAY_LEN(expected); n++)
-		if (!strstr(text, expected[n]))
-			fail_msg("no '%s' in:\n%s", expected[n], text);
-	free(text);
+	check_reported(m, 0, expected, ARRAY_LEN(expected));
 	machine_free(m);
 }
 

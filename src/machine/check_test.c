@@ -2,14 +2,9 @@
  * interpreter with one fault planted in it. */
 #include "machine/check.h"
 
-#include "base/test.h"
-#include "machine/check_internal.h"
+#include "machine/check_test.h"
 #include "x86/fpu.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-#define LOAD    0x100000u
 #define FAULT   1000000u /* instructions before it */
 #define SCRATCH 0x300000u
 
@@ -51,7 +46,7 @@ static struct {
 	bool done;
 } fault;
 
-static char kernel[] = "/tmp/pogo-check-XXXXXX";
+static struct check_kernel kernel;
 
 static enum stop faulty_run(struct vcpu *v, u64 budget)
 {
@@ -78,48 +73,18 @@ static enum stop faulty_run(struct vcpu *v, u64 budget)
 	return stop;
 }
 
-static int setup(void **state)
-{
-	struct {
-		u32 header[8];
-		u8 code[sizeof(code)];
-	} image = { .header = { 0x1badb002, 0x10000, -(0x1badb002u + 0x10000), LOAD, LOAD, 0, 0,
-				LOAD + 32 } };
-	int fd = mkstemp(kernel);
+static int setup(void **state) { return check_kernel_make(&kernel, code, sizeof(code)) ? 0 : -1; }
 
-	memcpy(image.code, code, sizeof(code));
-	return fd < 0 || write(fd, &image, sizeof(image)) != sizeof(image) || close(fd) ? -1 : 0;
-}
-
-static int teardown(void **state) { return unlink(kernel); }
-
-static void discard(void *opaque, const u8 *buf, size_t n) {}
+static int teardown(void **state) { return unlink(kernel.path); }
 
 /* Runs it with a fault planted in the follower or the leader: the machine, at its end. */
 static struct machine *run(enum plant plant, bool in_lead, u32 page, u32 step,
 			   struct engine_ops *ops)
 {
-	const struct machine_console console = { .write = discard };
-	struct machine_config cfg = { .kernel = kernel,
-				      .append = "",
-				      .memory = 16 * MIB,
-				      .cpus = 1,
-				      .engine = "interp",
-				      .cpu = "max",
-				      .clock = "insns",
-				      .boot_entry = "auto",
-				      .debug_exit = 0xf4,
-				      .timeout_s = 60,
-				      .check = "interp",
-				      .check_step = step,
-				      .check_page = page };
-	struct machine *m;
-	char err[256];
+	struct machine *m = check_machine(&kernel, "interp", step, page);
 
 	fault.plant = plant;
 	fault.done = false;
-	if (machine_new(&m, &cfg, &console, err, sizeof(err)))
-		fail_msg("%s", err);
 	*ops = engine_interp;
 	ops->name = "faulty";
 	ops->run = faulty_run;
@@ -136,8 +101,7 @@ static void nothing_is_found(void **state)
 		struct machine *m = run(PLANT_NONE, false, 0, step, &ops);
 
 		assert_true(fault.done);
-		assert_int_equal(m->end, END_DEBUG_EXIT);
-		assert_int_equal(m->exit_code, 7);
+		check_ended_well(m);
 		assert_true(m->check->units > 1000);
 		machine_free(m);
 	}
@@ -146,19 +110,12 @@ static void nothing_is_found(void **state)
 /* The difference is found in the unit that made it, and the report names it. */
 static void found(enum plant plant, bool in_lead, const char *head, const char *line)
 {
+	const char *const expected[] = { head, line };
 	struct engine_ops ops;
 	struct machine *m = run(plant, in_lead, SCRATCH / MEM_PAGE, 1, &ops);
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
 
-	assert_int_equal(m->end, END_DIFFERENT);
 	assert_in_range(machine_insns(m), FAULT, FAULT + 16);
-	check_report(m->check, plant == PLANT_PORT ? DIFF_EXITS : 0, f);
-	fclose(f);
-	if (!strstr(text, head) || !strstr(text, line))
-		fail_msg("neither '%s' nor '%s' in:\n%s", head, line, text);
-	free(text);
+	check_reported(m, plant == PLANT_PORT ? DIFF_EXITS : 0, expected, ARRAY_LEN(expected));
 	machine_free(m);
 }
 

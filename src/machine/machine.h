@@ -19,6 +19,14 @@ enum machine_bus { DISK_BUS_AUTO, DISK_BUS_VIRTIO, DISK_BUS_IDE, DISK_BUS_FDC };
 
 #define MACHINE_MAX_DISKS 16 /* four on IDE, two floppies */
 
+/* Bytes of guest RAM, bytes of an engine's host code, seconds: what may be asked for. */
+#define MACHINE_MEMORY_MIN     (2 * MIB)
+#define MACHINE_MEMORY_MAX     (64 * GIB)
+#define MACHINE_MEMORY_DEFAULT (512 * MIB)
+#define MACHINE_CACHE_MIN      (4 * MIB)
+#define MACHINE_CACHE_MAX      GIB
+#define MACHINE_TIMEOUT_MAX_S  10000000u
+
 struct machine_disk {
 	enum machine_drive drive;
 	enum machine_bus bus; /* AUTO: virtio for disks, IDE for CD-ROMs, FDC for floppies */

@@ -25,7 +25,7 @@ static int write_new(const char *path, const u8 *data, size_t size, char *err, s
 	if (!r)
 		return 0;
 	unlink(path);
-	FAIL(-r, "firmware variables '%s' cannot be written: %s", path, strerror(-r));
+	FAIL(-r, "firmware variables '%s' cannot be written: %s", path, fail_text(-r));
 }
 
 /* Gives a complete file its name. If somebody else was first, theirs stays, except where the file system has no links. */
@@ -51,7 +51,7 @@ static int create(const char *path, const u8 *data, size_t size, char *err, size
 		unlink(new);
 		if (r)
 			snprintf(err, errlen, "firmware variables '%s' cannot be created: %s", path,
-				 strerror(-r));
+				 fail_text(-r));
 	}
 	free(new);
 	return r;

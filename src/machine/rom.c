@@ -51,7 +51,7 @@ int rom_file_read(const char *what, const char *path, size_t max, u8 **data, siz
 		FAIL(ENOENT, "%s '%s' is not installed; run: apt-get install %s", what, path,
 		     package_of(path));
 	if (fd < 0)
-		FAIL(errno, "%s '%s' cannot be opened: %s", what, path, strerror(errno));
+		FAIL(errno, "%s '%s' cannot be opened: %s", what, path, fail_text(errno));
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size == 0 || (u64)st.st_size > max) {
 		close(fd);
 		FAIL(EINVAL, "%s '%s' is not a file of 1 byte to %zu KiB", what, path, max / 1024);
@@ -65,7 +65,7 @@ int rom_file_read(const char *what, const char *path, size_t max, u8 **data, siz
 		return 0;
 	}
 	free(bytes);
-	FAIL(-r, "%s '%s' cannot be read: %s", what, path, strerror(-r));
+	FAIL(-r, "%s '%s' cannot be read: %s", what, path, fail_text(-r));
 }
 
 static int show(struct machine *m, gpa_t base, u64 size, u64 offset)

@@ -462,6 +462,11 @@ bool x86_attend(struct vcpu *v, enum stop *stop)
 		*stop = STOP_KICK;
 		return false;
 	}
+	if (att & ATT_YIELD) {
+		vcpu_unattend(v, ATT_YIELD);
+		*stop = STOP_BUDGET;
+		return false;
+	}
 	if (att & ATT_SHADOW)
 		advance_shadow(v);
 	/* The T flag of a new task comes before INIT. */

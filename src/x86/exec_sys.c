@@ -173,10 +173,13 @@ static void exec_cache(struct vcpu *v, const struct x86_insn *i)
 	need_cpl0(v);
 }
 
-static void exec_nop(struct vcpu *v, const struct x86_insn *i)
+/* Who spins on another CPU lets it run: slices that end anywhere else may all end while a lock is held that is free for two instructions
+ * only, as SeaBIOS's is while it counts CPUs. */
+static void exec_pause(struct vcpu *v, const struct x86_insn *i)
 {
-	(void)v;
 	(void)i;
+	if (v->vm->nvcpus > 1 && v->vm->pace == PACE_FREE)
+		vcpu_attend(v, ATT_YIELD);
 }
 
 static void exec_fence(struct vcpu *v, const struct x86_insn *i)
@@ -355,7 +358,7 @@ x86_exec_fn *x86_bind_sys(struct x86_insn *i, const struct x86_zydis *z)
 	case ZYDIS_MNEMONIC_INVPCID: return end_block(i, exec_invpcid);
 	case ZYDIS_MNEMONIC_INVD:
 	case ZYDIS_MNEMONIC_WBINVD: return exec_cache;
-	case ZYDIS_MNEMONIC_PAUSE: return exec_nop;
+	case ZYDIS_MNEMONIC_PAUSE: return end_block(i, exec_pause);
 	case ZYDIS_MNEMONIC_LFENCE:
 	case ZYDIS_MNEMONIC_MFENCE:
 	case ZYDIS_MNEMONIC_SFENCE: return exec_fence;

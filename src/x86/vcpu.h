@@ -55,7 +55,7 @@ enum stop {
 #define ATT_SLOW \
 	BIT(7) /* own thread: run one instruction at a time: TF, DR7 breakpoints, RF, or a debugger */
 
-#define ATT_YIELD BIT(10) /* the engine's run is to return STOP_BUDGET */
+#define ATT_YIELD BIT(10) /* the slice ends: the engine's run is to return STOP_BUDGET */
 
 #define TLB_BITS 16
 #define TLB_SIZE (1u << TLB_BITS)

@@ -11,7 +11,7 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# A net for a machine that hangs; no test waits for it.
+# No test waits for it.
 TIMEOUT_S = 600
 POWERED_OFF, TIMED_OUT, CRASHED = 0, 124, 3
 
@@ -23,7 +23,7 @@ class Wrong(Exception):
 class Process:
     """A running pogo; its console is a growing text."""
 
-    def __init__(self, command, patience_s=TIMEOUT_S, interactive=False, env=None):
+    def __init__(self, command, patience_s, interactive=False, env=None):
         self.command, self.patience_s = command, patience_s + 60
         self.console, self.changed = "", threading.Condition()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE if interactive else subprocess.DEVNULL,
@@ -129,6 +129,7 @@ def main(usage, options, table, kind):
     parser = argparse.ArgumentParser(usage=usage.split("\n", 2)[2])
     parser.add_argument("--pogo", default=os.path.join(ROOT, "build/pogo"))
     parser.add_argument("--engine", default="bt")
+    parser.add_argument("--timeout", type=int, default=TIMEOUT_S, help="seconds that a machine may run: a net for what hangs")
     for name, default in options.items():
         parser.add_argument("--" + name, default=default)
     parser.add_argument("--list", action="store_true")

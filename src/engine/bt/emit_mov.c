@@ -241,9 +241,6 @@ static bool emit_sign(struct tr *t)
 	return true;
 }
 
-/* With several CPUs, C lets another one run. */
-static bool emit_pause(struct tr *t) { return t->bt->vm->nvcpus == 1; }
-
 /* 0F 0D with a register is #UD on some processors: C knows. */
 static bool emit_nop(struct tr *t) { return !t->i->nops || t->i->op[0].kind == OPK_MEM; }
 
@@ -324,7 +321,6 @@ void emit_mov_init(struct bt *bt)
 		{ ZYDIS_MNEMONIC_PREFETCHNTA, emit_nop }, { ZYDIS_MNEMONIC_PREFETCHT0, emit_nop },
 		{ ZYDIS_MNEMONIC_PREFETCHT1, emit_nop },  { ZYDIS_MNEMONIC_PREFETCHT2, emit_nop },
 		{ ZYDIS_MNEMONIC_PREFETCHW, emit_nop },   { ZYDIS_MNEMONIC_PREFETCHWT1, emit_nop },
-		{ ZYDIS_MNEMONIC_PAUSE, emit_pause },
 	};
 
 	for (unsigned n = 0; n < ARRAY_LEN(rows); n++)

@@ -312,9 +312,6 @@ static u64 run_insn(struct vcpu *v, struct unit_insn *n, enum bt_reason why)
 	}
 	next = insn_rip(e, u, i->off + i->len);
 	bt_count(&e->bt->stats, why, v->cpu.rip, i->mnemonic);
-	/* Who spins on another CPU lets it run. */
-	if (i->mnemonic == ZYDIS_MNEMONIC_PAUSE && v->vm->nvcpus > 1 && !e->bt->counted)
-		vcpu_attend(v, ATT_YIELD);
 	e->at = n;
 	v->insn = i;
 	i->fn(v, i);
@@ -494,10 +491,6 @@ static enum stop bt_loop(struct vcpu *v)
 		release_held(v);
 		if (atomic_load_explicit(&v->attention, memory_order_relaxed) || v->cpu.halted ||
 		    v->cpu.wait_sipi) {
-			if (atomic_load_explicit(&v->attention, memory_order_relaxed) & ATT_YIELD) {
-				vcpu_unattend(v, ATT_YIELD);
-				return STOP_BUDGET;
-			}
 			u64 interrupts = v->interrupts;
 
 			if (!x86_attend(v, &stop))

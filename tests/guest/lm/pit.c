@@ -4,6 +4,9 @@
  */
 #include "lib/lm.h"
 
+/* Ticks, 25 ms: a busy host may take as much as 10 from a guest. */
+#define LONG 30000
+
 enum { COUNTER0 = 0x40, COUNTER2 = 0x42, CONTROL = 0x43 };
 
 static void gate(bool on) { outb(0x61, (u8)((inb(0x61) & 0xfc) | on)); }
@@ -76,14 +79,15 @@ static void mode0(void)
 	u16 a, b;
 
 	gate(true);
-	set(0, 2000);
+	set(0, LONG);
 	tap_check(!out2(), "8254 mode 0: OUT is low after the control word");
 	idle(20); /* the count is loaded by the next clock */
 	a = latched();
-	tap_check(a <= 2000, "8254 mode 0: it counts from the loaded value");
+	tap_check(a <= LONG, "8254 mode 0: it counts from the loaded value");
 	tap_check(wait_out(true), "8254 mode 0: OUT goes high at terminal count");
 	b = latched();
-	tap_check(b > 2000, "8254 mode 0: counting goes on from FFFFh after terminal count");
+	tap_check(b > 0xffff - LONG,
+		  "8254 mode 0: counting goes on from FFFFh after terminal count");
 	set(0, 60000);
 	gate(false);
 	idle(20);
@@ -113,7 +117,7 @@ static void mode0(void)
 static void mode1(void)
 {
 	gate(false);
-	set(1, 3000);
+	set(1, LONG);
 	idle(100);
 	tap_check(out2(), "8254 mode 1: OUT is high until the trigger");
 	idle(5000);
@@ -127,7 +131,7 @@ static void mode1(void)
 	idle(20);
 	tap_check(!out2(), "8254 mode 1: it can be triggered again");
 	gate(false);
-	idle(4000);
+	idle(LONG + 1000);
 	tap_check(out2(), "8254 mode 1: GATE low does not stop the one-shot");
 }
 
@@ -158,9 +162,13 @@ static void mode2(void)
 	v = latched();
 	idle(3000);
 	tap_check(latched() == v, "8254 mode 2: GATE low stops counting");
-	gate(true);
-	idle(50);
-	v = latched();
+	for (unsigned i = 0; i < 10 && (v <= 700 || v > 1000 || !i);
+	     i++) { /* the host may halt us */
+		gate(false);
+		gate(true);
+		idle(50);
+		v = latched();
+	}
 	tap_check(v > 700 && v <= 1000, "8254 mode 2: the rising edge of GATE reloads the count");
 }
 
@@ -206,13 +214,14 @@ static void mode4_5(void)
 	a = latched();
 	tap_check(a > 2000, "8254 mode 4: counting goes on from FFFFh");
 	gate(false);
-	set(5, 3000);
-	idle(4000);
+	set(5, LONG);
+	idle(LONG + 1000);
 	tap_check(out2(), "8254 mode 5: OUT is high");
 	gate(true);
 	idle(20);
 	a = latched();
-	tap_check(a <= 3000 && a > 1000, "8254 mode 5: the rising edge of GATE loads the count");
+	tap_check(a <= LONG && a > LONG / 2,
+		  "8254 mode 5: the rising edge of GATE loads the count");
 	gate(true);
 	set(6, 1000);
 	tap_equal(status(2) & 0x0e, 6u << 1,
@@ -257,7 +266,7 @@ static void reading(void)
 	idle(20);
 	a = inb(COUNTER2);
 	b = inb(COUNTER2);
-	tap_check(a <= 0x80 && a > 0x60 && b <= 0x80 && b > 0x60,
+	tap_check(a <= 0x80 && a > 0x40 && b <= 0x80 && b > 0x40,
 		  "8254 high-byte access: the low byte is 0");
 	outb(CONTROL, 0xb5); /* BCD, mode 2 */
 	outb(COUNTER2, 0x00);
@@ -278,7 +287,7 @@ static void reading(void)
 	outb(CONTROL, 0xb0);
 	tap_check(status(2) & 0x40,
 		  "8254 read-back status: null count is 1 after the control word");
-	set(0, 1000);
+	set(0, LONG);
 	tap_check(!(status(2) & 0x80), "8254 read-back status: OUT low");
 	wait_out(true);
 	tap_check(status(2) & 0x80, "8254 read-back status: OUT high");
@@ -287,7 +296,7 @@ static void reading(void)
 	outb(CONTROL, 0xc8); /* latch status and count of channel 2 */
 	a = inb(COUNTER2);
 	b = read16();
-	tap_check((a & 0x3f) == 0x34 && b <= 50000 && b > 40000,
+	tap_check((a & 0x3f) == 0x34 && b <= 50000 && b > 50000 - LONG,
 		  "8254 read-back gives status, then count");
 	outb(CONTROL, 0xd8); /* count alone, for channel 2 */
 	idle(1000);

@@ -238,6 +238,37 @@ static void cross_modify(void)
 	tap_equal(stale, 0, "SDM 3A 8.1.3 after a serializing instruction it runs the new code");
 }
 
+static volatile u32 lock, taken;
+
+/* Takes the lock as SeaBIOS does. */
+static void lock_take(void)
+{
+	__asm__ volatile("1: pause; lock btsl $0, %0; jc 1b" : "+m"(lock) : : "cc", "memory");
+}
+
+static void take(void *arg)
+{
+	(void)arg;
+	lock_take();
+	taken = 1;
+	lock = 0;
+}
+
+/* The lock is free for no more than the two instructions between its release and the end of PAUSE. */
+static void handover(void)
+{
+	lock = 1;
+	taken = 0;
+	ap_call(take, 0);
+	for (unsigned i = 0; i < 1000000 && !taken; i++) {
+		lock = 0;
+		lock_take();
+	}
+	tap_check(taken, "SDM 2B PAUSE: a CPU gets a lock that another one takes again behind it");
+	lock = 0;
+	ap_wait();
+}
+
 static volatile u64 *shared_va = (volatile u64 *)TEST_VA;
 
 static void touch(void *arg)
@@ -307,6 +338,7 @@ void lm_main(void)
 	ipis();
 	atomics();
 	cross_modify();
+	handover();
 	shootdown();
 	restart();
 }

@@ -1,25 +1,25 @@
 /*
- * The writer: not a test of rules but what tests/image/guests runs while it kills the monitor, or fails its calls. It
+ * The writer: not a test of rules but what tests/image/kill9-guest and faults-guest run while they kill the monitor, or fail its calls. It
  * writes records whose contents say which write they are of, flushes now and then, and says on COM1 what it knows:
  *   wrote N      all writes before number N have been answered
  *   flushed N    they were, and then a flush was
  *   failed write|read|flush N
  *   wrong N      a read gave something else than write N, which had been answered as done
  *   done
- * What write N is follows from N and the seed alone: see record_of here and in tests/image/guests.
+ * What write N is follows from N and the seed alone: see record_of here and in tests/image/writer.py.
  *
  * Command line: [ide] SEED FIRST BATCHES (0: for ever). The disk is the first virtio one (Virtio 1.2: 4.1 its registers,
  * 2.7 its queue, 5.2 its requests), or the primary master (ATA/ATAPI-6, chapter 8; the PIIX4's bus master by its
  * datasheet, 2.4): writes by DMA and by PIO in turn.
  */
 #include "lib/lm.h"
+#include "virtio.h"
 
 #define SECTOR       512u
 #define SLOTS        2048u
 #define SLOT_STRIDE  128u /* sectors: a cluster of qcow2 */
 #define SLOT_SECTORS 32u
 #define BATCH        8u
-#define QUEUE        32u
 
 struct record {
 	u32 slot, first, count; /* sectors of the slot */
@@ -71,108 +71,14 @@ static void record_fill(const struct record *r, u64 n, u8 *to)
 	}
 }
 
-static u32 config_read(unsigned devfn, unsigned at)
-{
-	u32 value;
-
-	__asm__ volatile("outl %0, %1" : : "a"(1u << 31 | devfn << 8 | at), "d"((u16)0xcf8));
-	__asm__ volatile("inl %1, %0" : "=a"(value) : "d"((u16)0xcfc));
-	return value;
-}
-
-static void config_write(unsigned devfn, unsigned at, u32 value)
-{
-	__asm__ volatile("outl %0, %1" : : "a"(1u << 31 | devfn << 8 | at), "d"((u16)0xcf8));
-	__asm__ volatile("outl %0, %1" : : "a"(value), "d"((u16)0xcfc));
-}
-
-/* The function with this vendor and device; ~0: none. */
-static unsigned find(u32 id)
-{
-	for (unsigned devfn = 0; devfn < 256; devfn++)
-		if (config_read(devfn, 0) == id)
-			return devfn;
-	return ~0u;
-}
-
 /* --- Virtio ------------------------------------------------------------------------------------ */
 
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_WRITE_ZEROES = 13 };
-enum { NEXT = 1, WRITE = 2 };
-
-static struct {
-	u64 address;
-	u32 length;
-	u16 flags, next;
-} table[QUEUE] __attribute__((aligned(16)));
-static volatile struct {
-	u16 flags, index, ring[QUEUE];
-} available;
-static volatile struct {
-	u16 flags, index;
-	struct {
-		u32 id, length;
-	} ring[QUEUE];
-} used __attribute__((aligned(4)));
-static struct {
-	u32 type, reserved;
-	u64 sector;
-} header[BATCH];
+static struct virtio_header header[BATCH];
 static struct {
 	u64 sector;
 	u32 sectors, flags;
 } range[BATCH];
 static volatile u8 status[BATCH];
-static volatile u8 *common, *notify;
-
-static void reg16(unsigned at, u16 value) { *(volatile u16 *)(common + at) = value; }
-static void reg32(unsigned at, u32 value) { *(volatile u32 *)(common + at) = value; }
-static void reg64(unsigned at, const volatile void *value)
-{
-	reg32(at, (u32)(u64)value);
-	reg32(at + 4, (u32)((u64)value >> 32));
-}
-
-/* 4.1.4: behind the vendor capabilities, 1 is the common structure and 2 notification. */
-static bool virtio_start(void)
-{
-	unsigned devfn = find(0x10421af4), cap;
-
-	if (devfn == ~0u)
-		return false;
-	cap = config_read(devfn, 0x34) & 0xfc;
-	for (unsigned n = 0; cap && n < 48; n++) {
-		u32 head = config_read(devfn, cap), bar = config_read(devfn, cap + 4) & 7;
-		u32 offset = config_read(devfn, cap + 8);
-
-		if ((head & 0xff) == 9 && bar < 6 && (head >> 24 == 1 || head >> 24 == 2)) {
-			u64 base = config_read(devfn, 0x10 + 4 * bar) & ~15u;
-
-			*(head >> 24 == 1 ? &common : &notify) = (volatile u8 *)(base + offset);
-		}
-		cap = head >> 8 & 0xfc;
-	}
-	if (!common || !notify)
-		return false;
-	config_write(devfn, 4, (config_read(devfn, 4) & 0xffff) | 6);
-	common[0x14] = 0;
-	common[0x14] = 1;
-	common[0x14] = 3;
-	reg32(8, 0);
-	reg32(0xc, 1u << 9 | 1u << 14); /* VIRTIO_BLK_F_FLUSH, WRITE_ZEROES */
-	reg32(8, 1);
-	reg32(0xc, 1); /* VIRTIO_F_VERSION_1 */
-	common[0x14] = 0xb;
-	reg16(0x16, 0);
-	reg16(0x18, QUEUE);
-	reg64(0x20, table);
-	reg64(0x28, &available);
-	reg64(0x30, &used);
-	reg16(0x1c, 1);
-	common[0x14] = 0xf;
-	return common[0x14] == 0xf;
-}
-
 static void virtio_queue(unsigned n, u32 type, u64 sector, void *data, u32 size)
 {
 	unsigned at = 3 * n, last = size ? at + 2 : at + 1;
@@ -180,27 +86,24 @@ static void virtio_queue(unsigned n, u32 type, u64 sector, void *data, u32 size)
 	header[n].type = type;
 	header[n].sector = sector;
 	status[n] = 0xff;
-	table[at].address = (u64)&header[n];
-	table[at].length = 16;
-	table[at].flags = NEXT;
-	table[at].next = (u16)(at + 1);
-	table[at + 1].address = (u64)data;
-	table[at + 1].length = size;
-	table[at + 1].flags = (u16)(NEXT | (type == T_IN ? WRITE : 0));
-	table[at + 1].next = (u16)last;
-	table[last].address = (u64)&status[n];
-	table[last].length = 1;
-	table[last].flags = WRITE;
-	available.ring[available.index % QUEUE] = (u16)at;
-	__asm__ volatile("mfence" : : : "memory");
-	available.index++;
-	__asm__ volatile("mfence" : : : "memory");
+	virtio_table[at].address = (u64)&header[n];
+	virtio_table[at].length = 16;
+	virtio_table[at].flags = VIRTIO_NEXT;
+	virtio_table[at].next = (u16)(at + 1);
+	virtio_table[at + 1].address = (u64)data;
+	virtio_table[at + 1].length = size;
+	virtio_table[at + 1].flags = (u16)(VIRTIO_NEXT | (type == VIRTIO_T_IN ? VIRTIO_WRITE : 0));
+	virtio_table[at + 1].next = (u16)last;
+	virtio_table[last].address = (u64)&status[n];
+	virtio_table[last].length = 1;
+	virtio_table[last].flags = VIRTIO_WRITE;
+	virtio_offer(at);
 }
 
 static void virtio_wait(void)
 {
-	*(volatile u16 *)notify = 0;
-	while (used.index != available.index)
+	virtio_kick();
+	while (!virtio_idle())
 		pause();
 	__asm__ volatile("mfence" : : : "memory");
 }
@@ -214,9 +117,10 @@ static void virtio_writes(void)
 		range[i].sectors = r->count;
 		range[i].flags = r->unmap;
 		if (r->zero)
-			virtio_queue(i, T_WRITE_ZEROES, 0, &range[i], sizeof(range[i]));
+			virtio_queue(i, VIRTIO_T_WRITE_ZEROES, 0, &range[i], sizeof(range[i]));
 		else
-			virtio_queue(i, T_OUT, record_sector(r), buffers[i], r->count * SECTOR);
+			virtio_queue(i, VIRTIO_T_OUT, record_sector(r), buffers[i],
+				     r->count * SECTOR);
 	}
 	virtio_wait();
 	for (unsigned i = 0; i < BATCH; i++)
@@ -242,12 +146,12 @@ static struct {
 
 static bool ide_start(void)
 {
-	unsigned devfn = find(0x71118086);
+	unsigned devfn = pci_find(0x71118086);
 
-	if (devfn == ~0u)
+	if (devfn == PCI_NONE)
 		return false;
-	config_write(devfn, 4, (config_read(devfn, 4) & 0xffff) | 5);
-	bus_master = (u16)(config_read(devfn, 0x20) & ~3u);
+	pci_enable(devfn, PCI_IO | PCI_MASTER);
+	bus_master = (u16)(pci_read(devfn, PCI_BAR0 + 4 * 4) & ~3u);
 	tap_outb(0x3f6, 2); /* no interrupts */
 	return bus_master != 0;
 }
@@ -336,7 +240,7 @@ static bool is_ide;
 static bool flush(void)
 {
 	if (!is_ide)
-		return virtio_one(T_FLUSH, 0, 0, 0);
+		return virtio_one(VIRTIO_T_FLUSH, 0, 0, 0);
 	ide_command(FLUSH_EXT, 0, 0);
 	return !(ide_wait() & FAULT);
 }
@@ -359,7 +263,7 @@ static void read_back(unsigned i, u64 n)
 
 	record_fill(r, n, wanted);
 	good = is_ide ? ide_pio(READ_EXT, sector, buffers[i], r->count)
-		      : virtio_one(T_IN, sector, buffers[i], size);
+		      : virtio_one(VIRTIO_T_IN, sector, buffers[i], size);
 	if (!good) {
 		tell("failed read ", n);
 		return;
@@ -410,7 +314,8 @@ void lm_main(void)
 	seed = next_number(&p);
 	first = next_number(&p);
 	count = next_number(&p);
-	if (!(is_ide ? ide_start() : virtio_start())) {
+	if (!(is_ide ? ide_start()
+		     : virtio_start(VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_WRITE_ZEROES))) {
 		tap_puts("no disk\n");
 		return;
 	}

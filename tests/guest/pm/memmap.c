@@ -4,6 +4,7 @@
  * address was written and another one runs (a serializing instruction is between, SDM 3A 8.1.3).
  */
 #include "code.h"
+#include "pci.h"
 #include "pm.h"
 
 #define TIMES  200
@@ -24,29 +25,7 @@ static void out16(u16 port, u16 value)
 {
 	__asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
 }
-static void out32(u16 port, u32 value)
-{
-	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
-}
-static u32 in32(u16 port)
-{
-	u32 value;
-
-	__asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static u32 cfg_read(unsigned slot, unsigned reg)
-{
-	out32(0xcf8, 0x80000000u | slot << 11 | reg);
-	return in32(0xcfc);
-}
-
-static void bridge(unsigned reg, u8 value)
-{
-	out32(0xcf8, 0x80000000u | (reg & ~3u));
-	tap_outb((u16)(0xcfc + (reg & 3)), value);
-}
+static void bridge(unsigned reg, u8 value) { pci_write8(0, reg, value); }
 
 static void dispi(unsigned index, unsigned value)
 {
@@ -137,10 +116,10 @@ static void shadow_leaves(void)
 		bridge(PAM3, 0x33);
 		for (unsigned i = 0; i < sizeof(code); i++)
 			put8((u8 *)SHADOW + i, code[i]);
-		out32(0xcf8, 0x80000000u | PAM3);
-		PROBE(SHADOW, .edx = 0xcfc, .eax = 0x33);
+		pci_select(0, PAM3);
+		PROBE(SHADOW, .edx = PCI_DATA, .eax = 0x33);
 		good = t.vector == BP && t.eip == SHADOW + 5;
-		PROBE(SHADOW, .edx = 0xcfc, .eax = 0x30);
+		PROBE(SHADOW, .edx = PCI_DATA, .eax = 0x30);
 		good = good && fault(UD, 1);
 	}
 	rule_report("82443BX 3.3.17 code that turns its own shadow RAM off", good,
@@ -180,9 +159,9 @@ static void smram(void)
 		bridge(SMRAM, 0x48);
 		put_switch(WINDOW, 0x08, 0x6000 + n);
 		/* Leaves SMRAM in its middle: the value is the adapter's. */
-		out = out && call_dx(WINDOW, 0xcfc + (SMRAM & 3)) == 0x5000 + n;
+		out = out && call_dx(WINDOW, PCI_DATA + (SMRAM & 3)) == 0x5000 + n;
 		apart = apart && *mem8(WINDOW + 1) == 0x48;
-		in = in && call_dx(WINDOW, 0xcfc + (SMRAM & 3)) == 0x6000 + n;
+		in = in && call_dx(WINDOW, PCI_DATA + (SMRAM & 3)) == 0x6000 + n;
 		apart = apart && *mem8(WINDOW + 1) == 0x08;
 	}
 	bridge(SMRAM, 0x08);
@@ -191,7 +170,7 @@ static void smram(void)
 	tap_check(in, "82443BX 3.3.21 code that opens SMRAM over itself");
 	bridge(SMRAM, 0x58);
 	bridge(SMRAM, 0x48);
-	tap_check(*mem8(WINDOW + 1) == 0x48 && (cfg_read(0, SMRAM & ~3u) >> 16 & 0xff) == 0x1a,
+	tap_check(*mem8(WINDOW + 1) == 0x48 && (pci_read(0, SMRAM) >> 16 & 0xff) == 0x1a,
 		  "82443BX 3.3.21 D_LCK holds SMRAM closed");
 }
 
@@ -263,9 +242,9 @@ static void banks(void)
 
 void test_main(void)
 {
-	id = cfg_read(0, 0);
+	id = pci_read(0, 0);
 	tap_check(id == 0x71908086 || id == 0x12378086, "the host bridge");
-	lfb = cfg_read(2, 0x10) & ~15u;
+	lfb = pci_read(2 << 3, PCI_BAR0) & ~15u;
 	tap_check(lfb >= 0x10000000, "the adapter has a BAR of memory");
 	shadow();
 	shadow_leaves();
