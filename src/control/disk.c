@@ -4,6 +4,7 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
+#include "control/suggest.h"
 #include "core/opt.h"
 
 #include <errno.h>
@@ -28,6 +29,8 @@
 /* --json and --help. */
 #define JSON \
 	{ .rows = command_opts, .offset = ARG(json) }, { 0 }
+#define JSON_DONE \
+	FLAG("json", json, "print the image that was written as JSON, as `pogo disk info` does")
 #define PARENT(text)                                                                           \
 	{ .key = "parent",                                                                     \
 	  .kind = OPT_STRING,                                                                  \
@@ -69,6 +72,7 @@ static const struct opt create_opts[] = {
 	  .help = "raw, vhd or qcow2; default: what the name ends in" },
 	{ .rows = layout_opts },
 	PARENT("make a difference to this image, which must not change from then on"),
+	JSON_DONE,
 	HELP,
 };
 static const struct opt info_opts[] = { FORMAT, FLAG("chain", chain, "the images below it too"),
@@ -89,15 +93,18 @@ static const struct opt convert_opts[] = {
 	  .help = "what the source is, if its contents shall not say" },
 	{ .rows = layout_opts },
 	FLAG("force", force, "replace a file that exists"),
+	JSON_DONE,
 	HELP,
 };
 static const struct opt resize_opts[] = {
-	FORMAT, FLAG("shrink", shrink, "allow a smaller size: what lies behind it is lost"), HELP
+	FORMAT, FLAG("shrink", shrink, "allow a smaller size: what lies behind it is lost"),
+	JSON_DONE, HELP
 };
 static const struct opt rebase_opts[] = {
 	PARENT("the new parent; `none`: take in all that the old one held"),
 	FLAG("unsafe", unsafe, "only change the name in the image: for a parent that was moved"),
 	FORMAT,
+	JSON_DONE,
 	HELP,
 };
 static const struct opt diff_opts[] = { FORMAT, JSON };
@@ -160,6 +167,18 @@ static void subcommand_usage(const struct subcommand *c)
 	opt_help(c->opts, stdout);
 }
 
+static int unknown_subcommand(const char *name)
+{
+	const char *names[ARRAY_LEN(subcommands)], *nearest;
+
+	for (size_t n = 0; n < ARRAY_LEN(subcommands); n++)
+		names[n] = subcommands[n].name;
+	nearest = suggest_nearest(name, names, ARRAY_LEN(names));
+	if (nearest)
+		return disk_usage_error("no command 'disk %s'; did you mean '%s'?", name, nearest);
+	return disk_usage_error("no command 'disk %s'; `pogo help disk` lists them", name);
+}
+
 int command_disk(int argc, char **argv)
 {
 	const struct subcommand *c = subcommands, *end = c + ARRAY_LEN(subcommands);
@@ -174,8 +193,7 @@ int command_disk(int argc, char **argv)
 	while (c < end && strcmp(c->name, argv[1]))
 		c++;
 	if (c == end)
-		return disk_usage_error("no command 'disk %s'; `pogo help disk` lists them",
-					argv[1]);
+		return unknown_subcommand(argv[1]);
 	args.count = opt_parse(c->opts, &args, argc - 1, argv + 1, args.words, c->max_words, &help,
 			       err, sizeof(err));
 	if (args.count < 0)
@@ -186,7 +204,12 @@ int command_disk(int argc, char **argv)
 	}
 	if (args.count < c->min_words)
 		return disk_usage_error("something is missing: pogo disk %s %s", c->name, c->words);
-	return c->run(&args);
+	int code = c->run(&args);
+
+	if (code || !args.json || !args.written)
+		return code;
+	args.words[0] = args.written;
+	return disk_info(&args);
 }
 
 /* --- Shared --------------------------------------------------------------------------------------- */

@@ -18,7 +18,7 @@
 int wire_listen(const char *address, char *err, size_t errlen)
 {
 	char host[128] = "127.0.0.1";
-	const char *colon = strrchr(address, ':');
+	const char *colon = strrchr(address, ':'), *port = colon ? colon + 1 : address;
 	struct addrinfo hints = { .ai_family = AF_UNSPEC,
 				  .ai_socktype = SOCK_STREAM,
 				  .ai_flags = AI_PASSIVE },
@@ -27,7 +27,9 @@ int wire_listen(const char *address, char *err, size_t errlen)
 
 	if (colon && colon != address)
 		snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
-	if (getaddrinfo(host, colon ? colon + 1 : address, &hints, &list)) {
+	/* The resolver takes any number, and its last 16 bits. */
+	if (strspn(port, "0123456789") != strlen(port) || strlen(port) > 5 ||
+	    strtoul(port, NULL, 10) > 65535 || getaddrinfo(host, port, &hints, &list)) {
 		snprintf(err, errlen, "--gdb %s: not an address; write for example --gdb :1234",
 			 address);
 		return -1;

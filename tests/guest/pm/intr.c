@@ -187,7 +187,7 @@ static void irets(void)
 {
 	u32 code = CODE("iretd"), esp3 = TOP(user_stack);
 	u32 all = FL_IF | FL_IOPL(3) | FL_AC | FL_ID | FL_VIF | FL_VIP | FL_CF | FL_OF | 2;
-	u16 *words = (u16 *)frame;
+	u16 *words = (u16 *)return_frame;
 
 	return_by(code, handler(), KCS, all, 0, 0);
 	rule("SDM 2A IRET: to the same level at CPL 0 every flag comes from the frame",
