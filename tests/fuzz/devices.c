@@ -1,7 +1,7 @@
-/* fuzz-devices [--seconds N] [--seed S] [--rounds N] [--plant N]: builds the board anew for each
- * seed and lets a hostile guest at it. Every other seed adds hostile saved states. Ends with status
- * 0 if nothing was found; what a sanitizer or the work budget finds ends it with a report and the
- * seed. */
+/* fuzz-devices [--seconds N] [--runs N] [--seed S] [--rounds N] [--plant N]: builds the board anew for
+ * each seed and lets a hostile guest at it, for a time, or a number of runs. Every other seed adds
+ * hostile saved states. Prints TAP, and ends with status 0 if nothing was found; what a sanitizer or
+ * the work budget finds ends it with a report and the seed. */
 #include "fuzz.h"
 
 #include <getopt.h>
@@ -71,6 +71,7 @@ static u64 run(u64 seed, u64 rounds, unsigned plant, u64 *dearest)
 
 struct totals {
 	u64 runs, vectors, extints, requests[DISKS], bytes, rects, resets;
+	unsigned signals;
 };
 
 static void count(struct totals *t)
@@ -83,18 +84,39 @@ static void count(struct totals *t)
 	t->bytes += machine.bytes_sent;
 	t->rects += machine.rects;
 	t->resets += machine.resets;
+	t->signals |= machine.signals;
+}
+
+static bool reached_all(const struct totals *t)
+{
+	return t->vectors && t->extints && t->requests[0] && t->requests[1] && t->requests[2] &&
+	       t->requests[3] && t->bytes && t->rects && t->resets && t->signals == SIGNALS;
+}
+
+static void tell(const struct totals *t, u64 rounds, u64 dearest)
+{
+	printf("ok 1 - %" PRIu64 " runs of %" PRIu64 " operations: %" PRIu64 " interrupts, %" PRIu64
+	       " of them from the 8259, %" PRIu64 "+%" PRIu64 "+%" PRIu64 "+%" PRIu64
+	       " requests to hard disk, CD-ROM, floppy and virtio disk, %" PRIu64
+	       " bytes sent, %" PRIu64 " rectangles drawn, %" PRIu64 " resets",
+	       t->runs, rounds, t->vectors, t->extints, t->requests[0], t->requests[1],
+	       t->requests[2], t->requests[3], t->bytes, t->rects, t->resets);
+	if (dearest) /* a build that counts */
+		printf("; the dearest operation took %" PRIu64 " basic blocks", dearest);
+	printf("\n");
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "seconds", required_argument, NULL, 's' },
+		{ "runs", required_argument, NULL, 'n' },
 		{ "seed", required_argument, NULL, 'S' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "plant", required_argument, NULL, 'p' },
 		{ 0 },
 	};
-	u64 seconds = 60, seed = 1, rounds = ROUNDS, dearest = 0, first = 0;
+	u64 seconds = 60, runs = 0, seed = 1, rounds = ROUNDS, dearest = 0, first = 0;
 	bool one = false;
 	unsigned plant = 0;
 	struct totals t = { 0 };
@@ -103,6 +125,7 @@ int main(int argc, char **argv)
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (o) {
 		case 's': seconds = strtoull(optarg, NULL, 0); break;
+		case 'n': runs = strtoull(optarg, NULL, 0); break;
 		case 'S':
 			seed = strtoull(optarg, NULL, 0);
 			one = true;
@@ -119,6 +142,8 @@ int main(int argc, char **argv)
 	signal(SIGABRT, on_abort);
 	if (__sanitizer_set_death_callback)
 		__sanitizer_set_death_callback(say_where);
+	printf("1..1\n");
+	fflush(stdout);
 	end = time(NULL) + (time_t)seconds;
 	do {
 		u64 hash = run(seed, rounds, plant, &dearest);
@@ -130,17 +155,11 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		seed++;
-	} while (!one && time(NULL) < end);
-	printf("%" PRIu64 " runs of %" PRIu64 " operations: %" PRIu64 " interrupts, %" PRIu64
-	       " of them from the 8259, %" PRIu64 "+%" PRIu64 "+%" PRIu64 "+%" PRIu64
-	       " requests to hard disk, CD-ROM, floppy and virtio disk, %" PRIu64
-	       " bytes sent, %" PRIu64 " rectangles drawn, %" PRIu64
-	       " resets; the dearest operation took %" PRIu64 " basic blocks\n",
-	       t.runs, rounds, t.vectors, t.extints, t.requests[0], t.requests[1], t.requests[2],
-	       t.requests[3], t.bytes, t.rects, t.resets, dearest);
-	if (one || (t.vectors && t.extints && t.requests[0] && t.requests[1] && t.requests[2] &&
-		    t.requests[3] && t.bytes && t.rects && t.resets))
+	} while (!one && (runs ? t.runs < runs : time(NULL) < end));
+	if (one || reached_all(&t)) {
+		tell(&t, rounds, dearest);
 		return 0;
+	}
 	fprintf(stderr, "the fuzzer does not reach the devices any more\n");
 	return 1;
 }
