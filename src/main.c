@@ -1,6 +1,7 @@
 /* The pogo program: finds the command and runs it. */
 #include "base/log.h"
 #include "control/command.h"
+#include "control/suggest.h"
 #include "host/terminal.h"
 
 #include <signal.h>
@@ -69,13 +70,30 @@ static const struct command *command_find(const char *name)
 
 static int unknown_command(const char *name)
 {
-	log_error("no command '%s'; `pogo help` lists them", name);
+	const char *names[64], *nearest;
+	unsigned count = 0;
+
+	while (count < ARRAY_LEN(names) && commands[count].name) {
+		names[count] = commands[count].name;
+		count++;
+	}
+	nearest = suggest_nearest(name, names, count);
+	if (nearest)
+		log_error("no command '%s'; did you mean '%s'?", name, nearest);
+	else
+		log_error("no command '%s'; `pogo help` lists them", name);
 	return EXIT_USAGE;
 }
 
-static void help_usage(void *file) { fputs("Explains a command.\n\n  pogo help run\n", file); }
+static void help_usage(void *file)
+{
+	fputs("Explains a command.\n\n  pogo help run\n  pogo help disk create\n", file);
+}
 
-static void version_usage(void *file) { fputs("Prints the version.\n\n  pogo version\n", file); }
+static void version_usage(void *file)
+{
+	fputs("Prints the version.\n\n  pogo version\n  pogo version --json\n", file);
+}
 
 static int command_help(int argc, char **argv)
 {
@@ -88,15 +106,21 @@ static int command_help(int argc, char **argv)
 	c = command_find(argv[1]);
 	if (!c)
 		return unknown_command(argv[1]);
+	if (argc > 2 && c->run == command_disk)
+		return command_disk(3, (char *[]){ argv[1], argv[2], "--help", NULL });
 	c->usage(stdout);
 	return EXIT_OK;
 }
 
 static int command_version(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	puts("pogo " POGO_VERSION);
+	bool json = argc == 2 && !strcmp(argv[1], "--json");
+
+	if (argc > 1 && !json) {
+		version_usage(strcmp(argv[1], "--help") ? stderr : stdout);
+		return strcmp(argv[1], "--help") ? EXIT_USAGE : EXIT_OK;
+	}
+	puts(json ? "{\n  \"version\": \"" POGO_VERSION "\"\n}" : "pogo " POGO_VERSION);
 	return EXIT_OK;
 }
 

@@ -184,6 +184,10 @@ static int record_write(struct block_lock *lock, const struct record *ours, bool
 static int other_host(const char *path, const char *lock, const struct record *r, char *err,
 		      size_t errlen)
 {
+	if (!strcmp(r->pid, "?"))
+		FAIL(EBUSY,
+		     "disk '%s': nobody knows whose lock '%s' is; if no host uses the disk, remove it",
+		     path, lock);
 	FAIL(EBUSY,
 	     "disk '%s' is in use on host %s by process %s (%s); if it is not any more, remove '%s'",
 	     path, r->host, r->pid, r->command, lock);

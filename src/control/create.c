@@ -10,10 +10,11 @@
 #include "control/machine_xml.h"
 #include "control/places.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct create_config {
@@ -88,40 +89,44 @@ static const char *keep(struct creation *c, const char *text)
 	return text ? spec_keep(&c->spec, text, SIZE_MAX) : NULL;
 }
 
-/* Cuts ":SIZE" off the file of a drive's text. What is no size is part of the name. */
-static u64 cut_size(char *text)
+/* Cuts ":SIZE" off the file of a drive's text. What is no size is part of the name, if there is such a file. */
+static bool cut_size(struct creation *c, char *text, u64 *size)
 {
-	char *end = text + strcspn(text, ","), *colon = NULL, saved = *end;
-	u64 size = 0;
+	char *end = text + strcspn(text, ","), *colon, saved = *end;
+	bool good, digits, there;
 
+	*size = 0;
 	*end = 0;
 	colon = strrchr(text, ':');
-	bool good = colon && opt_parse_size(colon + 1, &size);
-
+	good = colon && opt_parse_size(colon + 1, size) && *size;
+	digits = colon && colon[1] >= '0' && colon[1] <= '9';
+	there = !access(text, F_OK);
+	if (digits && !good && !there)
+		snprintf(c->err, sizeof(c->err),
+			 "--disk %s: '%s' is not a size; write for example 512M or 20G", text,
+			 colon + 1);
 	*end = saved;
-	if (!good)
-		return 0;
-	memmove(colon, end, strlen(end) + 1);
-	return size;
+	if (good)
+		memmove(colon, end, strlen(end) + 1);
+	return good || !digits || there;
 }
 
-static const char *format_by_name(const char *path)
+/* NULL, with err: a raw image of that name would be taken for what it is not. */
+static const char *format_by_name(struct creation *c, const char *path)
 {
+	static const char *const foreign[] = { "vmdk", "vhdx", "vdi", "qed" };
+	const struct block_ops *format = block_format_by_extension(path);
 	const char *dot = strrchr(path, '.');
 
-	for (unsigned n = 0; dot && spec_formats[n]; n++)
-		if (!strcmp(dot + 1, spec_formats[n]))
-			return spec_formats[n];
-	return "raw";
-}
-
-static const char *known_format(struct creation *c, const char *format)
-{
-	for (unsigned n = 0; spec_formats[n]; n++)
-		if (!strcmp(spec_formats[n], format))
-			return spec_formats[n];
-	snprintf(c->err, sizeof(c->err), "format %s: choose raw, vhd or qcow2", format);
-	return NULL;
+	for (size_t n = 0; dot && n < ARRAY_LEN(foreign); n++)
+		if (!strcasecmp(dot + 1, foreign[n])) {
+			snprintf(
+				c->err, sizeof(c->err),
+				"--disk %s: images of format %s cannot be made; let the name end in .raw, .vhd or .qcow2",
+				path, foreign[n]);
+			return NULL;
+		}
+	return format ? format->name : "raw";
 }
 
 /* The path of an image as this process opens it: the file's texts are relative to the machine file. */
@@ -154,15 +159,31 @@ static bool find_format(struct creation *c, struct spec_disk *d, const char *par
 static bool make_image(struct creation *c, struct spec_disk *d, u64 size, const char *parent)
 {
 	struct block_create n = { .path = image_path(c, d->source),
-				  .format = d->format ? d->format : format_by_name(d->source),
+				  .format = d->format ? d->format : format_by_name(c, d->source),
 				  .size = size,
 				  .parent = parent ? image_path(c, parent) : NULL };
 
-	if (!n.path || block_create(&n, c->err, sizeof(c->err)))
+	if (!n.path || !n.format || block_create(&n, c->err, sizeof(c->err)))
 		return false;
 	c->made[c->made_count++] = n.path;
 	d->format = n.format;
 	return true;
+}
+
+/* A file that an option names can be read. */
+static bool is_there(struct creation *c, const char *option, const char *path)
+{
+	const char *whole = path ? image_path(c, path) : NULL;
+	struct stat st;
+	int code = !path ? 0 : access(whole, R_OK) || stat(whole, &st) ? errno : 0;
+
+	if (path && !code && S_ISDIR(st.st_mode))
+		code = EISDIR;
+	if (code)
+		snprintf(c->err, sizeof(c->err), "--%s %s: %s%s", option, path, fail_text(code),
+			 code == ENOENT && !strcmp(option, "firmware") ? ", or choose bios or uefi"
+								       : "");
+	return !code;
 }
 
 static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
@@ -177,6 +198,7 @@ static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
 						? SPEC_IDE
 						: SPEC_VIRTIO,
 				 .source = m->path,
+				 .format = m->format,
 				 .serial = m->serial,
 				 .readonly = m->readonly,
 				 .on_error = m->on_error,
@@ -194,20 +216,14 @@ static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
 			 spec_devices[d->device], m->path ? m->path : "", spec_buses[d->bus]);
 		return false;
 	}
-	if (m->format && !(d->format = known_format(c, m->format)))
-		return false;
 	c->spec.disks++;
 	if (size && !make_image(c, d, size, m->parent))
 		return false;
-	if (d->device == SPEC_DISK)
-		return find_format(c, d, m->parent);
-	if (d->source && access(image_path(c, d->source), R_OK)) {
-		snprintf(c->err, sizeof(c->err), "--%s %s: %s", spec_devices[d->device], d->source,
-			 fail_text(errno));
-		return false;
-	}
-	d->format = d->source ? "raw" : NULL;
-	return true;
+	if (!d->source)
+		return true;
+	if (d->device != SPEC_DISK && !d->format)
+		d->format = "raw";
+	return find_format(c, d, m->parent);
 }
 
 /* TYPE or TYPE:PATH */
@@ -279,13 +295,33 @@ static void set_boot(struct machine_spec *s)
 			}
 }
 
+/* Options that would go unheard, or are refused in the words of the file. */
+static bool check_company(struct creation *c)
+{
+	const struct machine_config *m = &c->cfg->machine;
+	const char *text = NULL;
+
+	if (m->kernel && m->firmware)
+		text = "--kernel and --firmware: a kernel starts without firmware; give one of the two";
+	else if (!m->kernel && (m->initrd || (m->append && *m->append)))
+		text = "--initrd and --append go with --kernel alone";
+	else if (m->nvram && c->spec.firmware != SPEC_EFI)
+		text = "--nvram goes with --firmware uefi alone";
+	else if (c->cfg->vnc_password && !c->spec.vnc.on)
+		text = "--vnc-password goes with --vnc";
+	if (text)
+		snprintf(c->err, sizeof(c->err), "%s", text);
+	return !text;
+}
+
 static bool add_drives(struct creation *c)
 {
 	const struct opt_list *disks = &c->cfg->drives.disks;
 	struct machine_config *m = &c->cfg->machine;
 
-	for (unsigned n = 0; n < disks->count; n++)
-		c->size[n] = cut_size((char *)(uintptr_t)disks->item[n]); /* argv's: writable */
+	for (unsigned n = 0; n < disks->count; n++) /* argv's: writable */
+		if (!cut_size(c, (char *)(uintptr_t)disks->item[n], &c->size[n]))
+			return false;
 	if (!drive_options_add(m, &c->cfg->drives, c->err, sizeof(c->err)))
 		return false;
 	for (unsigned n = 0; n < m->disk_count; n++)
@@ -323,7 +359,7 @@ static bool fill(struct creation *c)
 		s->parallel = (struct spec_chardev){ .type = SPEC_CHAR_FILE, .path = m->parallel };
 	}
 	if ((cfg->serial && !set_serial(c, cfg->serial)) || (cfg->vnc && !set_vnc(c, cfg->vnc)) ||
-	    !add_drives(c))
+	    !check_company(c) || !add_drives(c))
 		return false;
 	set_boot(s);
 	return true;
@@ -345,7 +381,10 @@ static bool check(struct creation *c)
 	free(text);
 	return good && spec_check(&c->spec, c->err, sizeof(c->err)) &&
 	       spec_config(&c->spec, &built, c->err, sizeof(c->err)) &&
-	       instance_fit(&built, c->err, sizeof(c->err));
+	       instance_fit(&built, c->err, sizeof(c->err)) &&
+	       is_there(c, "firmware", c->spec.loader) && is_there(c, "kernel", c->spec.kernel) &&
+	       is_there(c, "initrd", c->spec.initrd) &&
+	       is_there(c, "vnc-password", c->spec.vnc.password_file);
 }
 
 /* Relative names of files are taken from here, and stand so in a file that lies here too; a file that lies elsewhere has whole paths. */

@@ -4,6 +4,7 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
+#include "control/suggest.h"
 #include "core/opt.h"
 
 #include <errno.h>
@@ -26,6 +27,8 @@
 		.key = name, .kind = OPT_FLAG, .offset = ARG(field), .help = text \
 	}
 #define JSON FLAG("json", json, "print JSON")
+#define JSON_DONE \
+	FLAG("json", json, "print the image that was written as JSON, as `pogo disk info` does")
 #define PARENT(text)                                                                           \
 	{ .key = "parent",                                                                     \
 	  .kind = OPT_STRING,                                                                  \
@@ -62,6 +65,7 @@ static const struct opt create_opts[] = {
 	  .max = 64 * MIB,
 	  .help = "vhd, qcow2: what is allocated at a time" },
 	PARENT("make a difference to this image, which must not change from then on"),
+	JSON_DONE,
 	HELP,
 };
 static const struct opt info_opts[] = { FORMAT, FLAG("chain", chain, "the images below it too"),
@@ -94,15 +98,18 @@ static const struct opt convert_opts[] = {
 	  .max = 64 * MIB,
 	  .help = "vhd, qcow2: what is allocated at a time" },
 	FLAG("force", force, "replace a file that exists"),
+	JSON_DONE,
 	HELP,
 };
 static const struct opt resize_opts[] = {
-	FORMAT, FLAG("shrink", shrink, "allow a smaller size: what lies behind it is lost"), HELP
+	FORMAT, FLAG("shrink", shrink, "allow a smaller size: what lies behind it is lost"),
+	JSON_DONE, HELP
 };
 static const struct opt rebase_opts[] = {
 	PARENT("the new parent; `none`: take in all that the old one held"),
 	FLAG("unsafe", unsafe, "only change the name in the image: for a parent that was moved"),
 	FORMAT,
+	JSON_DONE,
 	HELP,
 };
 static const struct opt diff_opts[] = { FORMAT, JSON, HELP };
@@ -165,6 +172,18 @@ static void subcommand_usage(const struct subcommand *c)
 	opt_help(c->opts, stdout);
 }
 
+static int unknown_subcommand(const char *name)
+{
+	const char *names[ARRAY_LEN(subcommands)], *nearest;
+
+	for (size_t n = 0; n < ARRAY_LEN(subcommands); n++)
+		names[n] = subcommands[n].name;
+	nearest = suggest_nearest(name, names, ARRAY_LEN(names));
+	if (nearest)
+		return disk_usage_error("no command 'disk %s'; did you mean '%s'?", name, nearest);
+	return disk_usage_error("no command 'disk %s'; `pogo help disk` lists them", name);
+}
+
 int command_disk(int argc, char **argv)
 {
 	const struct subcommand *c = subcommands, *end = c + ARRAY_LEN(subcommands);
@@ -179,8 +198,7 @@ int command_disk(int argc, char **argv)
 	while (c < end && strcmp(c->name, argv[1]))
 		c++;
 	if (c == end)
-		return disk_usage_error("no command 'disk %s'; `pogo help disk` lists them",
-					argv[1]);
+		return unknown_subcommand(argv[1]);
 	args.count = opt_parse(c->opts, &args, argc - 1, argv + 1, args.words, c->max_words, &help,
 			       err, sizeof(err));
 	if (args.count < 0)
@@ -191,7 +209,12 @@ int command_disk(int argc, char **argv)
 	}
 	if (args.count < c->min_words)
 		return disk_usage_error("something is missing: pogo disk %s %s", c->name, c->words);
-	return c->run(&args);
+	int code = c->run(&args);
+
+	if (code || !args.json || !args.written)
+		return code;
+	args.words[0] = args.written;
+	return disk_info(&args);
 }
 
 /* --- Shared --------------------------------------------------------------------------------------- */

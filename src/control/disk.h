@@ -5,6 +5,7 @@
 #include "block/block.h"
 
 #include <jansson.h>
+#include <limits.h>
 
 /* The options of all subcommands; each takes its own. */
 struct disk_args {
@@ -13,6 +14,9 @@ struct disk_args {
 	const char *format, *to_format, *variant, *parent, *parent_format, *size;
 	u64 cluster_size;
 	bool json, chain, repair, force, shrink, unsafe;
+	char path[PATH_MAX];
+	const char *
+		written; /* the image that a command has made or changed, of `format` if that is known: --json shows it */
 };
 
 #define DISK_EXIT_LEAKS 3 /* of check: only space is lost */

@@ -157,6 +157,8 @@ int disk_convert(struct disk_args *a)
 	r = access(a->words[1], F_OK) == 0 ? convert_replace(from, a, name)
 					   : convert_into(from, a, a->words[1], name);
 	block_close(from);
+	a->written = a->words[1];
+	a->format = name;
 	return r ? EXIT_ERROR : EXIT_OK;
 }
 
@@ -292,6 +294,7 @@ int disk_rebase(struct disk_args *a)
 	r = rebase_open(a, block, parent);
 	block_close(parent);
 	stored = disk_finish(block);
+	a->written = a->words[0];
 	return r || !stored ? EXIT_ERROR : EXIT_OK;
 }
 

@@ -27,9 +27,12 @@ static int create_size(const struct disk_args *a, char *path, size_t room, u64 *
 	*size = 0;
 	if (!text && a->parent)
 		return EXIT_OK;
+	if (!text && colon && colon[1] >= '0' && colon[1] <= '9')
+		text = colon + 1;
 	if (!text)
 		return disk_usage_error(
-			"disk create: how large? For example: pogo disk create %s:20G", word);
+			"disk create: how large? For example: pogo disk create %.*s:20G",
+			(int)(length - (colon && !colon[1])), word);
 	if (!disk_size(text, size))
 		return disk_usage_error(
 			"disk create: '%s' is not a size; write for example 512M or 20G", text);
@@ -42,17 +45,18 @@ static int create_size(const struct disk_args *a, char *path, size_t room, u64 *
 
 int disk_create(struct disk_args *a)
 {
-	char path[PATH_MAX], err[1024];
-	struct block_create c = { .path = path,
+	char err[1024];
+	struct block_create c = { .path = a->path,
 				  .format = a->format,
 				  .variant = a->variant,
 				  .parent = a->parent,
 				  .parent_format = a->parent_format,
 				  .cluster_size = (u32)a->cluster_size };
-	int code = create_size(a, path, sizeof(path), &c.size);
+	int code = create_size(a, a->path, sizeof(a->path), &c.size);
 
 	if (code)
 		return code;
+	a->written = a->path;
 	if (block_create(&c, err, sizeof(err)) == 0)
 		return EXIT_OK;
 	log_error("%s", err);
@@ -75,6 +79,7 @@ int disk_resize(struct disk_args *a)
 	block = disk_open(path, a->format, false, BLOCK_BACKING_ANY);
 	if (!block)
 		return EXIT_ERROR;
+	a->written = path;
 	if (more && size > INT64_MAX - block->size) {
 		log_error("disk '%s' cannot be that large", path);
 	} else if (!block->ops->resize) {

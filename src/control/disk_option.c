@@ -85,7 +85,7 @@ static bool set_attribute(struct machine_disk *d, const char *name, const char *
 		d->format = value;
 	else if (!strcmp(name, "bus"))
 		return set_bus(d, value);
-	else if (!strcmp(name, "serial"))
+	else if (!strcmp(name, "serial") && strlen(value) <= 20)
 		d->serial = value;
 	else if (!strcmp(name, "parent"))
 		d->parent = value;
@@ -124,13 +124,14 @@ bool disk_option_add(struct machine_config *cfg, enum machine_drive drive, char 
 			*value++ = 0;
 		if (set_attribute(d, word, value))
 			continue;
-		snprintf(err, errlen,
-			 "--%s %s: '%s%s%s' means nothing here; known are ro, format=NAME, bus=%s, "
-			 "serial=TEXT, overlay[=FILE], parent=FILE, boot=N%s (a comma in a name is "
-			 "written twice)",
-			 drive_names[drive], d->path ? d->path : "", word, value ? "=" : "",
-			 value ? value : "", drive == DRIVE_DISK ? "virtio|ide" : "ide",
-			 drive != DRIVE_FLOPPY ? ", on-error=stop|report|enospace" : "");
+		snprintf(
+			err, errlen,
+			"--%s %s: '%s%s%s' means nothing here; known are ro, format=NAME, bus=%s, "
+			"serial=TEXT (up to 20 characters), overlay[=FILE], parent=FILE, boot=N%s (a comma in a name is "
+			"written twice)",
+			drive_names[drive], d->path ? d->path : "", word, value ? "=" : "",
+			value ? value : "", drive == DRIVE_DISK ? "virtio|ide" : "ide",
+			drive != DRIVE_FLOPPY ? ", on-error=stop|report|enospace" : "");
 		return false;
 	}
 	cfg->disk_count++;

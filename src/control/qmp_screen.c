@@ -62,8 +62,9 @@ static json_t *screen_text(struct qmp_call *call)
 	if (!s)
 		return NULL;
 	if (!text)
-		return failed(call,
-			      "the screen is not in a text mode; screendump makes a picture of it");
+		return failed(
+			call,
+			"the screen is not in a text mode; make a picture of it (screendump, `pogo screenshot`)");
 	answer = json_pack("{s:s}", "text", text);
 	free(text);
 	return answer;

@@ -1,6 +1,7 @@
 /* `pogo rm`: a machine is forgotten. */
 #include "base/fail.h"
 #include "base/log.h"
+#include "block/file.h"
 #include "control/command.h"
 #include "control/json_print.h"
 #include "control/machine_xml.h"
@@ -62,15 +63,34 @@ static bool remove_file(const char *path, json_t *removed)
 	return true;
 }
 
+/* Locks an image that is to go: another machine may be using it. NULL in *file: it is gone already. */
+static bool lock_image(struct block_file **file, const char *path)
+{
+	char err[1024];
+	int r = path ? block_file_open(file, path, false, err, sizeof(err)) : -ENOMEM;
+
+	if (!r || r == -ENOENT)
+		return true;
+	log_error("%s", path ? err : "no memory");
+	return false;
+}
+
 /* The machine is claimed, so that nobody starts it. */
 static bool remove_machine(struct machine_spec *s, const char *path, const struct rm_config *cfg,
 			   json_t *removed)
 {
+	struct block_file *images[SPEC_DISKS] = { 0 };
 	bool good = true;
 
-	for (u32 n = 0; n < s->disks && cfg->disks; n++)
+	for (u32 n = 0; n < s->disks && cfg->disks && good; n++)
 		if (s->disk[n].device == SPEC_DISK)
-			good &= remove_file(spec_path(s, s->disk[n].source), removed);
+			good = lock_image(&images[n], spec_path(s, s->disk[n].source));
+	for (u32 n = 0; n < s->disks && good; n++)
+		if (images[n])
+			good = remove_file(images[n]->path, removed);
+	for (u32 n = 0; n < s->disks; n++)
+		if (images[n])
+			block_file_close(images[n]);
 	return good && remove_file(path, removed);
 }
 
@@ -84,17 +104,21 @@ static bool is_registered(const char *name, const char *path)
 }
 
 /* A name whose file is gone or bad has nothing but the name to be removed. */
-static int remove_name(const char *arg, const char *why)
+static int remove_name(const char *arg, const struct rm_config *cfg, const char *why)
 {
 	char path[PATH_MAX], err[512];
 
-	if (!spec_name_good(arg) || !registry_find(arg, path, err, sizeof(err)) ||
-	    !access(path, F_OK)) {
+	if (!spec_name_good(arg) || cfg->disks || claim_holder(arg) ||
+	    !registry_find(arg, path, err, sizeof(err))) {
 		log_error("%s", why);
 		return EXIT_ERROR;
 	}
 	registry_remove(arg);
-	printf("%s is forgotten; its machine file %s was gone already\n", arg, path);
+	if (cfg->json)
+		json_print(json_pack("{s:s, s:[]}", "name", arg, "removed"));
+	else
+		printf("%s is forgotten; its machine file %s %s\n", arg, path,
+		       access(path, F_OK) ? "was gone already" : "is bad, and stays there");
 	return EXIT_OK;
 }
 
@@ -107,7 +131,7 @@ static int rm(const char *arg, const struct rm_config *cfg)
 
 	if (!registry_find(arg, path, err, sizeof(err)) ||
 	    !machine_xml_read(&spec, path, err, sizeof(err)))
-		return remove_name(arg, err);
+		return remove_name(arg, cfg, err);
 	claim = claim_take(spec.name, err, sizeof(err));
 	if (claim < 0) {
 		log_error("%s", err);

@@ -27,6 +27,12 @@ static const struct opt run_opts[] = {
 	  .kind = OPT_FLAG,
 	  .offset = MACHINE(boot_menu),
 	  .help = "the firmware lets the user choose what to boot" },
+	{ .key = "overlay",
+	  .kind = OPT_STRING,
+	  .offset = offsetof(struct run_config, overlay),
+	  .value = "FILE",
+	  .help = "disks are only read: changes are lost at the end, or those of the first disk are kept in FILE",
+	  .implied = "" },
 	{ .key = "serial2",
 	  .kind = OPT_STRING,
 	  .offset = MACHINE(serial2),
@@ -195,6 +201,21 @@ static int check_code_options(const struct run_config *cfg)
 	return EXIT_USAGE;
 }
 
+/* --overlay: for all disks, or with a file for the first. */
+static bool set_overlays(struct machine_config *m, const char *overlay)
+{
+	bool found = false;
+
+	for (unsigned n = 0; n < m->disk_count && !(found && *overlay); n++) {
+		if (m->disks[n].drive != DRIVE_DISK)
+			continue;
+		if (!m->disks[n].overlay)
+			m->disks[n].overlay = overlay;
+		found = true;
+	}
+	return found;
+}
+
 /* 0 or an exit code. */
 static int add_drives(struct run_config *cfg)
 {
@@ -203,6 +224,8 @@ static int add_drives(struct run_config *cfg)
 
 	if (!drive_options_add(m, &cfg->drives, err, sizeof(err)))
 		return usage_error(err);
+	if (cfg->overlay && !set_overlays(m, cfg->overlay))
+		return usage_error("--overlay: goes with --disk");
 	if (!m->kernel && !m->firmware)
 		m->firmware = "bios";
 	if (!m->kernel && !m->disk_count && !strcmp(m->firmware, "bios")) {
@@ -211,6 +234,26 @@ static int add_drives(struct run_config *cfg)
 		log_info("see `pogo help run`");
 		return EXIT_USAGE;
 	}
+	return 0;
+}
+
+/* Options that would go unheard without another one. */
+static int check_company(const struct run_config *cfg)
+{
+	const struct machine_config *m = &cfg->machine;
+	bool uefi = m->firmware && !strcmp(m->firmware, "uefi");
+
+	if (m->kernel && m->firmware)
+		return usage_error(
+			"--kernel and --firmware: a kernel starts without firmware; give one of the two");
+	if (!m->kernel && m->initrd)
+		return usage_error("--initrd: goes with --kernel alone");
+	if (!m->kernel && *m->append)
+		return usage_error("--append: goes with --kernel alone");
+	if (m->nvram && !uefi)
+		return usage_error("--nvram: goes with --firmware uefi alone");
+	if (cfg->screens.vnc.password_file && !cfg->screens.vnc.listen)
+		return usage_error("--vnc-password: goes with --vnc");
 	return 0;
 }
 
@@ -240,7 +283,8 @@ static int check_config(struct run_config *cfg)
 			return EXIT_USAGE;
 		}
 	}
-	return add_drives(cfg);
+	code = add_drives(cfg);
+	return code ? code : check_company(cfg);
 }
 
 /* The configuration that a machine file, or a name, means. 0 or an exit code. */
@@ -261,9 +305,11 @@ static int read_machine(struct run_config *cfg, struct machine_spec *spec, const
 	return EXIT_ERROR;
 }
 
-/* A kernel of the options rules out the file's firmware, and the other way round. */
+/* A kernel of the options rules out the file's firmware, and the other way round; other firmware has other variables. */
 static void settle_boot(struct machine_config *cfg, const struct machine_config *file)
 {
+	if (cfg->firmware != file->firmware && cfg->nvram == file->nvram)
+		cfg->nvram = NULL;
 	if (!cfg->kernel || !cfg->firmware)
 		return;
 	if (cfg->kernel != file->kernel) {
@@ -293,7 +339,7 @@ static int run_parsed(struct run_config *cfg, int argc, char **argv, const char 
 		    opt_parse(run_opts, cfg, argc, argv, &word, 1, &help, err, sizeof(err)) < 0)
 			code = usage_error(err);
 		if (cfg->machine.no_vga && cfg->screens.vnc.listen == fresh.screens.vnc.listen)
-			cfg->screens.vnc.listen = NULL;
+			cfg->screens.vnc.listen = cfg->screens.vnc.password_file = NULL;
 		settle_boot(&cfg->machine, &file);
 		if (cfg->machine.check && !strcmp(file.clock, cfg->machine.clock))
 			cfg->machine.clock = "";

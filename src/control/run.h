@@ -8,6 +8,7 @@
 
 struct run_config {
 	struct machine_config machine;
+	const char *overlay; /* "": changes are lost */
 	struct drive_options drives;
 	struct machine_spec *spec; /* of the machine file; NULL: there is none */
 	const char *trace, *dump, *gdb, *display, *screenshot;

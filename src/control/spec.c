@@ -182,6 +182,11 @@ static bool printf_like(3, 4) bad(const struct checker *c, u32 line, const char 
 	return false;
 }
 
+static bool writes(const struct spec_disk *d)
+{
+	return d->device != SPEC_CDROM && !d->readonly && !d->transient;
+}
+
 static bool check_disk(const struct checker *c, u32 n)
 {
 	const struct machine_spec *s = c->spec;
@@ -206,6 +211,13 @@ static bool check_disk(const struct checker *c, u32 n)
 			return bad(c, d->line,
 				   "<target dev='%s'>: line %u has it already; choose another",
 				   d->target, s->disk[k].line);
+	for (u32 k = 0; k < n && d->source; k++)
+		if (s->disk[k].source && !strcmp(d->source, s->disk[k].source) &&
+		    (writes(d) || writes(&s->disk[k])))
+			return bad(
+				c, d->line,
+				"<source file='%s'>: %s has it already, and one of them writes; choose another",
+				d->source, s->disk[k].target);
 	if (d->device == SPEC_FLOPPY && d->on_error)
 		return bad(c, d->line,
 			   "<driver error_policy='%s'>: a floppy drive reports errors; remove it",

@@ -468,7 +468,15 @@ static bool syntax_error(struct xml_reader *r, xmlParserCtxt *x, const struct do
 	if (d->too_deep)
 		return xml_fail(r, d->line, "more than %u elements in each other",
 				MACHINE_XML_DEPTH);
-	if (e && e->message) {
+	/* The parser calls both an end of the text that comes too early and what follows a whole document "extra content". */
+	bool ends = e && (e->code == XML_ERR_DOCUMENT_END || e->code == XML_ERR_DOCUMENT_EMPTY);
+
+	if (ends && x->nodeNr) {
+		snprintf(text, sizeof(text), "the file ends before </%.60s>",
+			 (const char *)x->nodeTab[x->nodeNr - 1]->name);
+	} else if (ends && (!x->myDoc || !xmlDocGetRootElement(x->myDoc))) {
+		snprintf(text, sizeof(text), "no <domain type='pogo'> in it");
+	} else if (e && e->message) {
 		snprintf(text, sizeof(text), "%s", e->message);
 		text[strcspn(text, "\n")] = 0;
 	}
