@@ -133,7 +133,7 @@ static void other_hosts_are_refused(void **state)
 	open_fails(true, "host far", "remove");
 	assert_true(exists(record));
 	write_record("\x01\x02 nonsense");
-	open_fails(false, "host ? by process ?", record);
+	open_fails(false, "nobody knows whose lock", record);
 	write_record("");
 	open_fails(false, "host ?", record);
 	unlink(record);
