@@ -18,13 +18,14 @@
 
 #include <string.h>
 
-#define QCOW2_L1_MAX        (32 * MIB) /* bytes; QEMU has the same limits */
-#define QCOW2_REFTABLE_MAX  (8 * MIB)
-#define QCOW2_SNAPSHOTS_MAX 65536u
-#define QCOW2_OFFSET        0x00fffffffffffe00ull /* bits 9-55 of L1 and L2 entries */
-#define QCOW2_COPIED        (1ull << 63)
-#define QCOW2_COMPRESSED    (1ull << 62)
-#define QCOW2_ZERO          1ull
+#define QCOW2_L1_MAX             (32 * MIB) /* bytes; QEMU has the same limits */
+#define QCOW2_REFTABLE_MAX       (8 * MIB)
+#define QCOW2_SNAPSHOTS_MAX      65536u
+#define QCOW2_SNAPSHOT_TABLE_MAX (64 * MIB)
+#define QCOW2_OFFSET             0x00fffffffffffe00ull /* bits 9-55 of L1 and L2 entries */
+#define QCOW2_COPIED             (1ull << 63)
+#define QCOW2_COMPRESSED         (1ull << 62)
+#define QCOW2_ZERO               1ull
 
 enum qcow2_incompatible {
 	QCOW2_DIRTY = 1 << 0,
@@ -131,7 +132,7 @@ struct qcow2 {
 	u32 snapshots;
 	u64 snapshots_end; /* of their table, in the file */
 
-	/* Areas that are neither allocated nor written as data, sorted: header, L1 tables, refcount table, snapshot table. */
+	/* Areas that are neither allocated nor written as data, by starts and by ends: header, L1 tables, refcount table, snapshot table. */
 	struct qcow2_area *reserved;
 	u32 reserved_count;
 
@@ -154,15 +155,19 @@ int qcow2_cache_init(struct qcow2_cache *c, u32 table_size, u64 bytes) must_chec
 void qcow2_cache_free(struct qcow2_cache *c);
 /* The table at offset; NULL if it is not in memory. */
 struct qcow2_table *qcow2_cache_find(struct qcow2_cache *c, u64 offset);
-/* A place for the table at offset, which is not there yet; its contents are undefined. NULL if out of memory, or if too many are
- * dirty. */
-struct qcow2_table *qcow2_cache_add(struct qcow2_cache *c, u64 offset);
+/* A place for the table at offset, which is not there yet; its contents are undefined. Where too many are dirty they are written, L2 tables
+ * by a commit. */
+int qcow2_cache_add(struct qcow2 *q, struct qcow2_cache *c, u64 offset, struct qcow2_table **t)
+	must_check;
+/* The table at offset, from the file if it is not in memory. -EIO where none can be. */
+int qcow2_cache_load(struct qcow2 *q, struct qcow2_cache *c, u64 offset, struct qcow2_table **t)
+	must_check;
 /* Forgets the table at offset, if it is there, with its changes. */
 void qcow2_cache_drop(struct qcow2_cache *c, u64 offset);
 /* Bytes [from, from + size) of a table have been changed. */
 void qcow2_cache_mark(struct qcow2_cache *c, struct qcow2_table *t, u32 from, u32 size);
-/* Writes what was changed to the file. Negative errno: the table stays dirty. */
-int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c, struct qcow2_table *t) must_check;
+/* Writes what was changed to the file; fresh: in tables that are. Negative errno: what could not be written stays dirty. */
+int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c, bool fresh) must_check;
 
 /* --- qcow2_header.c: the header, what it names, and new images --- */
 

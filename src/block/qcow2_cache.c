@@ -86,7 +86,7 @@ static struct qcow2_table *find_place(struct qcow2_cache *c)
 	return NULL;
 }
 
-struct qcow2_table *qcow2_cache_add(struct qcow2_cache *c, u64 offset)
+static struct qcow2_table *add(struct qcow2_cache *c, u64 offset)
 {
 	struct qcow2_table *t = find_place(c), **head = bucket(c, offset);
 
@@ -123,7 +123,7 @@ void qcow2_cache_mark(struct qcow2_cache *c, struct qcow2_table *t, u32 from, u3
 	t->dirty_to = MAX(t->dirty_to, from + size);
 }
 
-int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c, struct qcow2_table *t)
+static int write_table(struct qcow2 *q, struct qcow2_cache *c, struct qcow2_table *t)
 {
 	u32 from = t->dirty_from, size = t->dirty_to - from;
 	int r = size ? qcow2_file_write(q, t->data + from, size, t->offset + from) : 0;
@@ -133,4 +133,48 @@ int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c, struct qcow2_table
 	c->dirty -= size != 0;
 	t->dirty_from = t->dirty_to = 0;
 	return 0;
+}
+
+int qcow2_cache_write(struct qcow2 *q, struct qcow2_cache *c, bool fresh)
+{
+	int r = 0;
+
+	for (u32 i = 0; i < c->used && c->dirty && !r; i++)
+		if (!fresh || c->tables[i].fresh)
+			r = write_table(q, c, &c->tables[i]);
+	return r;
+}
+
+int qcow2_cache_add(struct qcow2 *q, struct qcow2_cache *c, u64 offset, struct qcow2_table **t)
+{
+	int r;
+
+	*t = add(c, offset);
+	if (*t)
+		return 0;
+	/* Refcount blocks may be written at any time. */
+	r = c == &q->l2 ? qcow2_commit(q) : qcow2_cache_write(q, c, false);
+	if (r)
+		return r;
+	*t = add(c, offset);
+	return *t ? 0 : -ENOMEM;
+}
+
+int qcow2_cache_load(struct qcow2 *q, struct qcow2_cache *c, u64 offset, struct qcow2_table **t)
+{
+	int r;
+
+	*t = qcow2_cache_find(c, offset);
+	if (*t)
+		return 0;
+	if (offset % q->cluster_size || offset >= q->block.file->size ||
+	    (c == &q->l2 && qcow2_guarded(q, offset, q->cluster_size)))
+		return -EIO;
+	r = qcow2_cache_add(q, c, offset, t);
+	if (r)
+		return r;
+	r = block_file_read(q->block.file, (*t)->data, q->cluster_size, offset);
+	if (r)
+		qcow2_cache_drop(c, offset);
+	return r;
 }

@@ -10,6 +10,7 @@
 	(16 *  \
 	 MIB) /* clusters that are counted at once; a larger file is gone through several times */
 #define CLUSTERS_MAX  (1ull << 32)
+#define GRANULE       65536u /* clusters; those that nothing refers to, and no refcount, cost no time */
 #define BITMAPS_MAX   65535u
 #define REPAIR_PASSES 4u
 
@@ -29,6 +30,7 @@ struct scan {
 	u64 first, count; /* of the window */
 	u16 *counts;      /* stays at its maximum */
 	u8 *uses;
+	u8 *touched; /* by granule of the file, not of the window: something refers to it, or it has refcounts */
 	u64 overlaps;
 	u64 work;  /* entries of tables gone through in this window */
 	u8 *table; /* a cluster */
@@ -73,6 +75,13 @@ static void count_one(struct scan *s, u64 cluster, enum use use)
 	s->counts[i] += s->counts[i] != UINT16_MAX;
 }
 
+static void touch(struct scan *s, u64 first, u64 end)
+{
+	end = MIN(end, s->clusters);
+	for (u64 c = align_down(first, GRANULE); c < end; c += GRANULE)
+		s->touched[c / GRANULE] = 1;
+}
+
 static void count_range(struct scan *s, u64 offset, u64 size, enum use use)
 {
 	u64 first = offset >> s->q->cluster_bits,
@@ -81,6 +90,7 @@ static void count_range(struct scan *s, u64 offset, u64 size, enum use use)
 	if (end > s->clusters)
 		FOUND_ONCE(s, "%s at %#llx lies behind the end of the file", use_names[use],
 			   (unsigned long long)offset);
+	touch(s, first, end);
 	first = MAX(first, s->first);
 	end = MIN(end, s->first + s->count);
 	for (u64 c = first; c < end; c++)
@@ -298,9 +308,12 @@ static bool block_placed(const struct scan *s, u64 offset)
 static int count_refblocks(struct scan *s)
 {
 	struct qcow2 *q = s->q;
+	unsigned bits = q->cluster_bits + 3 - q->refcount_order;
 	u64 *sorted;
 
 	for (u32 i = 0; i < q->reftable_size; i++) {
+		if (q->reftable[i])
+			touch(s, (u64)i << bits, (i + 1ull) << bits);
 		if (q->reftable[i] && block_placed(s, q->reftable[i])) {
 			count_range(s, q->reftable[i], q->cluster_size, USE_TABLE);
 		} else if (q->reftable[i]) {
@@ -363,7 +376,10 @@ static int compare(struct scan *s)
 	int r = 0;
 
 	for (u64 i = 0; i < s->count && !r; i++)
-		r = compare_one(s, s->first + i, s->counts[i]);
+		if (s->touched[(s->first + i) / GRANULE])
+			r = compare_one(s, s->first + i, s->counts[i]);
+		else
+			i |= GRANULE - 1;
 	return r;
 }
 
@@ -393,7 +409,9 @@ static bool flag_right(struct scan *s, u64 *entry)
 	if (cluster < s->first || i >= s->count ||
 	    (s->counts[i] == 1) == ((*entry & QCOW2_COPIED) != 0))
 		return true;
-	found(s, &s->check->errors, "an entry says that the cluster at %#llx is %s, but it is not",
+	/* "Shared" where nobody else has it any more costs a copy, no data: one of two entries of the same table has got another cluster. */
+	found(s, *entry & QCOW2_COPIED ? &s->check->errors : &s->check->leaks,
+	      "an entry says that the cluster at %#llx is %s, but it is not",
 	      (unsigned long long)(cluster << s->q->cluster_bits),
 	      *entry & QCOW2_COPIED ? "its own" : "shared");
 	*entry ^= QCOW2_COPIED;
@@ -470,17 +488,21 @@ static int scan_all(struct scan *s)
 	s->count = MIN(WINDOW, s->clusters);
 	s->counts = malloc(s->count * sizeof(*s->counts));
 	s->uses = malloc(s->count);
-	if (!s->counts || !s->uses)
+	s->touched = calloc(s->clusters / GRANULE + 1, 1);
+	if (!s->counts || !s->uses || !s->touched)
 		r = -ENOMEM;
 	if (s->repair) /* new tables lie behind all that is counted */
 		q->alloc_floor = s->clusters;
 	for (s->first = 0; s->first < s->clusters && !r; s->first += WINDOW) {
 		s->count = MIN(WINDOW, s->clusters - s->first);
-		r = scan_window(s);
+		if (s->first == 0 ||
+		    memchr(s->touched + s->first / GRANULE, 1, (s->count + GRANULE - 1) / GRANULE))
+			r = scan_window(s);
 	}
 	q->alloc_floor = 0;
 	free(s->counts);
 	free(s->uses);
+	free(s->touched);
 	return r;
 }
 

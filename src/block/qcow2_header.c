@@ -291,7 +291,8 @@ static int load_tables(struct qcow2 *q, char *err, size_t errlen)
 
 static int load_snapshots(struct qcow2 *q, char *err, size_t errlen)
 {
-	u64 count = field(q, QCOW2_H_SNAPSHOTS, 4), at = field(q, QCOW2_H_SNAPSHOTS_OFFSET, 8);
+	u64 count = field(q, QCOW2_H_SNAPSHOTS, 4), start = field(q, QCOW2_H_SNAPSHOTS_OFFSET, 8),
+	    at = start;
 	u8 entry[40];
 
 	if (count > QCOW2_SNAPSHOTS_MAX)
@@ -322,6 +323,10 @@ static int load_snapshots(struct qcow2 *q, char *err, size_t errlen)
 			       8);
 		if (at > align_up(q->block.file->size, q->cluster_size))
 			return FAIL(q, -EINVAL, DAMAGED "its snapshot table lies outside the file");
+		if (at - start > QCOW2_SNAPSHOT_TABLE_MAX)
+			return FAIL(q, -EFBIG,
+				    "a snapshot table of %llu bytes is too large (%llu at most)",
+				    (unsigned long long)(at - start), QCOW2_SNAPSHOT_TABLE_MAX);
 	}
 	q->snapshots = (u32)count;
 	q->snapshots_end = at;
@@ -357,6 +362,9 @@ int qcow2_reserve(struct qcow2 *q)
 	for (u32 i = 0; i < n; i++)
 		a[i].end = align_up(a[i].end, q->cluster_size);
 	qsort(a, n, sizeof(*a), by_start);
+	/* They may lie in each other if the image is only read. */
+	for (u32 i = 1; i < n; i++)
+		a[i].end = MAX(a[i].end, a[i - 1].end);
 	free(q->reserved);
 	q->reserved = a;
 	q->reserved_count = n;

@@ -31,41 +31,12 @@ void qcow2_packed(const struct qcow2 *q, u64 entry, u64 *offset, u64 *size)
 
 /* --- Tables ----------------------------------------------------------------------------------- */
 
-static int make_place(struct qcow2 *q, u64 offset, struct qcow2_table **t)
-{
-	int r;
-
-	*t = qcow2_cache_add(&q->l2, offset);
-	if (*t)
-		return 0;
-	r = qcow2_commit(q);
-	if (r)
-		return r;
-	*t = qcow2_cache_add(&q->l2, offset);
-	return *t ? 0 : -ENOMEM;
-}
-
 int qcow2_l2_read(struct qcow2 *q, u64 l1_index, struct qcow2_table **t)
 {
 	u64 offset = l1_index < q->l1_size ? q->l1[l1_index] & QCOW2_OFFSET : 0;
-	int r;
 
 	*t = NULL;
-	if (offset == 0)
-		return 0;
-	*t = qcow2_cache_find(&q->l2, offset);
-	if (*t)
-		return 0;
-	if (offset % q->cluster_size || offset >= q->block.file->size ||
-	    qcow2_guarded(q, offset, q->cluster_size))
-		return -EIO;
-	r = make_place(q, offset, t);
-	if (r)
-		return r;
-	r = block_file_read(q->block.file, (*t)->data, q->cluster_size, offset);
-	if (r)
-		qcow2_cache_drop(&q->l2, offset);
-	return r;
+	return offset ? qcow2_cache_load(q, &q->l2, offset, t) : 0;
 }
 
 int qcow2_own(struct qcow2 *q, u64 entry, bool *own)
@@ -110,7 +81,7 @@ static int l2_make(struct qcow2 *q, u64 l1_index, struct qcow2_table **t)
 		memset(q->bounce, 0, q->cluster_size);
 	}
 	if (!r)
-		r = make_place(q, first << q->cluster_bits, t);
+		r = qcow2_cache_add(q, &q->l2, first << q->cluster_bits, t);
 	if (r) {
 		qcow2_unalloc(q, first, 1);
 		return r;
@@ -237,16 +208,6 @@ static int write_numbers(struct qcow2 *q, const u64 *table, u32 from, u32 to, u6
 	return r;
 }
 
-static int write_tables(struct qcow2 *q, struct qcow2_cache *c, bool fresh)
-{
-	int r = 0;
-
-	for (u32 i = 0; i < c->used && c->dirty && !r; i++)
-		if (!fresh || c->tables[i].fresh)
-			r = qcow2_cache_write(q, c, &c->tables[i]);
-	return r;
-}
-
 /* The refcount table, and an L1 table that has moved, then the header that names their places. */
 static int write_roots(struct qcow2 *q)
 {
@@ -281,7 +242,7 @@ static int write_links(struct qcow2 *q)
 		return 0;
 	r = flush(q);
 	if (!r)
-		r = write_tables(q, &q->l2, false);
+		r = qcow2_cache_write(q, &q->l2, false);
 	if (!r)
 		r = write_numbers(q, q->l1, q->l1_dirty_from, q->l1_dirty_to, q->l1_offset);
 	if (!r)
@@ -294,9 +255,9 @@ static int commit(struct qcow2 *q)
 	int r = q->failed;
 
 	if (!r)
-		r = write_tables(q, &q->refblocks, false);
+		r = qcow2_cache_write(q, &q->refblocks, false);
 	if (!r && q->l2.dirty)
-		r = write_tables(q, &q->l2, true);
+		r = qcow2_cache_write(q, &q->l2, true);
 	if (!r && (q->reftable_dirty_from != q->reftable_dirty_to || q->reftable_moved ||
 		   q->l1_moved || q->header_dirty))
 		r = write_roots(q);

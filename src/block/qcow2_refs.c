@@ -35,40 +35,10 @@ static void entry_set(u8 *data, u64 i, unsigned order, u64 count)
 		*byte = (u8)((*byte & ~(((1u << bits) - 1) << shift)) | count << shift);
 }
 
-/* A place in the cache; blocks may be written at any time to make one. */
-static int make_place(struct qcow2 *q, u64 offset, struct qcow2_table **t)
-{
-	struct qcow2_cache *c = &q->refblocks;
-	int r = 0;
-
-	*t = qcow2_cache_add(c, offset);
-	for (u32 i = 0; !*t && i < c->used && !r; i++)
-		r = qcow2_cache_write(q, c, &c->tables[i]);
-	if (r)
-		return r;
-	if (!*t)
-		*t = qcow2_cache_add(c, offset);
-	return *t ? 0 : -ENOMEM;
-}
-
 /* The refcount block of an entry of the refcount table that is not 0. */
 static int block_load(struct qcow2 *q, u64 index, struct qcow2_table **t)
 {
-	u64 offset = q->reftable[index];
-	int r;
-
-	*t = qcow2_cache_find(&q->refblocks, offset);
-	if (*t)
-		return 0;
-	if (offset % q->cluster_size || offset >= q->block.file->size)
-		return -EIO;
-	r = make_place(q, offset, t);
-	if (r)
-		return r;
-	r = block_file_read(q->block.file, (*t)->data, q->cluster_size, offset);
-	if (r)
-		qcow2_cache_drop(&q->refblocks, offset);
-	return r;
+	return qcow2_cache_load(q, &q->refblocks, q->reftable[index], t);
 }
 
 int qcow2_ref_get(struct qcow2 *q, u64 cluster, u64 *count)
@@ -177,7 +147,7 @@ static int block_make(struct qcow2 *q, u64 index)
 		if (r)
 			return r;
 	}
-	r = make_place(q, cluster << q->cluster_bits, &t);
+	r = qcow2_cache_add(q, &q->refblocks, cluster << q->cluster_bits, &t);
 	if (r)
 		return r;
 	memset(t->data, 0, q->cluster_size);
@@ -307,7 +277,7 @@ static int find_large(struct qcow2 *q, u64 want, u64 *cluster)
 
 		if (q->reftable[index + i])
 			return -EAGAIN; /* taken as the table grew */
-		r = make_place(q, (first + i) << q->cluster_bits, &t);
+		r = qcow2_cache_add(q, &q->refblocks, (first + i) << q->cluster_bits, &t);
 		if (r)
 			break;
 		memset(t->data, 0, q->cluster_size);

@@ -343,6 +343,66 @@ static void bad_headers(void **state)
 	fault_disk_free(d);
 }
 
+/* Tables in each other, which can be read as far as they are no L2 table. */
+static void table_in_another(void **state)
+{
+	struct fault_disk *d = fault_disk_new(1);
+	char err[512], buf[512] = { 1 };
+	struct block *block;
+	u64 l2;
+	int r;
+
+	create(d, "v3", 4096, MIB);
+	block = open_image(d, false, err, sizeof(err), &r);
+	assert_non_null(block);
+	assert_int_equal(block_write_now(block, buf, sizeof(buf), 0), 0);
+	assert_int_equal(block_write_now(block, buf, sizeof(buf), MIB / 2), 0);
+	block->ops->close(block);
+	l2 = be_load(d->data + be_load(d->data + QCOW2_H_L1_OFFSET, 8), 8) & QCOW2_OFFSET;
+	/* The refcount table reaches over the L1 table, which ends before the L2 table does. */
+	be_store(d->data + QCOW2_H_REFTABLE_CLUSTERS, l2 / 4096, 4);
+	be_store(d->data + QCOW2_H_SNAPSHOTS, 1, 4);
+	be_store(d->data + QCOW2_H_SNAPSHOTS_OFFSET, l2 + 2 * 4096, 8);
+	block = open_image(d, true, err, sizeof(err), &r);
+	assert_non_null(block);
+	assert_int_equal(block_read_now(block, buf, sizeof(buf), 0), -EIO);
+	block->ops->close(block);
+	assert_null(open_image(d, false, err, sizeof(err), &r));
+	fault_disk_free(d);
+}
+
+/* Two entries of the disk share a cluster; one of them is written. */
+static void shared_no_more(void **state)
+{
+	struct block_check c = { 0 };
+	u8 buf[512] = { 1 }, again[512];
+	struct rig rig;
+	u64 l2, data;
+
+	rig_start(&rig, "v3", 4096, 4);
+	assert_int_equal(block_write_now(rig.block, buf, sizeof(buf), 0), 0);
+	rig.block->ops->close(rig.block);
+	rig.block = NULL;
+	l2 = be_load(rig.disk->data + be_load(rig.disk->data + QCOW2_H_L1_OFFSET, 8), 8);
+	l2 &= QCOW2_OFFSET;
+	data = be_load(rig.disk->data + l2, 8) & QCOW2_OFFSET;
+	be_store(rig.disk->data + l2, data, 8);
+	be_store(rig.disk->data + l2 + 8, data, 8);
+	be_store(rig.disk->data + 2 * 4096 + 2 * (data / 4096), 2, 2);
+	reopen(&rig);
+	check_clean(rig.block);
+	buf[0] = 2;
+	assert_int_equal(block_write_now(rig.block, buf, sizeof(buf), 4096), 0);
+	assert_int_equal(block_read_now(rig.block, again, sizeof(again), 0), 0);
+	assert_int_equal(again[0], 1);
+	assert_int_equal(rig.block->ops->check(rig.block, &c, true), 0);
+	assert_int_equal(c.errors, 0);
+	assert_int_equal(c.leaks, 1);
+	assert_int_equal(c.repaired, 1);
+	check_clean(rig.block);
+	rig_end(&rig);
+}
+
 /* Marked dirty, with refcounts that are too high and too low: opening for writing puts them right. */
 static void dirty_is_repaired(void **state)
 {
@@ -534,6 +594,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(reuses_space),
 		cmocka_unit_test(failed_flush_stays),
 		cmocka_unit_test(bad_headers),
+		cmocka_unit_test(table_in_another),
+		cmocka_unit_test(shared_no_more),
 		cmocka_unit_test(dirty_is_repaired),
 		cmocka_unit_test(repaired_in_part),
 		cmocka_unit_test(damaged),

@@ -10,7 +10,6 @@
 #include "control/machine_xml.h"
 #include "control/places.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,15 +129,6 @@ static const char *format_by_name(struct creation *c, const char *path)
 	return format ? format->name : "raw";
 }
 
-static const char *known_format(struct creation *c, const char *format)
-{
-	for (unsigned n = 0; spec_formats[n]; n++)
-		if (!strcmp(spec_formats[n], format))
-			return spec_formats[n];
-	snprintf(c->err, sizeof(c->err), "format %s: choose raw, vhd or qcow2", format);
-	return NULL;
-}
-
 /* The path of an image as this process opens it: the file's texts are relative to the machine file. */
 static const char *image_path(struct creation *c, const char *path)
 {
@@ -208,6 +198,7 @@ static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
 						? SPEC_IDE
 						: SPEC_VIRTIO,
 				 .source = m->path,
+				 .format = m->format,
 				 .serial = m->serial,
 				 .readonly = m->readonly,
 				 .on_error = m->on_error,
@@ -225,15 +216,14 @@ static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
 			 spec_devices[d->device], m->path ? m->path : "", spec_buses[d->bus]);
 		return false;
 	}
-	if (m->format && !(d->format = known_format(c, m->format)))
-		return false;
 	c->spec.disks++;
 	if (size && !make_image(c, d, size, m->parent))
 		return false;
-	if (d->device == SPEC_DISK)
-		return find_format(c, d, m->parent);
-	d->format = d->source ? "raw" : NULL;
-	return is_there(c, spec_devices[d->device], d->source);
+	if (!d->source)
+		return true;
+	if (d->device != SPEC_DISK && !d->format)
+		d->format = "raw";
+	return find_format(c, d, m->parent);
 }
 
 /* TYPE or TYPE:PATH */

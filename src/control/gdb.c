@@ -6,22 +6,14 @@
 #include "base/bits.h"
 #include "base/log.h"
 #include "control/gdb_regs.h"
+#include "control/gdb_wire.h"
 #include "x86/debugger.h"
 #include "x86/mem.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#define PACKET_MAX     4096
-#define CHUNK_MAX      1024 /* bytes of text or memory in one reply: two digits each */
-#define SEND_TIMEOUT_S 5    /* a debugger that does not read for so long is gone */
 
 enum { SIGNAL_INT = 2, SIGNAL_TRAP = 5, SIGNAL_SEGV = 11 }; /* gdb's numbers */
 enum {
@@ -32,10 +24,10 @@ enum {
 
 struct gdb {
 	struct machine *machine;
-	int listener, fd; /* fd: the debugger, -1 if none */
-	bool wide;        /* amd64 register set */
+	int listener;
+	struct wire wire;
+	bool wide; /* amd64 register set */
 	const char *architecture;
-	bool no_ack;
 	bool running; /* gdb waits for a stop reply */
 	bool reasons; /* gdb understands which breakpoint it was */
 	bool crashed; /* gdb has seen the triple fault */
@@ -46,10 +38,6 @@ struct gdb {
 		unsigned kind;
 	} breakpoints[DEBUGGER_MAX_BREAKPOINTS];
 	unsigned breakpoint_count;
-	char in[PACKET_MAX];
-	size_t in_len;
-	char out[1 + 2 * PACKET_MAX + 3]; /* "$", the packet, "#", its sum */
-	size_t out_len;                   /* with the "$" */
 };
 
 static struct vcpu *gdb_vcpu(struct gdb *g)
@@ -59,136 +47,15 @@ static struct vcpu *gdb_vcpu(struct gdb *g)
 	return vm->vcpus[g->cpu < vm->nvcpus ? g->cpu : 0];
 }
 
-/* --- Packets out ---------------------------------------------------------------------------- */
-
-/* On failure the connection is closed, which the reader sees. */
-static void send_raw(struct gdb *g, const char *buf, size_t n)
-{
-	while (n && g->fd >= 0) {
-		ssize_t done = send(g->fd, buf, n, MSG_NOSIGNAL);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0) {
-			shutdown(g->fd, SHUT_RDWR);
-			return;
-		}
-		buf += done;
-		n -= (size_t)done;
-	}
-}
-
-static void put_bytes(struct gdb *g, const char *text, size_t n)
-{
-	if (!g->out_len)
-		g->out[g->out_len++] = '$';
-	n = MIN(n, sizeof(g->out) - 3 - g->out_len);
-	memcpy(g->out + g->out_len, text, n);
-	g->out_len += n;
-}
-
-static void put(struct gdb *g, const char *text) { put_bytes(g, text, strlen(text)); }
-
-static void put_hex(struct gdb *g, const void *data, size_t n)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t k = 0; k < n; k++) {
-		u8 byte = ((const u8 *)data)[k];
-		char two[2] = { digits[byte >> 4], digits[byte & 15] };
-
-		put_bytes(g, two, 2);
-	}
-}
-
-static u8 checksum(const char *buf, size_t n)
-{
-	u8 sum = 0;
-
-	for (size_t k = 0; k < n; k++)
-		sum = (u8)(sum + (u8)buf[k]);
-	return sum;
-}
-
-static void reply(struct gdb *g)
-{
-	char tail[4];
-
-	put(g, "");
-	snprintf(tail, sizeof(tail), "#%02x", checksum(g->out + 1, g->out_len - 1));
-	memcpy(g->out + g->out_len, tail, 3);
-	send_raw(g, g->out, g->out_len + 3);
-	g->out_len = 0;
-}
-
-static void reply_text(struct gdb *g, const char *text)
-{
-	put(g, text);
-	reply(g);
-}
-
-static void reply_bool(struct gdb *g, bool good) { reply_text(g, good ? "OK" : "E16"); }
-
-/* --- Packets in: each function takes what it knows from the front of *p ---------------------- */
-
-static bool take(const char **p, char c)
-{
-	if (**p != c)
-		return false;
-	++*p;
-	return true;
-}
-
-static bool take_word(const char **p, const char *word)
-{
-	size_t n = strlen(word);
-
-	if (strncmp(*p, word, n))
-		return false;
-	*p += n;
-	return true;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* n bytes written as hex digits; false if they are not there. */
-static bool take_hex(const char **p, void *data, size_t n)
-{
-	for (size_t k = 0; k < n; k++, *p += 2) {
-		int high = hex_digit((*p)[0]), low = high < 0 ? -1 : hex_digit((*p)[1]);
-
-		if (low < 0)
-			return false;
-		((u8 *)data)[k] = (u8)(high << 4 | low);
-	}
-	return true;
-}
-
-/* A number in hex; false if there is none. */
-static bool take_number(const char **p, u64 *value)
-{
-	const char *start = *p;
-
-	for (*value = 0; hex_digit(**p) >= 0; ++*p)
-		*value = *value << 4 | (u64)hex_digit(**p);
-	return *p != start;
-}
-
 /* A thread: n + 1 for CPU n. -1 and 0 mean all or any; *cpu is VM_MAX_VCPUS then. False if there is no such thread. */
 static bool take_thread(const struct gdb *g, const char **p, unsigned *cpu)
 {
 	u64 id;
 
 	*cpu = VM_MAX_VCPUS;
-	if (take_word(p, "-1"))
+	if (wire_take_word(p, "-1"))
 		return true;
-	if (!take_number(p, &id) || id > machine_vm(g->machine)->nvcpus)
+	if (!wire_take_number(p, &id) || id > machine_vm(g->machine)->nvcpus)
 		return false;
 	if (id)
 		*cpu = (unsigned)id - 1;
@@ -203,8 +70,8 @@ static void registers_read(struct gdb *g)
 	unsigned size;
 
 	for (unsigned n = 0; (size = gdb_reg_get(&gdb_vcpu(g)->cpu, g->wide, n, value)); n++)
-		put_hex(g, value, size);
-	reply(g);
+		wire_put_hex(&g->wire, value, size);
+	wire_reply(&g->wire);
 }
 
 /* All of them, or none. Read-only ones keep their values: gdb writes back what it has read. */
@@ -216,15 +83,15 @@ static void registers_write(struct gdb *g, const char *p)
 	unsigned size;
 
 	for (unsigned n = 0; (size = gdb_reg_get(&v->cpu, g->wide, n, value)); n++)
-		if (!take_hex(&check, value, size)) {
-			reply_bool(g, false);
+		if (!wire_take_hex(&check, value, size)) {
+			wire_reply_bool(&g->wire, false);
 			return;
 		}
 	for (unsigned n = 0; (size = gdb_reg_get(&v->cpu, g->wide, n, value)); n++)
-		if (take_hex(&p, value, size))
+		if (wire_take_hex(&p, value, size))
 			(void)gdb_reg_set(v, g->wide, n, value);
 	x86_mode_changed(v);
-	reply_bool(g, true);
+	wire_reply_bool(&g->wire, true);
 }
 
 static void register_read(struct gdb *g, const char *p)
@@ -233,14 +100,14 @@ static void register_read(struct gdb *g, const char *p)
 	unsigned size = 0;
 	u64 n;
 
-	if (take_number(&p, &n) && n < PACKET_MAX)
+	if (wire_take_number(&p, &n) && n < WIRE_PACKET_MAX)
 		size = gdb_reg_get(&gdb_vcpu(g)->cpu, g->wide, (unsigned)n, value);
 	if (!size) {
-		reply_bool(g, false);
+		wire_reply_bool(&g->wire, false);
 		return;
 	}
-	put_hex(g, value, size);
-	reply(g);
+	wire_put_hex(&g->wire, value, size);
+	wire_reply(&g->wire);
 }
 
 static void register_write(struct gdb *g, const char *p)
@@ -250,13 +117,13 @@ static void register_write(struct gdb *g, const char *p)
 	unsigned size = 0;
 	u64 n;
 
-	if (take_number(&p, &n) && take(&p, '=') && n < PACKET_MAX)
+	if (wire_take_number(&p, &n) && wire_take(&p, '=') && n < WIRE_PACKET_MAX)
 		size = gdb_reg_get(&v->cpu, g->wide, (unsigned)n, value);
-	bool good = size && take_hex(&p, value, size) &&
+	bool good = size && wire_take_hex(&p, value, size) &&
 		    gdb_reg_set(v, g->wide, (unsigned)n, value);
 
 	x86_mode_changed(v);
-	reply_bool(g, good);
+	wire_reply_bool(&g->wire, good);
 }
 
 /* --- Memory --------------------------------------------------------------------------------- */
@@ -277,14 +144,14 @@ static void memory_read(struct gdb *g, const char *p)
 	u64 a, n, done;
 	u8 byte;
 
-	if (!take_number(&p, &a) || !take(&p, ',') || !take_number(&p, &n)) {
-		reply_bool(g, false);
+	if (!wire_take_number(&p, &a) || !wire_take(&p, ',') || !wire_take_number(&p, &n)) {
+		wire_reply_bool(&g->wire, false);
 		return;
 	}
-	n = MIN(n, (u64)CHUNK_MAX);
+	n = MIN(n, (u64)WIRE_CHUNK_MAX);
 	for (done = 0; done < n && memory_byte(g, a + done, &byte, false); done++)
-		put_hex(g, &byte, 1);
-	reply_text(g, n && !done ? "E14" : "");
+		wire_put_hex(&g->wire, &byte, 1);
+	wire_reply_text(&g->wire, n && !done ? "E14" : "");
 }
 
 static void memory_write(struct gdb *g, const char *p)
@@ -292,17 +159,17 @@ static void memory_write(struct gdb *g, const char *p)
 	u64 a, n;
 	u8 byte;
 
-	if (!take_number(&p, &a) || !take(&p, ',') || !take_number(&p, &n) || !take(&p, ':') ||
-	    strlen(p) != 2 * n) {
-		reply_bool(g, false);
+	if (!wire_take_number(&p, &a) || !wire_take(&p, ',') || !wire_take_number(&p, &n) ||
+	    !wire_take(&p, ':') || strlen(p) != 2 * n) {
+		wire_reply_bool(&g->wire, false);
 		return;
 	}
 	for (u64 done = 0; done < n; done++)
-		if (!take_hex(&p, &byte, 1) || !memory_byte(g, a + done, &byte, true)) {
-			reply_text(g, "E14");
+		if (!wire_take_hex(&p, &byte, 1) || !memory_byte(g, a + done, &byte, true)) {
+			wire_reply_text(&g->wire, "E14");
 			return;
 		}
-	reply_bool(g, true);
+	wire_reply_bool(&g->wire, true);
 }
 
 /* --- Running -------------------------------------------------------------------------------- */
@@ -313,7 +180,7 @@ static void stop_reply(struct gdb *g, int signal, const char *reason)
 
 	g->running = false;
 	snprintf(text, sizeof(text), "T%02x%sthread:%x;", signal, reason, g->cpu + 1);
-	reply_text(g, text);
+	wire_reply_text(&g->wire, text);
 }
 
 /* What each CPU does until the next stop. */
@@ -358,16 +225,16 @@ static void resume_listed(struct gdb *g, const char *p)
 	u8 action[VM_MAX_VCPUS] = { ACTION_NONE };
 	bool any = false;
 
-	while (take(&p, ';')) {
+	while (wire_take(&p, ';')) {
 		char kind = *p ? *p++ : 0;
 		unsigned cpu = VM_MAX_VCPUS;
 		u64 signal;
 
-		if ((kind == 'C' || kind == 'S') && !take_number(&p, &signal))
+		if ((kind == 'C' || kind == 'S') && !wire_take_number(&p, &signal))
 			kind = 0;
 		if (!kind || !strchr("cCsS", kind) ||
-		    (take(&p, ':') && !take_thread(g, &p, &cpu))) {
-			reply_bool(g, false);
+		    (wire_take(&p, ':') && !take_thread(g, &p, &cpu))) {
+			wire_reply_bool(&g->wire, false);
 			return;
 		}
 		for (unsigned n = 0; n < VM_MAX_VCPUS; n++)
@@ -378,7 +245,7 @@ static void resume_listed(struct gdb *g, const char *p)
 	if (any && !*p)
 		resume(g, action);
 	else
-		reply_bool(g, false);
+		wire_reply_bool(&g->wire, false);
 }
 
 /* Why CPU v has stopped, if gdb wants to know: it moves the program counter of a breakpoint that is not declared. */
@@ -425,19 +292,20 @@ static void breakpoint(struct gdb *g, const char *p, bool insert)
 {
 	u64 kind, address, size;
 
-	if (!take_number(&p, &kind) || !take(&p, ',') || !take_number(&p, &address) ||
-	    !take(&p, ',') || !take_number(&p, &size)) {
-		reply_bool(g, false);
+	if (!wire_take_number(&p, &kind) || !wire_take(&p, ',') ||
+	    !wire_take_number(&p, &address) || !wire_take(&p, ',') ||
+	    !wire_take_number(&p, &size)) {
+		wire_reply_bool(&g->wire, false);
 		return;
 	}
 	if (kind >= KIND_COUNT) { /* watchpoints: gdb steps and looks itself */
-		reply_text(g, "");
+		wire_reply_text(&g->wire, "");
 		return;
 	}
 	unsigned n = breakpoint_find(g, address, (unsigned)kind);
 
 	if (insert && n == DEBUGGER_MAX_BREAKPOINTS) {
-		reply_text(g, "E12");
+		wire_reply_text(&g->wire, "E12");
 		return;
 	}
 	if (insert && n == g->breakpoint_count) {
@@ -447,7 +315,7 @@ static void breakpoint(struct gdb *g, const char *p, bool insert)
 	} else if (!insert && n < g->breakpoint_count) {
 		g->breakpoints[n] = g->breakpoints[--g->breakpoint_count];
 	}
-	reply_bool(g, true);
+	wire_reply_bool(&g->wire, true);
 }
 
 /* --- Queries -------------------------------------------------------------------------------- */
@@ -459,22 +327,23 @@ static void transfer(struct gdb *g, const char *p)
 	u64 offset, length;
 	FILE *f;
 
-	if (!take_number(&p, &offset) || !take(&p, ',') || !take_number(&p, &length)) {
-		reply_bool(g, false);
+	if (!wire_take_number(&p, &offset) || !wire_take(&p, ',') ||
+	    !wire_take_number(&p, &length)) {
+		wire_reply_bool(&g->wire, false);
 		return;
 	}
 	f = open_memstream(&xml, &size);
 	if (!f) {
-		reply_text(g, "E12");
+		wire_reply_text(&g->wire, "E12");
 		return;
 	}
 	gdb_reg_describe(g->wide, g->architecture, f);
 	fclose(f);
 	offset = MIN(offset, (u64)size);
-	length = MIN(MIN(length, (u64)CHUNK_MAX), size - offset);
-	put(g, offset + length == size ? "l" : "m");
-	put_bytes(g, xml + offset, length);
-	reply(g);
+	length = MIN(MIN(length, (u64)WIRE_CHUNK_MAX), size - offset);
+	wire_put(&g->wire, offset + length == size ? "l" : "m");
+	wire_put_bytes(&g->wire, xml + offset, length);
+	wire_reply(&g->wire);
 	free(xml);
 }
 
@@ -484,11 +353,11 @@ static void remote_command(struct gdb *g, const char *p)
 	size_t size = 0;
 	FILE *f;
 
-	for (size_t n = 0; n < sizeof(command) - 1 && take_hex(&p, &command[n], 1); n++)
+	for (size_t n = 0; n < sizeof(command) - 1 && wire_take_hex(&p, &command[n], 1); n++)
 		command[n + 1] = 0;
 	f = open_memstream(&text, &size);
 	if (!f) {
-		reply_text(g, "E12");
+		wire_reply_text(&g->wire, "E12");
 		return;
 	}
 	if (!strcmp(command, "reset"))
@@ -502,13 +371,13 @@ static void remote_command(struct gdb *g, const char *p)
 		      f);
 	fclose(f);
 	/* Console output, in packets that fit. */
-	for (size_t at = 0; at < size; at += CHUNK_MAX) {
-		put(g, "O");
-		put_hex(g, text + at, MIN(size - at, (size_t)CHUNK_MAX));
-		reply(g);
+	for (size_t at = 0; at < size; at += WIRE_CHUNK_MAX) {
+		wire_put(&g->wire, "O");
+		wire_put_hex(&g->wire, text + at, MIN(size - at, (size_t)WIRE_CHUNK_MAX));
+		wire_reply(&g->wire);
 	}
 	free(text);
-	reply_bool(g, true);
+	wire_reply_bool(&g->wire, true);
 }
 
 static void thread_list(struct gdb *g)
@@ -517,9 +386,9 @@ static void thread_list(struct gdb *g)
 
 	for (unsigned n = 0; n < machine_vm(g->machine)->nvcpus; n++) {
 		snprintf(text, sizeof(text), "%c%x", n ? ',' : 'm', n + 1);
-		put(g, text);
+		wire_put(&g->wire, text);
 	}
-	reply(g);
+	wire_reply(&g->wire);
 }
 
 static void thread_info(struct gdb *g, const char *p)
@@ -528,7 +397,7 @@ static void thread_info(struct gdb *g, const char *p)
 	unsigned n;
 
 	if (!take_thread(g, &p, &n) || n == VM_MAX_VCPUS) {
-		reply_bool(g, false);
+		wire_reply_bool(&g->wire, false);
 		return;
 	}
 	const struct x86_cpu *cpu = &machine_vm(g->machine)->vcpus[n]->cpu;
@@ -537,37 +406,37 @@ static void thread_info(struct gdb *g, const char *p)
 		 cpu->wait_sipi ? " (waiting to be started)"
 		 : cpu->halted  ? " (halted)"
 				: "");
-	put_hex(g, text, strlen(text));
-	reply(g);
+	wire_put_hex(&g->wire, text, strlen(text));
+	wire_reply(&g->wire);
 }
 
 static void query(struct gdb *g, const char *p)
 {
 	char text[96];
 
-	if (take_word(&p, "Supported")) {
+	if (wire_take_word(&p, "Supported")) {
 		g->reasons = strstr(p, "swbreak+");
 		snprintf(text, sizeof(text),
 			 "PacketSize=%x;qXfer:features:read+;QStartNoAckMode+;vContSupported+%s",
-			 PACKET_MAX - 16, g->reasons ? ";swbreak+;hwbreak+" : "");
-		reply_text(g, text);
-	} else if (take_word(&p, "Xfer:features:read:target.xml:")) {
+			 WIRE_PACKET_MAX - 16, g->reasons ? ";swbreak+;hwbreak+" : "");
+		wire_reply_text(&g->wire, text);
+	} else if (wire_take_word(&p, "Xfer:features:read:target.xml:")) {
 		transfer(g, p);
-	} else if (take_word(&p, "Attached")) {
-		reply_text(g, "1");
-	} else if (take_word(&p, "fThreadInfo")) {
+	} else if (wire_take_word(&p, "Attached")) {
+		wire_reply_text(&g->wire, "1");
+	} else if (wire_take_word(&p, "fThreadInfo")) {
 		thread_list(g);
-	} else if (take_word(&p, "sThreadInfo")) {
-		reply_text(g, "l");
-	} else if (take_word(&p, "ThreadExtraInfo,")) {
+	} else if (wire_take_word(&p, "sThreadInfo")) {
+		wire_reply_text(&g->wire, "l");
+	} else if (wire_take_word(&p, "ThreadExtraInfo,")) {
 		thread_info(g, p);
-	} else if (take_word(&p, "Rcmd,")) {
+	} else if (wire_take_word(&p, "Rcmd,")) {
 		remote_command(g, p);
 	} else if (!strcmp(p, "C")) {
 		snprintf(text, sizeof(text), "QC%x", g->cpu + 1);
-		reply_text(g, text);
+		wire_reply_text(&g->wire, text);
 	} else {
-		reply_text(g, "");
+		wire_reply_text(&g->wire, "");
 	}
 }
 
@@ -577,34 +446,34 @@ static void select_thread(struct gdb *g, const char *p)
 	bool registers = *p == 'g';
 	unsigned cpu;
 
-	if ((!take(&p, 'g') && !take(&p, 'c')) || !take_thread(g, &p, &cpu)) {
-		reply_bool(g, false);
+	if ((!wire_take(&p, 'g') && !wire_take(&p, 'c')) || !take_thread(g, &p, &cpu)) {
+		wire_reply_bool(&g->wire, false);
 		return;
 	}
 	if (registers && cpu != VM_MAX_VCPUS)
 		g->cpu = cpu;
-	reply_bool(g, true);
+	wire_reply_bool(&g->wire, true);
 }
 
 static void multi_letter(struct gdb *g, const char *p)
 {
 	if (!strcmp(p, "Cont?"))
-		reply_text(g, "vCont;c;C;s;S");
-	else if (take_word(&p, "Cont"))
+		wire_reply_text(&g->wire, "vCont;c;C;s;S");
+	else if (wire_take_word(&p, "Cont"))
 		resume_listed(g, p);
 	else
-		reply_text(g, "");
+		wire_reply_text(&g->wire, "");
 }
 
 static void detach(struct gdb *g)
 {
 	struct vm *vm = machine_vm(g->machine);
 
-	loop_remove(machine_loop(g->machine), g->fd);
-	close(g->fd);
-	g->fd = -1;
-	g->in_len = 0;
-	g->no_ack = g->running = g->reasons = false;
+	loop_remove(machine_loop(g->machine), g->wire.fd);
+	close(g->wire.fd);
+	g->wire.fd = -1;
+	g->wire.in_len = 0;
+	g->wire.no_ack = g->running = g->reasons = false;
 	g->breakpoint_count = 0;
 	for (unsigned n = 0; n < vm->nvcpus; n++) {
 		vm->vcpus[n]->dbg = NULL;
@@ -632,77 +501,44 @@ static void packet(struct gdb *g, const char *p)
 	case 'Z':
 	case 'z': breakpoint(g, p, kind == 'Z'); break;
 	case 'H': select_thread(g, p); break;
-	case 'T': reply_bool(g, take_thread(g, &p, &cpu)); break;
+	case 'T': wire_reply_bool(&g->wire, take_thread(g, &p, &cpu)); break;
 	case 'q': query(g, p); break;
 	case 'Q':
-		reply_text(g, strcmp(p, "StartNoAckMode") ? "" : "OK");
-		g->no_ack |= !strcmp(p, "StartNoAckMode");
+		wire_reply_text(&g->wire, strcmp(p, "StartNoAckMode") ? "" : "OK");
+		g->wire.no_ack |= !strcmp(p, "StartNoAckMode");
 		break;
 	case 'D':
-		reply_bool(g, true);
+		wire_reply_bool(&g->wire, true);
 		detach(g);
 		break;
 	case 'k':
 		machine_end(g->machine, END_QUIT);
 		detach(g);
 		break;
-	default: reply_text(g, ""); break;
+	default: wire_reply_text(&g->wire, ""); break;
 	}
-}
-
-/* A whole packet, "$" excluded, and the two digits of its sum. */
-static void receive(struct gdb *g, char *text, size_t n, const char *sum)
-{
-	u8 expected;
-	bool good = memchr(text, 0, n) == NULL && take_hex(&sum, &expected, 1) &&
-		    expected == checksum(text, n);
-
-	if (!g->no_ack)
-		send_raw(g, good ? "+" : "-", 1);
-	text[n] = 0;
-	if (good)
-		packet(g, text);
-}
-
-/* Takes one packet or interrupt from the front of the input; false if there is no whole one. */
-static bool take_packet(struct gdb *g)
-{
-	size_t used = 1;
-
-	if (!g->in_len || g->fd < 0)
-		return false;
-	if (g->in[0] == 3) {
-		machine_pause(g->machine, true);
-		if (g->running)
-			stop_reply(g, SIGNAL_INT, "");
-	} else if (g->in[0] == '$') {
-		char *end = memchr(g->in, '#', g->in_len);
-
-		if (!end || end + 2 >= g->in + g->in_len)
-			return false;
-		used = (size_t)(end - g->in) + 3;
-		receive(g, g->in + 1, used - 4, end + 1);
-		if (g->fd < 0)
-			return false;
-	}
-	g->in_len -= used;
-	memmove(g->in, g->in + used, g->in_len);
-	return true;
 }
 
 static void on_data(void *arg, short revents)
 {
 	struct gdb *g = arg;
-	ssize_t n = recv(g->fd, g->in + g->in_len, sizeof(g->in) - 1 - g->in_len, 0);
+	char text[WIRE_PACKET_MAX];
+	enum wire_event event;
 
 	(void)revents;
-	if (n <= 0) { /* gone, or a packet longer than we announced */
+	if (!wire_receive(&g->wire)) {
 		detach(g);
 		return;
 	}
-	g->in_len += (size_t)n;
-	while (take_packet(g))
-		;
+	while ((event = wire_next(&g->wire, text))) {
+		if (event == WIRE_PACKET) {
+			packet(g, text);
+			continue;
+		}
+		machine_pause(g->machine, true);
+		if (g->running)
+			stop_reply(g, SIGNAL_INT, "");
+	}
 }
 
 /* The set and the machine name that gdb takes its idea of the target from. */
@@ -714,79 +550,24 @@ static void choose_registers(struct gdb *g)
 	g->architecture = g->wide ? "i386:x86-64" : x86_code_bits(cpu) == 16 ? "i8086" : "i386";
 }
 
-/* The debugger has gone, and the news of it waits to be read. */
-static bool has_left(const struct gdb *g)
-{
-	char byte;
-
-	return g->fd >= 0 && recv(g->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
 static void on_connect(void *arg, short revents)
 {
 	struct gdb *g = arg;
-	int fd = accept4(g->listener, NULL, NULL, SOCK_CLOEXEC), one = 1;
-	struct timeval patience = { .tv_sec = SEND_TIMEOUT_S };
+	int fd = wire_accept(g->listener);
 
 	(void)revents;
 	if (fd < 0)
 		return;
-	if (has_left(g))
+	if (wire_has_left(&g->wire))
 		detach(g);
-	if (g->fd >= 0 || loop_add(machine_loop(g->machine), fd, POLLIN, on_data, g)) {
+	if (g->wire.fd >= 0 || loop_add(machine_loop(g->machine), fd, POLLIN, on_data, g)) {
 		close(fd);
 		return;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	g->fd = fd;
+	g->wire.fd = fd;
 	g->cpu = 0;
 	choose_registers(g);
 	machine_pause(g->machine, true);
-}
-
-static int listen_on(const char *address, char *err, size_t errlen)
-{
-	char host[128] = "127.0.0.1";
-	const char *colon = strrchr(address, ':');
-	struct addrinfo hints = { .ai_family = AF_UNSPEC,
-				  .ai_socktype = SOCK_STREAM,
-				  .ai_flags = AI_PASSIVE },
-			*list;
-	int fd = -1, one = 1;
-
-	if (colon && colon != address)
-		snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
-	const char *port = colon ? colon + 1 : address;
-
-	/* The resolver takes any number, and its last 16 bits. */
-	if (strspn(port, "0123456789") != strlen(port) || strlen(port) > 5 ||
-	    strtoul(port, NULL, 10) > 65535 || getaddrinfo(host, port, &hints, &list)) {
-		snprintf(err, errlen, "--gdb %s: not an address; write for example --gdb :1234",
-			 address);
-		return -1;
-	}
-	fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) || listen(fd, 1)) {
-		snprintf(err, errlen, "--gdb %s: cannot listen: %s; choose another port", address,
-			 strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		fd = -1;
-	}
-	freeaddrinfo(list);
-	return fd;
-}
-
-/* The port that was taken, which the user may have left to the system (port 0). */
-static unsigned port_of(int fd)
-{
-	struct sockaddr_in6 a = { 0 }; /* the port lies at the same place in both families */
-	socklen_t len = sizeof(a);
-
-	return getsockname(fd, (struct sockaddr *)&a, &len) ? 0 : ntohs(a.sin6_port);
 }
 
 struct gdb *gdb_new(struct machine *m, const char *address, char *err, size_t errlen)
@@ -798,8 +579,8 @@ struct gdb *gdb_new(struct machine *m, const char *address, char *err, size_t er
 		return NULL;
 	}
 	g->machine = m;
-	g->fd = -1;
-	g->listener = listen_on(address, err, errlen);
+	g->wire.fd = -1;
+	g->listener = wire_listen(address, err, errlen);
 	if (g->listener < 0)
 		goto fail;
 	if (loop_add(machine_loop(m), g->listener, POLLIN, on_connect, g)) {
@@ -809,7 +590,7 @@ struct gdb *gdb_new(struct machine *m, const char *address, char *err, size_t er
 	}
 	machine_on_debug(m, on_debug, g);
 	machine_pause(m, true);
-	log_info("waiting for gdb: target remote :%u", port_of(g->listener));
+	log_info("waiting for gdb: target remote :%u", wire_port(g->listener));
 	return g;
 fail:
 	free(g);
@@ -822,10 +603,10 @@ void gdb_free(struct gdb *g, int code)
 
 	if (!g)
 		return;
-	if (g->fd >= 0) {
+	if (g->wire.fd >= 0) {
 		if (g->running) {
 			snprintf(text, sizeof(text), "W%02x", (u8)code);
-			reply_text(g, text);
+			wire_reply_text(&g->wire, text);
 		}
 		detach(g);
 	}

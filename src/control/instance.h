@@ -35,7 +35,7 @@ void instance_ended(struct instance *i, enum machine_end end);
 void instance_detach(struct instance *i);
 /* Removes the sockets and the claim. */
 void instance_close(struct instance *i);
-/* One word: how machine_run ended. */
+/* A few words on how machine_run ended. */
 const char *instance_end_name(enum machine_end end);
 
 #endif

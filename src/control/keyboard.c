@@ -3,56 +3,27 @@
 
 #include "control/keymap.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
-
 #define PACE_NS 5000000
 
-static void arm(struct keyboard *k, bool on)
-{
-	struct itimerspec t = { { 0, on ? PACE_NS : 0 }, { 0, on ? PACE_NS : 0 } };
-
-	timerfd_settime(k->timer_fd, 0, &t, NULL);
-	k->waiting = on;
-}
-
 /* One movement each time: guests that poll slowly lose none. */
-static void on_timer(void *arg, short revents)
+static void offer(void *arg)
 {
 	struct keyboard *k = arg;
-	u64 expired;
 
-	(void)revents;
-	(void)!read(k->timer_fd, &expired, sizeof(expired));
 	if (k->count && machine_key(k->machine, k->code[k->first], k->down[k->first])) {
 		k->first = (k->first + 1) % KEYBOARD_QUEUE;
 		k->count--;
 	}
-	if (!k->count)
-		arm(k, false);
+	ticker_set(&k->pace, k->count > 0);
 }
 
 int keyboard_init(struct keyboard *k, struct machine *m)
 {
-	int err;
-
 	*k = (struct keyboard){ .machine = m };
-	k->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (k->timer_fd < 0)
-		return -errno;
-	err = loop_add(machine_loop(m), k->timer_fd, POLLIN, on_timer, k);
-	if (err)
-		close(k->timer_fd);
-	return err;
+	return ticker_init(&k->pace, machine_loop(m), PACE_NS, offer, k);
 }
 
-void keyboard_fini(struct keyboard *k)
-{
-	loop_remove(machine_loop(k->machine), k->timer_fd);
-	close(k->timer_fd);
-}
+void keyboard_fini(struct keyboard *k) { ticker_fini(&k->pace); }
 
 bool keyboard_key(struct keyboard *k, u16 code, bool down)
 {
@@ -65,8 +36,7 @@ bool keyboard_key(struct keyboard *k, u16 code, bool down)
 	k->code[at] = code;
 	k->down[at] = down;
 	k->count++;
-	if (!k->waiting)
-		arm(k, true);
+	ticker_set(&k->pace, true);
 	return true;
 }
 

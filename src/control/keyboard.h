@@ -2,14 +2,14 @@
 #ifndef CONTROL_KEYBOARD_H
 #define CONTROL_KEYBOARD_H
 
+#include "host/ticker.h"
 #include "machine/machine.h"
 
 #define KEYBOARD_QUEUE 8192u /* key movements that wait */
 
 struct keyboard {
 	struct machine *machine;
-	int timer_fd;
-	bool waiting;
+	struct ticker pace; /* on while keys wait */
 	u32 first, count;
 	u16 code[KEYBOARD_QUEUE];
 	bool down[KEYBOARD_QUEUE];

@@ -2,6 +2,7 @@
 #ifndef CONTROL_POINTER_H
 #define CONTROL_POINTER_H
 
+#include "host/ticker.h"
 #include "machine/machine.h"
 
 #define POINTER_QUEUE 64u
@@ -13,14 +14,14 @@ struct pointer_move {
 
 struct pointer {
 	struct machine *machine;
-	int timer_fd;
-	bool waiting;
+	struct ticker pace; /* on while moves wait */
 	u32 first, count;
 	struct pointer_move moves[POINTER_QUEUE]; /* each with buttons of its own */
 };
 
 /* On the machine's thread, as everything here. Negative errno. */
 int pointer_init(struct pointer *p, struct machine *m) must_check;
+/* One that is all 0 is ignored. */
 void pointer_fini(struct pointer *p);
 /* The mouse moves, down is positive; buttons as for machine_pointer. What the guest does not take waits; if too much does, moves and clicks
  * become one, and the buttons end as they are. */

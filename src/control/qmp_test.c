@@ -141,7 +141,7 @@ static void ring(void **state)
 
 static struct keyboard *waiting_keyboard(struct instance *i, struct screens *screens)
 {
-	*screens = (struct screens){ .keyboard = { .waiting = true, .count = 1 } };
+	*screens = (struct screens){ .keyboard = { .pace = { .on = true }, .count = 1 } };
 	*i = (struct instance){ .screens = screens };
 	return &screens->keyboard;
 }

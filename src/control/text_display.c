@@ -6,12 +6,10 @@
 #include "host/terminal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define FRAME_NS   50000000
@@ -167,14 +165,11 @@ static void look_at_terminal(struct text_display *d)
 	d->cols = cols;
 }
 
-static void on_tick(void *arg, short revents)
+static void on_tick(void *arg)
 {
 	struct text_display *d = arg;
 	struct screen *s = machine_screen(d->machine);
-	u64 expired;
 
-	(void)revents;
-	(void)!read(d->timer_fd, &expired, sizeof(expired));
 	if (d->page)
 		return;
 	look_at_terminal(d);
@@ -204,30 +199,25 @@ void text_display_page(struct text_display *d, const char *text)
 
 int text_display_start(struct text_display *d, struct machine *m, struct keyboard *keyboard)
 {
-	struct itimerspec every = { { 0, FRAME_NS }, { 0, FRAME_NS } };
-	int r;
+	int r = -ENOMEM;
 
-	*d = (struct text_display){ .machine = m, .keyboard = keyboard, .timer_fd = -1 };
+	*d = (struct text_display){ .machine = m, .keyboard = keyboard };
 	if (!machine_screen(m)) {
 		d->machine = NULL;
 		return -ENODEV;
 	}
 	d->text = calloc(1, sizeof(*d->text));
 	d->shown = calloc(1, sizeof(*d->shown));
-	d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	r = !d->text || !d->shown ? -ENOMEM : d->timer_fd < 0 ? -errno : 0;
-	if (!r)
-		r = loop_add(machine_loop(m), d->timer_fd, POLLIN, on_tick, d);
+	if (d->text && d->shown)
+		r = ticker_init(&d->frames, machine_loop(m), FRAME_NS, on_tick, d);
 	if (r) {
 		free(d->text);
 		free(d->shown);
-		if (d->timer_fd >= 0)
-			close(d->timer_fd);
 		d->machine = NULL;
 		return r;
 	}
 	pthread_mutex_init(&d->lock, NULL);
-	timerfd_settime(d->timer_fd, 0, &every, NULL);
+	ticker_set(&d->frames, true);
 	fflush(stdout);
 	terminal_full();
 	/* Messages that go to a file do not come into the way. */
@@ -243,8 +233,7 @@ void text_display_stop(struct text_display *d)
 		return;
 	if (d->catching)
 		log_set_show(NULL, NULL);
-	loop_remove(machine_loop(d->machine), d->timer_fd);
-	close(d->timer_fd);
+	ticker_fini(&d->frames);
 	free(d->text);
 	free(d->shown);
 	d->machine = NULL;

@@ -9,7 +9,7 @@
 struct text_display {
 	struct machine *machine;
 	struct keyboard *keyboard;
-	int timer_fd;
+	struct ticker frames;
 	bool graphics;            /* the last thing shown was that there is no text */
 	u32 width, height;        /* of the picture then */
 	struct screen_text *text; /* now, and as the terminal shows it */
@@ -30,9 +30,9 @@ struct text_display {
 int text_display_start(struct text_display *d, struct machine *m, struct keyboard *keyboard)
 	must_check;
 void text_display_stop(struct text_display *d);
-/* Bytes that the terminal sent at once: characters, and escape sequences for other keys. */
 /* Shows a text of several lines until a key is pressed. */
 void text_display_page(struct text_display *d, const char *text);
+/* Bytes that the terminal sent at once: characters, and escape sequences for other keys. */
 void text_display_input(struct text_display *d, const u8 *bytes, size_t n);
 
 #endif

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,15 +82,6 @@ static bool any_client(const struct vnc *v)
 	return false;
 }
 
-/* Frames are made while somebody looks. */
-static void set_ticking(struct vnc *v, bool on)
-{
-	struct itimerspec t = { { 0, on ? FRAME_NS : 0 }, { 0, on ? FRAME_NS : 0 } };
-
-	timerfd_settime(v->timer_fd, 0, &t, NULL);
-	v->watched = on;
-}
-
 /* With the lock. */
 static void make_frame(struct vnc *v)
 {
@@ -117,18 +107,16 @@ static void make_frame(struct vnc *v)
 	tell_seats(v, rects, n, whole);
 }
 
-static void on_tick(void *arg, short revents)
+/* Frames are made while somebody looks. */
+static void on_tick(void *arg)
 {
 	struct vnc *v = arg;
-	u64 expired;
 
-	(void)revents;
-	(void)!read(v->timer_fd, &expired, sizeof(expired));
 	pthread_mutex_lock(&v->lock);
 	if (any_client(v))
 		make_frame(v);
 	else
-		set_ticking(v, false);
+		ticker_set(&v->frames, false);
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -220,9 +208,9 @@ static void on_input(void *arg, short revents)
 	}
 	v->inputs = 0;
 	clear_seats(v);
-	if (!v->watched && any_client(v)) {
+	if (!v->frames.on && any_client(v)) {
 		v->fresh = true;
-		set_ticking(v, true);
+		ticker_set(&v->frames, true);
 		make_frame(v);
 	}
 	pthread_mutex_unlock(&v->lock);
@@ -341,19 +329,15 @@ static int attach(struct vnc *v)
 	struct loop *loop = machine_loop(v->machine);
 	int r;
 
-	v->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	v->input_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	v->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (v->timer_fd < 0 || v->input_fd < 0 || v->stop_fd < 0)
+	if (v->input_fd < 0 || v->stop_fd < 0)
 		return -errno;
-	r = loop_add(loop, v->timer_fd, POLLIN, on_tick, v);
-	v->in_loop[0] = !r;
+	r = ticker_init(&v->frames, loop, FRAME_NS, on_tick, v);
 	if (!r)
 		r = loop_add(loop, v->input_fd, POLLIN, on_input, v);
-	v->in_loop[1] = !r;
 	if (!r)
 		r = pointer_init(&v->pointer, v->machine);
-	v->in_loop[2] = !r;
 	for (unsigned n = 0; n < VNC_SEATS && !r; n++)
 		r = seat_init(&v->seat[n], v) ? 0 : -ENOMEM;
 	return r ? r : start_thread(v);
@@ -376,7 +360,7 @@ int vnc_new(struct vnc **out, struct machine *m, struct keyboard *keyboard,
 	}
 	v->machine = m;
 	v->keyboard = keyboard;
-	v->listener = v->timer_fd = v->input_fd = v->stop_fd = -1;
+	v->listener = v->input_fd = v->stop_fd = -1;
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_mutex_init(&v->handshake, NULL);
 	if (options->password_file)
@@ -422,19 +406,15 @@ void vnc_free(struct vnc *v)
 		return;
 	if (v->running)
 		stop_threads(v);
-	if (v->in_loop[0])
-		loop_remove(machine_loop(v->machine), v->timer_fd);
-	if (v->in_loop[1])
-		loop_remove(machine_loop(v->machine), v->input_fd);
-	if (v->in_loop[2])
-		pointer_fini(&v->pointer);
+	ticker_fini(&v->frames);
+	loop_remove(machine_loop(v->machine), v->input_fd);
+	pointer_fini(&v->pointer);
 	for (unsigned n = 0; n < VNC_SEATS; n++)
 		seat_free(&v->seat[n]);
 	free(v->frame);
 	if (v->socket_path[0])
 		unlink(v->socket_path);
 	close_fd(v->listener);
-	close_fd(v->timer_fd);
 	close_fd(v->input_fd);
 	close_fd(v->stop_fd);
 	pthread_mutex_destroy(&v->lock);

@@ -61,19 +61,18 @@ struct vnc {
 	char address[300], socket_path[108];
 	char *passwords[2]; /* a list that NULL ends */
 	char password[9];
-	int listener, timer_fd, input_fd, stop_fd;
-	bool in_loop[3];  /* timer_fd, input_fd, the pointer */
+	int listener, input_fd, stop_fd;
 	pthread_t thread; /* accepts */
 	bool running;
 	/* libvncserver keeps its security types in one list for all. Held while a message of a handshake is answered, which does not wait. */
 	pthread_mutex_t handshake;
 	/* The machine's thread. */
-	bool watched; /* there were clients */
-	bool fresh;   /* they have seen nothing yet */
-	u32 seen;     /* the screen's updates then */
-	bool caps;    /* the guest's Caps Lock as it will be when it has taken all keys, */
-	u64 caps_ms;  /* until then; afterwards the keyboard's light tells */
-	int x, y;     /* of the pointer */
+	struct ticker frames; /* on while there are clients */
+	bool fresh;           /* they have seen nothing yet */
+	u32 seen;             /* the screen's updates then */
+	bool caps;            /* the guest's Caps Lock as it will be when it has taken all keys, */
+	u64 caps_ms;          /* until then; afterwards the keyboard's light tells */
+	int x, y;             /* of the pointer */
 	u8 buttons;
 	/* All, under the lock. */
 	pthread_mutex_t lock;

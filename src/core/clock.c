@@ -77,11 +77,6 @@ void clock_idle(struct clock *clock, bool idle)
 		clock->behind_ns = 0;
 }
 
-i64 clock_wall_ns(struct clock *clock)
-{
-	return clock->wall_offset_s * (i64)CLOCK_NS_PER_S + (i64)clock_now(clock);
-}
-
 void clock_skip(struct clock *clock, u64 to_ns)
 {
 	u64 now = clock_now(clock);

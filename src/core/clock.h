@@ -57,8 +57,6 @@ void clock_fini(struct clock *clock);
 void clock_start(struct clock *clock);
 void clock_stop(struct clock *clock);
 u64 clock_now(struct clock *clock);
-/* Guest wall clock now, in nanoseconds since 1970. */
-i64 clock_wall_ns(struct clock *clock);
 /* The machine is about to wait with all CPUs halted, or has done so. */
 void clock_idle(struct clock *clock, bool idle);
 

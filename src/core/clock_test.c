@@ -168,7 +168,6 @@ static void counted_clock(void **state)
 	clock_init(&clock, CLOCK_KIND_INSNS);
 	clock.count = executed;
 	clock.opaque = &insns;
-	clock.wall_offset_s = 100;
 	clock_start(&clock);
 	assert_int_equal(clock_now(&clock), 5);
 	clock_skip(&clock, 1000);
@@ -176,7 +175,6 @@ static void counted_clock(void **state)
 	clock_skip(&clock, 10); /* never back */
 	insns += 7;
 	assert_int_equal(clock_now(&clock), 1007);
-	assert_true(clock_wall_ns(&clock) == 100000001007);
 	clock_stop(&clock);
 	clock_start(&clock);
 	assert_int_equal(clock_now(&clock), 1007);

@@ -77,6 +77,7 @@ enum { FORMAT_N = 2, FORMAT_SC, FORMAT_GPL, FORMAT_D };
 
 /* --- fdc82077.c --- */
 
+/* The interrupt pin, as far as DOR lets it out. */
 void fdc_irq(struct fdc82077 *fdc, bool level);
 /* Arms the timer for whatever is due first. */
 void fdc_arm(struct fdc82077 *fdc);

@@ -160,19 +160,6 @@ int fw_cfg_add_file_int(struct fw_cfg *f, const char *name, u64 value, unsigned 
 	return fw_cfg_add_file(f, name, data, bytes);
 }
 
-int fw_cfg_on_write(struct fw_cfg *f, const char *name, fw_cfg_written *fn, void *opaque)
-{
-	bool found;
-	unsigned n = place_of(f, name, &found);
-
-	if (!found)
-		return -ENOENT;
-	f->file[n].written = fn;
-	f->file[n].selected = NULL;
-	f->file[n].opaque = opaque;
-	return 0;
-}
-
 int fw_cfg_on_select(struct fw_cfg *f, const char *name, fw_cfg_selected *fn, void *opaque)
 {
 	bool found;
@@ -180,7 +167,6 @@ int fw_cfg_on_select(struct fw_cfg *f, const char *name, fw_cfg_selected *fn, vo
 
 	if (!found)
 		return -ENOENT;
-	f->file[n].written = NULL;
 	f->file[n].selected = fn;
 	f->file[n].opaque = opaque;
 	return 0;
@@ -253,19 +239,6 @@ static bool dma_read(struct fw_cfg *f, gpa_t to, u32 size)
 	return write_zeros(mem, to + n, size - n);
 }
 
-static bool dma_write(struct fw_cfg *f, gpa_t from, u32 size)
-{
-	struct fw_cfg_item *item;
-	u32 left = bytes_left(f, &item), offset = f->regs.offset;
-
-	if (!item || !item->written || size > left ||
-	    !mem_read(f->dev.platform->mem, from, item->data + offset, size))
-		return false;
-	f->regs.offset += size;
-	item->written(item->opaque, item->data, offset, size);
-	return true;
-}
-
 /* The descriptor is control, length (4 bytes each), address (8). The control word becomes 0, or the error bit alone, when the transfer
  * is over. A descriptor that is not in memory has nowhere to tell of it. */
 static void dma_run(struct fw_cfg *f, gpa_t at)
@@ -286,13 +259,10 @@ static void dma_run(struct fw_cfg *f, gpa_t at)
 	addr = be_load(d + 8, 8);
 	if (control & FW_CFG_DMA_SELECT)
 		select_key(f, (u16)(control >> 16));
-	if (control & (FW_CFG_DMA_READ | FW_CFG_DMA_WRITE) &&
-	    (size > FW_CFG_DMA_MAX || addr + size < addr)) {
-		ok = false;
-	} else if (control & FW_CFG_DMA_READ) {
-		ok = dma_read(f, addr, size);
+	if (control & FW_CFG_DMA_READ) {
+		ok = size <= FW_CFG_DMA_MAX && addr + size >= addr && dma_read(f, addr, size);
 	} else if (control & FW_CFG_DMA_WRITE) {
-		ok = dma_write(f, addr, size);
+		ok = false; /* there are no files for writing */
 	} else if (control & FW_CFG_DMA_SKIP) {
 		left = bytes_left(f, &item);
 		f->regs.offset += MIN(size, left);

@@ -1,4 +1,4 @@
-/* The firmware configuration device: items that firmware reads by key through ports, or has copied to and from guest memory; some of
+/* The firmware configuration device: items that firmware reads by key through ports, or has copied to guest memory; some of
  * them are files, which the directory names. Registers, keys and formats are those of the QEMU fw_cfg interface, which SeaBIOS and
  * OVMF look for; numbers in the DMA interface and the directory are big-endian, in items little-endian. */
 #ifndef DEV_FW_CFG_H
@@ -42,15 +42,12 @@ struct fw_cfg_regs {
 	u64 address; /* of the DMA descriptor, as far as it has been written */
 };
 
-/* The guest has written [offset, offset + size) of a file; data is all of it. */
-typedef void fw_cfg_written(void *opaque, const u8 *data, u32 offset, u32 size);
 /* The guest selects a file: its contents may be brought up to date, by adding files of the same name and size. */
 typedef void fw_cfg_selected(void *opaque);
 
 struct fw_cfg_item {
 	u8 *data;
 	u32 size;
-	fw_cfg_written *written; /* NULL: for reading only */
 	fw_cfg_selected *selected;
 	void *opaque;
 };
@@ -76,10 +73,7 @@ int fw_cfg_add(struct fw_cfg *f, u16 key, const void *data, u32 size) must_check
 int fw_cfg_add_int(struct fw_cfg *f, u16 key, u64 value, unsigned bytes) must_check;
 int fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, u32 size) must_check;
 int fw_cfg_add_file_int(struct fw_cfg *f, const char *name, u64 value, unsigned bytes) must_check;
-/* Makes a file that is there writable; the guest cannot change its size. -ENOENT. */
-int fw_cfg_on_write(struct fw_cfg *f, const char *name, fw_cfg_written *fn, void *opaque)
-	must_check;
-/* Has fn called each time the guest selects the file. A file is for writing or has this, not both. -ENOENT. */
+/* Has fn called each time the guest selects the file. -ENOENT. */
 int fw_cfg_on_select(struct fw_cfg *f, const char *name, fw_cfg_selected *fn, void *opaque)
 	must_check;
 /* Takes all items away; for a struct that no device has been made of. */

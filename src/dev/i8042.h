@@ -35,7 +35,7 @@ struct i8042 {
 
 extern const struct device_type i8042_type;
 
-/* User input. code as for ps2_kbd_key. */
+/* User input, as for ps2_kbd_key and ps2_mouse_move. */
 void i8042_key(struct i8042 *kbc, u16 code, bool down);
 void i8042_mouse(struct i8042 *kbc, int dx, int dy, u8 buttons);
 

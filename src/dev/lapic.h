@@ -126,15 +126,4 @@ void lapic_cr8_write(struct lapic *lapic, u64 value);
 /* The CPU's TSC was set or adjusted: an armed deadline is computed anew. */
 void lapic_tsc_changed(struct lapic *lapic);
 
-/* Between lapic.c and lapic_bus.c. */
-/* To those addressed, but not to `except`, which may be NULL. */
-bool lapic_send(struct lapic_set *set, const struct apic_msg *msg, const struct lapic *except);
-void lapic_receive(struct lapic *lapic, const struct apic_msg *msg);
-bool lapic_matches(const struct lapic *lapic, const struct apic_msg *msg);
-/* By hardware and by software: takes fixed interrupts. */
-bool lapic_is_enabled(const struct lapic *lapic);
-u32 lapic_processor_priority(const struct lapic *lapic);
-u32 lapic_mmio_read(struct lapic *lapic, u32 offset);
-void lapic_mmio_write(struct lapic *lapic, u32 offset, u32 value);
-
 #endif

@@ -1,8 +1,7 @@
 /* What connects the local APICs: message routing (SDM 3A 10.6.2), the MMIO page, message-signalled
  * interrupts. */
-#include "dev/lapic.h"
+#include "dev/lapic_internal.h"
 
-#include "base/bits.h"
 #include "base/trace.h"
 
 /* Of the APICs addressed, the one whose processor has the lowest priority (10.6.2.4). Equals share

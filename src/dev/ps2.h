@@ -36,15 +36,19 @@ bool ps2_put(struct ps2_queue *q, const u8 *bytes, unsigned n);
 /* False if the queue is empty. */
 bool ps2_get(struct ps2_queue *q, u8 *byte);
 
+/* The keyboard as after power on, without the byte that says so. */
 void ps2_kbd_reset(struct ps2_kbd *kbd);
+/* A byte comes from the controller: a command, or a parameter of one. */
 void ps2_kbd_write(struct ps2_kbd *kbd, u8 byte);
 /* A key moves; code is its set 1 make code, 0xe0xx for those with the prefix. */
 void ps2_kbd_key(struct ps2_kbd *kbd, u16 code, bool down);
 /* A byte of scan set 2 as the controller translates it to set 1; 0xf0 is left to the caller. */
 u8 ps2_translate(u8 byte);
 
+/* The mouse, likewise. */
 void ps2_mouse_reset(struct ps2_mouse *mouse);
 void ps2_mouse_write(struct ps2_mouse *mouse, u8 byte);
+/* It moves, up is positive; buttons: bit 0 left, 1 right, 2 middle. */
 void ps2_mouse_move(struct ps2_mouse *mouse, int dx, int dy, u8 buttons);
 
 #endif

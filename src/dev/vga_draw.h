@@ -40,6 +40,7 @@ struct vga_line {
 	u32 pan;     /* dots to skip */
 };
 
+/* As the registers are now; a size that no screen has is cut. */
 struct vga_mode vga_mode_of(const struct vga *vga);
 /* The plane offset that the CRTC fetches. */
 u32 vga_crtc_address(const struct vga_regs *r, u32 counter, u32 row);

@@ -23,6 +23,7 @@ struct loop {
 /* -ENOSPC if there are LOOP_MAX sources already. */
 int loop_add(struct loop *loop, int fd, short events, void (*fn)(void *arg, short revents),
 	     void *arg) must_check;
+/* What is not there is ignored. */
 void loop_remove(struct loop *loop, int fd);
 /* Waits up to timeout_ns for one of the sources and calls the functions of all that are ready. A signal ends the wait. A
  * function may add and remove sources. */

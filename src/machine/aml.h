@@ -37,6 +37,7 @@ void aml_close(struct aml *a, size_t at);
 size_t aml_open_resources(struct aml *a);
 void aml_close_resources(struct aml *a, size_t at);
 
+/* What follows is added at the end. */
 void aml_byte(struct aml *a, unsigned byte);
 /* A name of up to four characters, padded; a leading '\' stands for the root; '.' separates two. */
 void aml_name(struct aml *a, const char *name);

@@ -1,5 +1,5 @@
-/* fuzz-devices [--seconds N] [--seed S] [--rounds N] [--plant N]: builds the board anew for each
- * seed and lets a hostile guest at it. Every other seed adds hostile saved states. Ends with status
+/* fuzz-devices [--seconds N | --runs N] [--seed S] [--rounds N] [--plant N]: builds the board anew for
+ * each seed and lets a hostile guest at it; one run with --seed alone. Every other seed adds hostile saved states. Ends with status
  * 0 if nothing was found; what a sanitizer or the work budget finds ends it with a report and the
  * seed. */
 #include "fuzz.h"
@@ -89,13 +89,13 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "seconds", required_argument, NULL, 's' },
+		{ "runs", required_argument, NULL, 'n' },
 		{ "seed", required_argument, NULL, 'S' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "plant", required_argument, NULL, 'p' },
 		{ 0 },
 	};
-	u64 seconds = 60, seed = 1, rounds = ROUNDS, dearest = 0, first = 0;
-	bool one = false;
+	u64 seconds = 60, runs = 0, seed = 1, rounds = ROUNDS, dearest = 0, first = 0;
 	unsigned plant = 0;
 	struct totals t = { 0 };
 	time_t end;
@@ -103,9 +103,10 @@ int main(int argc, char **argv)
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (o) {
 		case 's': seconds = strtoull(optarg, NULL, 0); break;
+		case 'n': runs = strtoull(optarg, NULL, 0); break;
 		case 'S':
 			seed = strtoull(optarg, NULL, 0);
-			one = true;
+			runs = runs ? runs : 1;
 			break;
 		case 'r': rounds = strtoull(optarg, NULL, 0); break;
 		case 'p': plant = (unsigned)strtoul(optarg, NULL, 0); break;
@@ -125,12 +126,12 @@ int main(int argc, char **argv)
 
 		count(&t);
 		first = first ? first : hash;
-		if (t.runs == 2 && !one && run(seed - 1, rounds, plant, &dearest) != first) {
+		if (t.runs == 2 && run(seed - 1, rounds, plant, &dearest) != first) {
 			fprintf(stderr, "seed %" PRIu64 " does not repeat\n", seed - 1);
 			return 1;
 		}
 		seed++;
-	} while (!one && time(NULL) < end);
+	} while (runs ? t.runs < runs : time(NULL) < end);
 	printf("%" PRIu64 " runs of %" PRIu64 " operations: %" PRIu64 " interrupts, %" PRIu64
 	       " of them from the 8259, %" PRIu64 "+%" PRIu64 "+%" PRIu64 "+%" PRIu64
 	       " requests to hard disk, CD-ROM, floppy and virtio disk, %" PRIu64
@@ -138,8 +139,8 @@ int main(int argc, char **argv)
 	       " resets; the dearest operation took %" PRIu64 " basic blocks\n",
 	       t.runs, rounds, t.vectors, t.extints, t.requests[0], t.requests[1], t.requests[2],
 	       t.requests[3], t.bytes, t.rects, t.resets, dearest);
-	if (one || (t.vectors && t.extints && t.requests[0] && t.requests[1] && t.requests[2] &&
-		    t.requests[3] && t.bytes && t.rects && t.resets))
+	if (runs == 1 || (t.vectors && t.extints && t.requests[0] && t.requests[1] &&
+			  t.requests[2] && t.requests[3] && t.bytes && t.rects && t.resets))
 		return 0;
 	fprintf(stderr, "the fuzzer does not reach the devices any more\n");
 	return 1;

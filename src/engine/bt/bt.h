@@ -79,7 +79,7 @@ struct unit_insn {
 /* Eight bytes of a self-checking unit's code: those under mask, which is made of whole bytes, must be value. */
 struct unit_word {
 	u64 mask, value;
-	i32 off; /* from the first byte of the unit; all eight lie in its page */
+	i32 off; /* from the first byte of the unit; all eight lie in its page, or across two with it */
 };
 
 #define UNIT_MAX_WORDS 33u
@@ -89,7 +89,10 @@ struct unit_word {
  * Most pages with units are protected: a write to them goes through C, which kills the units that it touches. A page that is written
  * again and again is left writable, and its units check the guest's bytes themselves each time they are entered. Nothing behind an
  * instruction that may have written to memory belongs to such a unit. Immediates that it loads from the guest's code when it needs
- * them are not checked. */
+ * them are not checked.
+ *
+ * One instruction across two pages that follow each other in RAM too may also be a unit. It checks itself, and is entered by the
+ * jump cache alone, which forgets it when either page is mapped elsewhere. */
 struct unit {
 	const u8 *guest;                            /* host address of its first byte in RAM */
 	struct unit *hash_next, *page_next, *older; /* older: made before it in the same segment */
@@ -109,6 +112,12 @@ struct unit {
 	struct x86_insn *kept;
 	struct unit_insn insn[];
 };
+
+/* Whether it is of one instruction across two pages. */
+static inline bool unit_crosses(const struct unit *u)
+{
+	return ((uintptr_t)u->guest & 0xfff) + u->bytes > 4096;
+}
 
 static inline struct unit *unit_of(const struct unit_insn *n)
 {
@@ -217,8 +226,9 @@ struct code_page {
 
 /* An instruction across two pages that has been run lately. */
 struct bt_cross {
-	const u8 *first; /* host address of its first byte, or NULL */
-	u32 mode;
+	const u8 *first;  /* host address of its first byte, or NULL */
+	const u8 *second; /* of the page that it reaches into */
+	u32 mode, runs;
 	u8 bytes[15];
 	struct x86_insn insn;
 };
@@ -278,6 +288,8 @@ struct unit *bt_cache_unit_at(struct bt *bt, uintptr_t host);
 /* cross.c: the instruction at rip, whose first byte is at `guest`, not before BT_CROSS_OFF, if it lies across two pages and can be run
  * by bt_cross_run, next and without attention. NULL: not so. CS is wide. May raise #PF. */
 struct bt_cross *bt_cross_find(struct vcpu *v, const u8 *guest, u32 key);
+/* Whether it is worth a unit, and can have one. Counts how often it is asked. */
+bool bt_cross_is_unit(struct bt_cross *c);
 void bt_cross_run(struct vcpu *v, const struct bt_cross *c);
 
 /* jump.c */
@@ -286,8 +298,9 @@ void jump_init(struct bt_cpu *e);
 unsigned jump_index(struct bt *bt, u32 key);
 void jump_clear(struct jump_cache *c);
 void jump_clear_local(struct jump_cache *c);
-/* linear: the linear address of rip. */
-void jump_fill(struct jump_cache *c, u64 rip, u64 linear, enum tlb_scope scope, uintptr_t entry);
+/* linear: the linear address of rip, from which on so many bytes are relied on to stay mapped where they are. */
+void jump_fill(struct jump_cache *c, u64 rip, u64 linear, unsigned bytes, enum tlb_scope scope,
+	       uintptr_t entry);
 void jump_drop_page(struct jump_cache *c, u64 page);
 
 /* stubs.c: the fixed code between C and units. Each calls the C function below it and goes where that says; 0 leaves to the
@@ -303,8 +316,10 @@ u64 bt_do_fp(struct vcpu *v,
 	     u32 id); /* an instruction of a gate that is closed, or not looked at yet */
 u64 bt_do_fault(struct vcpu *v, u32 vector); /* the host faulted at bt_cpu.fault_at */
 
-/* translate.c: makes the unit at guest, whose rip is `rip` now; NULL if its first instruction goes beyond the page. */
-struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key);
+/* translate.c: makes the unit at guest, whose rip is `rip` now; NULL if its first instruction goes beyond the page. Or, crosses: of that
+ * instruction alone, whose bytes on the next page follow in RAM. */
+struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key,
+			  bool crosses);
 /* The instruction, decoded: in room, or where it is kept. Its unit is not dead. NULL if it has changed, in a self-checking unit, to one
  * that is longer than the unit. */
 const struct x86_insn *bt_insn(const struct bt *bt, const struct unit_insn *n,

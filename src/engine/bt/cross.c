@@ -1,6 +1,7 @@
-/* Instructions across two pages. No unit holds one, as its second page may be mapped elsewhere at any time: C runs them, and keeps
- * those that it has run lately decoded, with the bytes that they were decoded from. */
+/* Instructions across two pages. C runs them, and keeps those that it has run lately decoded, with the bytes that they were decoded
+ * from. One that runs often becomes a unit of its own, if its pages follow each other in RAM as they do in the guest's code. */
 #include "engine/bt/bt.h"
+#include "engine/granule.h"
 #include "x86/debug.h"
 #include "x86/exec.h"
 #include "x86/mem.h"
@@ -46,14 +47,26 @@ struct bt_cross *bt_cross_find(struct vcpu *v, const u8 *guest, u32 key)
 
 	if (!second)
 		return NULL;
-	if (known && !memcmp(c->bytes + room, second, c->insn.len - room))
+	if (known && !memcmp(c->bytes + room, second, c->insn.len - room)) {
+		c->second = second;
 		return c;
+	}
 	if (!decode(c, v->vm->decode, guest, second, room, mode))
 		return NULL;
+	c->second = second;
+	c->runs = 0;
 	/* Whether it goes on is more than one event's matter (engine_step). */
 	if (c->insn.flags & (INSN_REP | INSN_REPNE))
 		c->first = NULL;
 	return c->first ? c : NULL;
+}
+
+/* Making a unit takes as long as so many runs. */
+#define UNIT_FROM 32u
+
+bool bt_cross_is_unit(struct bt_cross *c)
+{
+	return granule_page(c->first) + 4096 == c->second && ++c->runs >= UNIT_FROM;
 }
 
 void bt_cross_run(struct vcpu *v, const struct bt_cross *c)

@@ -77,20 +77,25 @@ static const u8 *code_host(struct vcpu *v, u32 key)
 static struct unit *find_unit(struct vcpu *v, struct bt *bt, u32 key)
 {
 	const u8 *guest = code_host(v, key);
+	struct bt_cross *cross = NULL;
 	struct unit *u;
 
 	if (!guest)
 		return NULL;
 	if (unlikely(((uintptr_t)guest & 0xfff) >= BT_CROSS_OFF) && (key & KEY_CS_WIDE) &&
-	    (bt_cpu(v)->cross = bt_cross_find(v, guest, key)))
+	    (cross = bt_cross_find(v, guest, key)) && !bt_cross_is_unit(cross)) {
+		bt_cpu(v)->cross = cross;
 		return NULL;
+	}
 	u = bt_cache_find(bt, guest, key);
 	if (u && u->checked && !bt_unit_holds(u)) {
 		bt_cache_stale(bt, u);
 		u = NULL;
 	}
 	if (!u)
-		u = bt_translate(bt, v, guest, v->cpu.rip, key);
+		u = bt_translate(bt, v, guest, v->cpu.rip, key, cross);
+	else if (unlikely(unit_crosses(u)) && !cross)
+		return NULL; /* its second page is elsewhere, or no RAM */
 	if (u && !(key & KEY_CS_WIDE) && v->cpu.rip + u->bytes - 1 > v->cpu.seg[CS].limit)
 		return NULL;
 	return u;
@@ -172,12 +177,15 @@ static struct jump_cache *jumps_for(struct vcpu *v, u32 key)
 	return c;
 }
 
-/* The code at rip, which the TLB has just let through, to the jump cache. */
-static void note_jump(struct vcpu *v, struct jump_cache *c, uintptr_t entry)
+/* The unit at rip, which the TLB has just let through, to the jump cache. */
+static void note_jump(struct vcpu *v, struct jump_cache *c, const struct unit *u, uintptr_t entry)
 {
 	gva_t a = x86_code_linear(&v->cpu);
+	enum tlb_scope scope = x86_tlb_scope(v, a);
 
-	jump_fill(c, v->cpu.rip, a, x86_tlb_scope(v, a), entry);
+	if (unlikely(unit_crosses(u)) && x86_tlb_scope(v, a + u->bytes - 1) == TLB_LOCAL)
+		scope = TLB_LOCAL;
+	jump_fill(c, v->cpu.rip, a, u->bytes, scope, entry);
 }
 
 /* Runs the instruction at rip alone, for the sake of why. False with *stop for a debugger. */
@@ -245,7 +253,7 @@ static uintptr_t next_code(struct vcpu *v, bool quick, u32 single)
 		struct jump_cache *c = jumps_for(v, key);
 
 		if (!single)
-			note_jump(v, c, entry);
+			note_jump(v, c, u, entry);
 	}
 	return entry;
 }
@@ -384,6 +392,7 @@ u64 bt_do_exit(struct vcpu *v, u32 id)
 	target = next_code(v, false, x->single ? KEY_SINGLE : 0);
 	/* Making the target may have emptied the segment that x lies in. */
 	if (target && e->last && evictions == bt->stats.evictions && !from->dead && !x->to &&
+	    !unit_crosses(e->last) &&
 	    e->last->key == ((from->key & ~KEY_SINGLE) | (x->single ? KEY_SINGLE : 0)) &&
 	    e->last->guest == from->guest + (x->target - page_off))
 		bt_link(bt, x, e->last);

@@ -60,28 +60,39 @@ static unsigned page_hash(u64 linear)
 	return (unsigned)(linear >> 12 ^ linear >> 27) & (JUMP_PAGES - 1);
 }
 
-void jump_fill(struct jump_cache *c, u64 rip, u64 linear, enum tlb_scope scope, uintptr_t entry)
+static void note_page(struct jump_cache *c, u64 linear)
 {
-	unsigned slot = rip & (JUMP_SLOTS - 1), page = page_hash(linear);
+	unsigned page = page_hash(linear);
+
+	c->pages[page / 64] |= BIT(page % 64);
+}
+
+void jump_fill(struct jump_cache *c, u64 rip, u64 linear, unsigned bytes, enum tlb_scope scope,
+	       uintptr_t entry)
+{
+	unsigned slot = rip & (JUMP_SLOTS - 1);
 	u32 used = c->log[scope].used;
 
 	if (used < JUMP_LOG)
 		c->log[scope].slot[used] = (u16)slot;
 	if (used <= JUMP_LOG)
 		c->log[scope].used++;
-	c->pages[page / 64] |= BIT(page % 64);
+	note_page(c, linear);
+	note_page(c, linear + bytes - 1);
 	c->tag[slot] = 0 - rip;
 	c->entry[slot] = entry;
 }
 
+/* With the page goes what may reach into it from the one before. */
 static void drop_from(struct jump_cache *c, enum tlb_scope scope, u64 page)
 {
+	u64 first = page - (4096 - BT_CROSS_OFF);
 	unsigned kept = 0;
 
 	for (unsigned n = 0; n < c->log[scope].used; n++) {
 		unsigned slot = c->log[scope].slot[n];
 
-		if (0 - c->tag[slot] - page < 4096)
+		if (0 - c->tag[slot] - first < page + 4096 - first)
 			clear_slot(c, slot);
 		else
 			c->log[scope].slot[kept++] = (u16)slot;

@@ -42,6 +42,7 @@ struct tr {
 	unsigned k; /* its number in the unit */
 	u64 rip_page; /* rip of the page's first byte as it is now: others may use the unit elsewhere */
 	u32 page_off; /* of the unit's first byte in its page */
+	bool crosses; /* the unit is one instruction across two pages */
 	bool ends;    /* nothing is executed after this instruction */
 	u32 writes; /* guest registers that the present instruction may write, where its emitter says so */
 	unsigned opened;           /* register whose group it has opened, or GROUP_NONE */

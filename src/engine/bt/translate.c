@@ -3,6 +3,7 @@
 #include "engine/bt/tr.h"
 
 #include "base/trace.h"
+#include "engine/granule.h"
 #include "x86/mem.h"
 
 #include <Zydis/Zydis.h>
@@ -104,6 +105,16 @@ static void give_back(struct tr *t, u32 insns)
 	as_store(&t->a, 8, rm_ctx(CTX_BT(left)), H_RCX);
 }
 
+/* Whether there is an instruction across two pages at offset `target` of the page. */
+static bool leads_across(const struct tr *t, u32 target)
+{
+	struct x86_insn i;
+
+	return target >= BT_CROSS_OFF && (t->key & KEY_CS_WIDE) &&
+	       x86_decode_cached(t->bt->vm->decode, &i, granule_page(t->u->guest) + target,
+				 4096 - target, t->mode) == 0;
+}
+
 static void emit_exits(struct tr *t)
 {
 	struct as *a = &t->a;
@@ -112,7 +123,8 @@ static void emit_exits(struct tr *t)
 		struct bt_exit *x = &t->exit[n];
 		struct bt_exit *mine = &t->u->exit[n];
 		u32 left_out = t->u->count - 1u - x->give_back;
-		bool in_page = x->target >= 0 && x->target < 4096 && (t->key & KEY_CS_LINK);
+		bool in_page = x->target >= 0 && x->target < 4096 && (t->key & KEY_CS_LINK) &&
+			       !leads_across(t, (u32)x->target);
 
 		as_patch_here(a, x->at);
 		give_back(t, left_out);
@@ -264,7 +276,7 @@ bool tr_live_imm(struct tr *t)
 static void decode(struct tr *t, const u8 *guest)
 {
 	struct unit *u = t->u;
-	unsigned room = 4096 - t->page_off;
+	unsigned room = t->crosses ? 15 : 4096 - t->page_off;
 
 	while (u->count < t->limit && u->bytes < room) {
 		struct x86_insn *i = &t->insn[u->count];
@@ -305,7 +317,8 @@ static void make_words(struct tr *t)
 		struct unit_word *w = &u->word[u->words];
 
 		/* At the end of the page the last word begins earlier, maybe in front of the unit. */
-		*w = (struct unit_word){ .off = (i32)MIN(n, 4088 - t->page_off) };
+		*w = (struct unit_word){ .off = (i32)(t->crosses ? n
+								 : MIN(n, 4088 - t->page_off)) };
 		for (i32 b = 0; b < 8; b++)
 			if (w->off + b >= 0 && w->off + b < u->bytes)
 				w->mask |= (u64)keep[w->off + b] << 8 * b;
@@ -465,7 +478,7 @@ static bool make_unit(struct tr *t, const u8 *guest, bool checked)
 	struct unit *u = t->u;
 	u8 *code = t->a.p;
 
-	t->limit = UNIT_MAX_INSNS;
+	t->limit = t->crosses ? 1 : UNIT_MAX_INSNS;
 	do {
 		*u = (struct unit){
 			.guest = guest, .code = code, .key = t->key, .checked = checked
@@ -489,7 +502,8 @@ static bool make_unit(struct tr *t, const u8 *guest, bool checked)
 	return true;
 }
 
-struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key)
+struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 rip, u32 key,
+			  bool crosses)
 {
 	struct bt_segment *s = bt_cache_room(bt);
 	struct unit *u = (struct unit *)(void *)(s->meta + s->meta_used);
@@ -504,9 +518,10 @@ struct unit *bt_translate(struct bt *bt, struct vcpu *v, const u8 *guest, u64 ri
 	t.key = key;
 	t.mode = key_bits(key);
 	t.tlb = key_tlb(key);
+	t.crosses = crosses;
 	t.page_off = (u32)((uintptr_t)guest & 0xfff);
 	t.rip_page = rip - t.page_off;
-	if (!make_unit(&t, guest, bt_cache_hot(bt, guest)))
+	if (!make_unit(&t, guest, crosses || bt_cache_hot(bt, guest)))
 		return NULL;
 	meta = (u64)((u8 *)&u->kept[t.nkept] - (u8 *)u);
 	s->code_used += (u32)align_up(u->total, 16);

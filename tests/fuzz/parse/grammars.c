@@ -75,5 +75,10 @@ static const struct image_grammar grammars[] = {
 
 size_t LLVMFuzzerCustomMutator(u8 *data, size_t size, size_t max, unsigned seed)
 {
-	return image_mutate(data, size, max, seed, grammars);
+	u32 rng = seed * 2 + 1;
+	size_t changed = 0;
+
+	if (image_random(&rng) % 5 < 2)
+		changed = qcow2_mutate(data, size, max, &rng);
+	return changed ? changed : image_mutate(data, size, max, seed, grammars);
 }

@@ -1,8 +1,10 @@
 /* An input as disk images, requests on them, and what must hold then: a read shows what was written, an image that was whole stays so,
- * a repair leaves one that is whole or says that it does not. */
+ * a repair leaves one that is whole or says that it does not. Of qcow2, where qcow2_model.c reads the same file: a read shows what the file
+ * says, no data is written over what the header names, and what a snapshot holds stays. */
 #include "image.h"
 
 #include "memory_file.h"
+#include "qcow2_model.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -10,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK_MAX (16 * MIB) /* of a file that is checked: the work grows with it */
-#define GROW_MAX  (8 * MIB)
-#define RUN_MAX   64u /* sectors of a request */
-#define SHADOW    4096u
+#define CHECK_MAX \
+	(8 *      \
+	 MIB) /* of a file that is checked: the work grows with it, and with the size of clusters */
+#define GROW_MAX (8 * MIB)
+#define RUN_MAX  64u /* sectors of a request */
+#define SHADOW   4096u
 
 struct shadow {
 	u64 sector; /* and 1 */
@@ -25,7 +29,11 @@ struct run {
 	const char *format;
 	struct block *block;
 	bool readonly, backed, repair;
-	bool whole; /* the image was without errors: so it stays, and reads are predicted */
+	bool whole;    /* the image was without errors: so it stays, and reads are predicted */
+	bool modelled; /* it is one of qcow2 */
+	bool settled;  /* all changes are in the file */
+	bool snapshots_kept; /* it was whole, and nobody has repaired it since */
+	u64 snapshots;       /* the sum of what they hold */
 	u32 version;
 	struct shadow shadow[SHADOW];
 	u8 buf[RUN_MAX * BLOCK_SECTOR], want[BLOCK_SECTOR];
@@ -34,6 +42,7 @@ struct run {
 };
 
 #define UNKNOWN UINT32_MAX
+#define MARK    "\x8fGST" /* in what is written to the disk */
 
 static _Noreturn void printf_like(1, 2) wrong(const char *format, ...)
 {
@@ -56,14 +65,14 @@ static u32 get(const u8 *p, unsigned size)
 	return v;
 }
 
-static size_t pieces_start(const u8 *data, size_t size)
+size_t image_start(const u8 *data, size_t size)
 {
 	return IMAGE_HEAD + IMAGE_OP * (size > 1 ? MIN(data[1], IMAGE_OPS) : 0);
 }
 
 bool image_span(u8 *data, size_t size, unsigned n, struct image_span *span)
 {
-	size_t at = pieces_start(data, size);
+	size_t at = image_start(data, size);
 
 	for (;; n--) {
 		size_t left;
@@ -130,7 +139,13 @@ static void sector_fill(u8 *buf, u64 sector, u32 version)
 	for (unsigned n = 0; n < BLOCK_SECTOR; n += 16) {
 		memcpy(buf + n, &sector, 8);
 		memcpy(buf + n + 8, &version, 4);
+		memcpy(buf + n + 12, MARK, 4);
 	}
+}
+
+static bool is_filled(const u8 *buf)
+{
+	return !memcmp(buf + 12, MARK, 4) && !memcmp(buf + BLOCK_SECTOR - 4, MARK, 4);
 }
 
 static void shadow_set(struct run *r, u64 sector, u64 count, u32 version)
@@ -174,6 +189,79 @@ static void shadow_verify(struct run *r)
 	}
 }
 
+/* --- What the file says --------------------------------------------------------------------- */
+
+/* Data of the disk over a table that the header names. */
+static void watch_data(unsigned file, const u8 *buf, u64 size, u64 offset)
+{
+	struct qcow2_model m;
+
+	for (u64 at = 0; at + BLOCK_SECTOR <= size; at += BLOCK_SECTOR)
+		if (is_filled(buf + at) && !qcow2_model_load(&m, file, false) &&
+		    qcow2_model_protects(&m, offset + at, BLOCK_SECTOR))
+			wrong("data is written over a table, at %#llx",
+			      (unsigned long long)(offset + at));
+}
+
+static void model_opened(struct run *r, bool readonly)
+{
+	struct qcow2_model m;
+	const char *why;
+
+	r->modelled = r->block->ops == &block_qcow2;
+	r->settled = true;
+	if (!r->modelled)
+		return;
+	why = qcow2_model_load(&m, 0, !readonly);
+	if (why)
+		wrong("an image opens, but %s", why);
+	if (!readonly)
+		memory_files_watch(watch_data);
+}
+
+/* What a read has given, or that it failed, beside the file itself. */
+static void model_compare(struct run *r, int result, u64 sector, u64 count)
+{
+	struct qcow2_model m;
+	bool sure = true;
+
+	if (!r->modelled || !r->settled || memory_files_failed() || qcow2_model_load(&m, 0, false))
+		return;
+	for (u64 i = 0; i < count; i++) {
+		enum qcow2_model_says says =
+			qcow2_model_sector(&m, QCOW2_MODEL_L1, sector + i, r->want);
+
+		if (says == QCOW2_SAYS_ERROR && !result)
+			wrong("sector %llu can be read, but its tables are damaged",
+			      (unsigned long long)(sector + i));
+		if (says == QCOW2_SAYS_PARENT && !m.backing) {
+			memset(r->want, 0, BLOCK_SECTOR);
+			says = QCOW2_SAYS_DATA;
+		}
+		sure &= says == QCOW2_SAYS_DATA;
+		if (says == QCOW2_SAYS_DATA && !result &&
+		    memcmp(r->buf + i * BLOCK_SECTOR, r->want, BLOCK_SECTOR))
+			wrong("sector %llu does not read as the file has it",
+			      (unsigned long long)(sector + i));
+	}
+	if (sure && result)
+		wrong("sectors from %llu on cannot be read: %s", (unsigned long long)sector,
+		      strerror(-result));
+}
+
+static void model_snapshots(struct run *r, bool first)
+{
+	struct qcow2_model m;
+	u64 sum;
+
+	if (!r->modelled || !r->snapshots_kept || qcow2_model_load(&m, 0, false) || !m.snapshots)
+		return;
+	sum = qcow2_model_snapshots(&m);
+	if (!first && sum != r->snapshots)
+		wrong("what a snapshot holds has changed");
+	r->snapshots = sum;
+}
+
 /* --- Opening, checking ---------------------------------------------------------------------- */
 
 static void check_line(const char *err)
@@ -198,6 +286,8 @@ static int open_image(struct run *r, bool readonly, bool repair)
 		check_line(r->err);
 		if (memory_files_open())
 			wrong("files stay open after: %s", r->err);
+	} else if (!repair && !memory_files_failed()) {
+		model_opened(r, readonly);
 	}
 	return result;
 }
@@ -231,6 +321,9 @@ static void check_repaired(struct run *r, bool last)
 {
 	struct block_check c, again;
 	int result = check(r, &c, true);
+
+	r->settled = false;
+	r->snapshots_kept = false;
 
 	r->whole = false;
 	if (result)
@@ -290,6 +383,9 @@ static void do_request(struct run *r, enum block_op op, u64 sector, u64 count, u
 	block_submit(r->block, &req);
 	if (done != 1)
 		wrong("a request was done %u times", done);
+	if (op == BLOCK_READ)
+		model_compare(r, req.result, sector, count);
+	r->settled = op == BLOCK_FLUSH ? !req.result : r->settled && op == BLOCK_READ;
 	if (op == BLOCK_READ && !req.result)
 		shadow_compare(r, r->buf, sector, count);
 	else if (op == BLOCK_WRITE || op == BLOCK_WRITE_ZEROES || op == BLOCK_DISCARD)
@@ -310,6 +406,7 @@ static void do_resize(struct run *r, u32 position, u32 value)
 	size = value & 1 ? (sectors + position % (GROW_MAX / BLOCK_SECTOR)) * BLOCK_SECTOR
 			 : (position % sectors + 1) * BLOCK_SECTOR;
 	result = r->block->ops->resize(r->block, size, err, sizeof(err));
+	r->settled = false;
 	if (result)
 		check_line(err);
 	else if (r->block->size != size)
@@ -331,6 +428,7 @@ static void do_parent(struct run *r, u32 value)
 		return;
 	result = r->block->ops->set_parent(r->block, name, name ? r->block->ops->name : NULL, err,
 					   sizeof(err));
+	r->settled = false;
 	if (result)
 		check_line(err);
 	else
@@ -411,7 +509,7 @@ int image_run(const u8 *data, size_t size, const char *format)
 	static struct run r;
 	struct block_check c;
 
-	if (size < pieces_start(data, size) || size < IMAGE_HEAD)
+	if (size < image_start(data, size) || size < IMAGE_HEAD)
 		return 0;
 	build_files(data, size);
 	r = (struct run){ .data = data,
@@ -422,6 +520,8 @@ int image_run(const u8 *data, size_t size, const char *format)
 	if (open_image(&r, r.readonly, false) == 0) {
 		r.whole = !r.readonly && !check(&r, &c, false) && !c.errors &&
 			  r.block->ops != &block_raw;
+		r.snapshots_kept = r.whole;
+		model_snapshots(&r, true);
 		do_info(&r);
 		for (unsigned n = 0; n < MIN(data[1], IMAGE_OPS) && r.block; n++)
 			do_op(&r, data + IMAGE_HEAD + n * IMAGE_OP);
@@ -432,6 +532,7 @@ int image_run(const u8 *data, size_t size, const char *format)
 	}
 	if (r.block)
 		close_image(&r);
+	model_snapshots(&r, false);
 	memory_files_fail(0, 0);
 	r.whole = false;
 	if (r.repair && open_image(&r, false, true) == 0)
@@ -439,165 +540,4 @@ int image_run(const u8 *data, size_t size, const char *format)
 	if (r.block)
 		close_image(&r);
 	return 0;
-}
-
-/* --- Mutation ------------------------------------------------------------------------------- */
-
-size_t LLVMFuzzerMutate(u8 *data, size_t size, size_t max);
-
-u32 image_random(u32 *rng)
-{
-	*rng = *rng * 1664525u + 1013904223u;
-	return *rng >> 8 ^ *rng << 16;
-}
-
-u64 image_number(u32 *rng, unsigned width, u64 scale)
-{
-	u64 pick = image_random(rng), v = image_random(rng) % 64;
-
-	switch (pick % 8) {
-	case 0: v = 0; break;
-	case 1: v = ~0ull; break;
-	case 2: v = 1ull << v; break;
-	case 3: v = (1ull << v) - 1; break;
-	case 4: v = v * scale; break;
-	case 5: v = v * scale | 1ull << (63 - image_random(rng) % 3); break;
-	case 6: v = ~0ull << v; break;
-	default: break;
-	}
-	return width < 8 ? v & ((1ull << 8 * width) - 1) : v;
-}
-
-static void put_number(u8 *p, u64 v, unsigned width)
-{
-	for (unsigned i = width; i-- > 0; v >>= 8)
-		p[i] = (u8)v;
-}
-
-static const struct image_grammar *grammar_of(const struct image_grammar *g,
-					      const struct image_span *s)
-{
-	for (; g->magic; g++)
-		if (s->kind == PIECE_DATA && s->length > g->magic_size &&
-		    !memcmp(s->at + IMAGE_PIECE, g->magic, g->magic_size))
-			return g;
-	return NULL;
-}
-
-static unsigned count_pieces(u8 *data, size_t size)
-{
-	struct image_span s;
-	unsigned n = 0;
-
-	while (n < 64 && image_span(data, size, n, &s))
-		n++;
-	return n;
-}
-
-/* A field of a structure, or a number anywhere in a piece: an entry of a table. */
-static void mutate_number(u8 *data, size_t size, u32 *rng, const struct image_grammar *grammars)
-{
-	static const u64 scales[] = { 1, 8, 512, 4096, 65536, 1 << 20 };
-	unsigned pieces = count_pieces(data, size), width = image_random(rng) % 2 ? 8 : 4;
-	u64 scale = scales[image_random(rng) % ARRAY_LEN(scales)];
-	const struct image_grammar *g;
-	struct image_span s;
-	u32 at;
-
-	if (!pieces || !image_span(data, size, image_random(rng) % pieces, &s) ||
-	    s.kind != PIECE_DATA)
-		return;
-	g = grammar_of(grammars, &s);
-	at = s.length / width ? image_random(rng) % MIN(s.length / width, 64) * width : s.length;
-	if (g && g->count && image_random(rng) % 4) {
-		const struct image_field *f = &g->fields[image_random(rng) % g->count];
-
-		at = f->offset;
-		width = f->width;
-	}
-	if (at + width <= s.length)
-		put_number(s.at + IMAGE_PIECE + at, image_number(rng, width, scale), width);
-}
-
-/* A digit that stands alone, as the names of files do, becomes another. */
-static void mutate_name(u8 *data, size_t size, u32 *rng)
-{
-	unsigned pieces = count_pieces(data, size), from;
-	struct image_span s;
-	u8 *p;
-
-	if (!pieces || !image_span(data, size, image_random(rng) % pieces, &s) ||
-	    s.kind != PIECE_DATA || s.length < 3)
-		return;
-	p = s.at + IMAGE_PIECE;
-	from = image_random(rng) % s.length;
-	for (u32 i = 0; i < s.length; i++) {
-		u32 at = (from + i) % s.length;
-
-		if (at > 0 && at + 1 < s.length && p[at] >= '0' && p[at] <= '3' && !p[at + 1] &&
-		    (!p[at - 1] || p[at - 1] == '/' || p[at - 1] == '\\' || p[at - 1] >= 0x80)) {
-			p[at] = (u8)('0' + image_random(rng) % IMAGE_FILES);
-			return;
-		}
-	}
-}
-
-static void mutate_op(u8 *data, size_t size, u32 *rng)
-{
-	u8 *op;
-
-	if (data[1] == 0 || size < pieces_start(data, size))
-		return;
-	op = data + IMAGE_HEAD + IMAGE_OP * (image_random(rng) % MIN(data[1], IMAGE_OPS));
-	op[0] = (u8)(image_random(rng) % OP_COUNT);
-	op[1] = (u8)image_random(rng);
-	put_number(op + 2, image_random(rng) & (1u << image_random(rng) % 32), 4);
-	op[6] = (u8)image_random(rng);
-}
-
-static size_t insert_op(u8 *data, size_t size, size_t max, u32 *rng)
-{
-	if (data[1] >= IMAGE_OPS || size + IMAGE_OP > max || size < pieces_start(data, size))
-		return size;
-	memmove(data + IMAGE_HEAD + IMAGE_OP, data + IMAGE_HEAD, size - IMAGE_HEAD);
-	data[1]++;
-	memset(data + IMAGE_HEAD, 0, IMAGE_OP);
-	data[IMAGE_HEAD] = (u8)(image_random(rng) % OP_COUNT);
-	data[IMAGE_HEAD + 1] = (u8)image_random(rng);
-	data[IMAGE_HEAD + 2] = (u8)image_random(rng);
-	data[IMAGE_HEAD + 3] = (u8)(image_random(rng) % 32);
-	data[IMAGE_HEAD + 6] = (u8)image_random(rng);
-	return size + IMAGE_OP;
-}
-
-size_t image_mutate(u8 *data, size_t size, size_t max, u32 seed,
-		    const struct image_grammar *grammars)
-{
-	u32 rng = seed * 2 + 1, what;
-	struct image_span s;
-
-	if (size < IMAGE_HEAD)
-		return LLVMFuzzerMutate(data, size, max);
-	image_random(&rng);
-	what = image_random(&rng) % 16;
-	if (what < 4)
-		size = LLVMFuzzerMutate(data, size, max);
-	else if (what < 7)
-		mutate_op(data, size, &rng);
-	else if (what < 9)
-		size = insert_op(data, size, max, &rng);
-	else if (what == 9)
-		data[0] ^= (u8)(1u << image_random(&rng) % 4);
-	else if (what == 10)
-		mutate_name(data, size, &rng);
-	else
-		for (u32 n = image_random(&rng) % 3 + 1; n; n--)
-			mutate_number(data, size, &rng, grammars);
-	for (unsigned n = 0; size >= IMAGE_HEAD && n < 64 && image_span(data, size, n, &s); n++) {
-		const struct image_grammar *g = grammar_of(grammars, &s);
-
-		if (g && g->seal && image_random(&rng) % 16)
-			g->seal(s.at + IMAGE_PIECE, s.length);
-	}
-	return size;
 }

@@ -46,6 +46,8 @@ struct image_span {
 	u32 place;
 };
 
+/* Where the pieces of an input start, which may be behind its end. */
+size_t image_start(const u8 *data, size_t size);
 /* The n-th piece of an input; false behind the last one. */
 bool image_span(u8 *data, size_t size, unsigned n, struct image_span *span);
 
@@ -74,5 +76,8 @@ struct image_grammar {
 /* Changes an input in place; the room is `max` bytes. Returns the new size. grammars end with a NULL magic. */
 size_t image_mutate(u8 *data, size_t size, size_t max, u32 seed,
 		    const struct image_grammar *grammars);
+
+/* Changes structures of a qcow2 image in an input. The new size; 0: there is none. */
+size_t qcow2_mutate(u8 *data, size_t size, size_t max, u32 *rng);
 
 #endif

@@ -28,6 +28,7 @@ static struct {
 static unsigned file_count, fail_calls;
 static int fail_error;
 static bool failed;
+static void (*watcher)(unsigned n, const u8 *buf, u64 size, u64 offset);
 
 struct memory_file {
 	struct block_file file;
@@ -141,6 +142,7 @@ void memory_files_reset(unsigned count)
 	memset(files, 0, sizeof(files));
 	used = freed = 0;
 	file_count = count;
+	watcher = NULL;
 	memory_files_fail(0, 0);
 }
 
@@ -158,6 +160,19 @@ void memory_file_resize(unsigned n, u64 size)
 }
 
 u64 memory_file_size(unsigned n) { return files[n].size; }
+
+void memory_file_get(unsigned n, void *buf, u64 size, u64 offset)
+{
+	u64 inside = offset < files[n].size ? MIN(size, files[n].size - offset) : 0;
+
+	read_pages(n, buf, inside, offset);
+	memset((u8 *)buf + inside, 0, size - inside);
+}
+
+void memory_files_watch(void (*watch)(unsigned n, const u8 *buf, u64 size, u64 offset))
+{
+	watcher = watch;
+}
 
 unsigned memory_files_open(void)
 {
@@ -199,12 +214,7 @@ static int file_read(struct block_file *f, void *buf, u64 size, u64 offset)
 {
 	if (offset > INT64_MAX || size > INT64_MAX - offset)
 		return -EINVAL;
-	read_pages(number_of(f), buf, size, offset);
-	if (offset + size > f->size) {
-		u64 inside = offset < f->size ? f->size - offset : 0;
-
-		memset((u8 *)buf + inside, 0, size - inside);
-	}
+	memory_file_get(number_of(f), buf, size, offset);
 	return 0;
 }
 
@@ -216,6 +226,8 @@ static int file_write(struct block_file *f, const void *buf, u64 size, u64 offse
 		return r;
 	if (offset > MEMORY_FILE_MAX || size > MEMORY_FILE_MAX - offset)
 		return -EFBIG;
+	if (watcher)
+		watcher(number_of(f), buf, size, offset);
 	r = size ? write_pages(number_of(f), buf, size, offset) : 0;
 	if (!r)
 		f->size = files[number_of(f)].size = MAX(f->size, offset + size);

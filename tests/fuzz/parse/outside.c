@@ -1,4 +1,4 @@
-/* What machine files and the command socket reach beyond the parsers: engines by name, a machine that only remembers whether it is
+/* What machine files and the command socket reach beyond the parsers: engines that do not run, a machine that only remembers whether it is
  * paused, a listening socket without a place in the file system. */
 #include "outside.h"
 
@@ -9,23 +9,14 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-const struct engine_ops engine_bt = { .name = "bt" }, engine_interp = { .name = "interp" };
-const struct engine_ops *const engines[] = { &engine_bt, &engine_interp, NULL };
+static const char *fits(void) { return NULL; }
 
-const struct engine_ops *engine_find(const char *name)
-{
-	for (const struct engine_ops *const *e = engines; *e; e++)
-		if (!strcmp((*e)->name, name))
-			return *e;
-	return NULL;
-}
-
-const struct engine_ops *engine_default(void) { return engines[0]; }
+const struct engine_ops engine_bt = { .name = "bt", .unfit = fits },
+			engine_interp = { .name = "interp", .unfit = fits };
 
 /* --- The machine ---------------------------------------------------------------------------- */
 
