@@ -175,15 +175,19 @@ static bool is_there(struct creation *c, const char *option, const char *path)
 {
 	const char *whole = path ? image_path(c, path) : NULL;
 	struct stat st;
-	int code = !path ? 0 : access(whole, R_OK) || stat(whole, &st) ? errno : 0;
+	int code = ENOMEM;
 
-	if (path && !code && S_ISDIR(st.st_mode))
-		code = EISDIR;
-	if (code)
-		snprintf(c->err, sizeof(c->err), "--%s %s: %s%s", option, path, fail_text(code),
-			 code == ENOENT && !strcmp(option, "firmware") ? ", or choose bios or uefi"
-								       : "");
-	return !code;
+	if (!path)
+		return true;
+	if (whole && (access(whole, R_OK) || stat(whole, &st)))
+		code = errno;
+	else if (whole)
+		code = S_ISDIR(st.st_mode) ? EISDIR : 0;
+	if (!code)
+		return true;
+	snprintf(c->err, sizeof(c->err), "--%s %s: %s%s", option, path, fail_text(code),
+		 code == ENOENT && !strcmp(option, "firmware") ? ", or choose bios or uefi" : "");
+	return false;
 }
 
 static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
