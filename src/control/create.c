@@ -173,11 +173,18 @@ static bool make_image(struct creation *c, struct spec_disk *d, u64 size, const 
 /* A file that an option names can be read. */
 static bool is_there(struct creation *c, const char *option, const char *path)
 {
-	const char *whole = path ? image_path(c, path) : NULL;
 	struct stat st;
-	int code = !path ? 0 : access(whole, R_OK) || stat(whole, &st) ? errno : 0;
+	const char *whole;
+	int code = 0;
 
-	if (path && !code && S_ISDIR(st.st_mode))
+	if (!path)
+		return true;
+	whole = image_path(c, path);
+	if (!whole)
+		code = ENOMEM;
+	else if (access(whole, R_OK) || stat(whole, &st))
+		code = errno;
+	else if (S_ISDIR(st.st_mode))
 		code = EISDIR;
 	if (code)
 		snprintf(c->err, sizeof(c->err), "--%s %s: %s%s", option, path, fail_text(code),
