@@ -20,15 +20,17 @@ static void must(int err, const char *what)
 static void serve(struct fuzz_disk *d, struct block_req *req)
 {
 	struct fuzz *f = d->fuzz;
+	u64 at;
 
 	f->requests[d - f->disk]++;
 	if (req->size > d->block.size || req->offset > d->block.size - req->size)
 		abort(); /* block_submit has checked */
 	req->result = f->failing && one_in(f, 4) ? -EIO : 0;
+	at = req->offset <= DISK_BYTES - req->size ? req->offset : 0; /* of a DVD */
 	if (!req->result && req->op == BLOCK_READ)
-		memcpy(req->buf, d->bytes + req->offset, req->size);
+		memcpy(req->buf, d->bytes + at, req->size);
 	else if (!req->result && req->op == BLOCK_WRITE)
-		memcpy(d->bytes + req->offset, req->buf, req->size);
+		memcpy(d->bytes + at, req->buf, req->size);
 	block_complete(&d->block, req);
 }
 
@@ -76,6 +78,15 @@ static void init_disk(struct fuzz *f, unsigned n, u64 size, bool readonly)
 					 .fuzz = f };
 }
 
+/* A chip asks only for what the medium has: block_submit refuses the rest. A loaded state may ask for anything. */
+static void on_error(void *opaque, unsigned channel, unsigned unit, int error)
+{
+	if (error == EINVAL && !((struct fuzz *)opaque)->hostile) {
+		fprintf(stderr, "a request beyond the disk\n");
+		abort();
+	}
+}
+
 /* --- Wires ----------------------------------------------------------------------------------- */
 
 static void isa(void *opaque, unsigned line, bool level)
@@ -100,7 +111,10 @@ static void on_eoi(void *opaque, u8 vector)
 	ioapic_eoi(&((struct fuzz *)opaque)->ioapic, vector);
 }
 
-static void on_signal(void *opaque, enum lapic_signal what, unsigned arg) {}
+static void on_signal(void *opaque, enum lapic_signal what, unsigned arg)
+{
+	((struct fuzz *)opaque)->signals |= 1u << what;
+}
 
 static u64 tsc_due(void *opaque, u64 tsc) { return tsc / 3; }
 
@@ -109,15 +123,15 @@ static void on_msi(void *opaque, u64 addr, u32 data)
 	lapic_msi(&((struct fuzz *)opaque)->lapics, addr, data);
 }
 
-static void on_a20(void *opaque, bool on) {}
+static void on_a20(void *opaque, bool on) { ((struct fuzz *)opaque)->signals |= 0x10; }
 
 static void on_reset(void *opaque) { ((struct fuzz *)opaque)->resets++; }
 
 static void on_hard_reset(void *opaque, bool hard) { ((struct fuzz *)opaque)->resets++; }
 
-static void on_exit_port(void *opaque, u32 code) {}
+static void on_exit_port(void *opaque, u32 code) { ((struct fuzz *)opaque)->signals |= 0x20; }
 
-static void on_power_off(void *opaque) {}
+static void on_power_off(void *opaque) { ((struct fuzz *)opaque)->signals |= 0x40; }
 
 static void on_sent(void *opaque, const u8 *buf, size_t n)
 {
@@ -186,6 +200,7 @@ static void add_bridges(struct fuzz *f)
 	f->piix4.reset_opaque = f;
 	f->pm.sci = (struct irq){ piix4_sci_set, &f->piix4, 0 };
 	f->pm.power_off = on_power_off;
+	f->pm.power_off_opaque = f;
 	add(f, &f->host.dev, &i440bx_type);
 	add(f, &f->piix4.dev, &piix4_type);
 	add(f, &f->pm.dev, &acpi_pm_type);
@@ -199,6 +214,8 @@ static void add_pci(struct fuzz *f)
 	f->ide.drive[0][0] = (struct ata_drive){ .kind = ATA_DISK, .block = &f->disk[0].block };
 	f->ide.drive[1][0] = (struct ata_drive){ .kind = ATA_CDROM, .block = &f->disk[1].block };
 	f->ide.decoded = true;
+	f->ide.error = on_error;
+	f->ide.opaque = f;
 	f->ide.irq[0] = isa_irq(f, 14);
 	f->ide.irq[1] = isa_irq(f, 15);
 	add(f, &f->ide.dev, &piix4_ide_type);

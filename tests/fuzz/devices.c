@@ -71,6 +71,7 @@ static u64 run(u64 seed, u64 rounds, unsigned plant, u64 *dearest)
 
 struct totals {
 	u64 runs, vectors, extints, requests[DISKS], bytes, rects, resets;
+	unsigned signals;
 };
 
 static void count(struct totals *t)
@@ -83,6 +84,16 @@ static void count(struct totals *t)
 	t->bytes += machine.bytes_sent;
 	t->rects += machine.rects;
 	t->resets += machine.resets;
+	t->signals |= machine.signals;
+}
+
+static bool reached_all(const struct totals *t)
+{
+	for (unsigned n = 0; n < DISKS; n++)
+		if (!t->requests[n])
+			return false;
+	return t->vectors && t->extints && t->bytes && t->rects && t->resets &&
+	       t->signals == SIGNALS;
 }
 
 int main(int argc, char **argv)
@@ -139,8 +150,7 @@ int main(int argc, char **argv)
 	       " resets; the dearest operation took %" PRIu64 " basic blocks\n",
 	       t.runs, rounds, t.vectors, t.extints, t.requests[0], t.requests[1], t.requests[2],
 	       t.requests[3], t.bytes, t.rects, t.resets, dearest);
-	if (runs == 1 || (t.vectors && t.extints && t.requests[0] && t.requests[1] &&
-			  t.requests[2] && t.requests[3] && t.bytes && t.rects && t.resets))
+	if (runs == 1 || reached_all(&t))
 		return 0;
 	fprintf(stderr, "the fuzzer does not reach the devices any more\n");
 	return 1;

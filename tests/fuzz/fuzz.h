@@ -37,6 +37,7 @@
 #define HELD        32
 #define MAX_DEVICES 40
 #define PLANTS      5
+#define SIGNALS     0x7fu
 
 struct fuzz;
 
@@ -86,8 +87,10 @@ struct fuzz {
 	unsigned count, current;
 	u64 seed, rounds;
 	bool slow, failing; /* what the disks do */
+	bool hostile;       /* states are loaded */
 	/* What was reached. */
 	u64 vectors, extints, requests[DISKS], bytes_sent, resets, rects;
+	unsigned signals; /* a bit each: of local APICs, then A20, an exit, power off */
 };
 
 /* The state of one run, and what a sanitizer's report is followed by. */
@@ -106,6 +109,9 @@ void fuzz_disk_answer(struct fuzz_disk *d);
 
 /* guest.c: one operation. */
 void fuzz_step(struct fuzz *f, bool hostile_state);
+
+/* cdrom.c: a few commands to the CD-ROM drive. */
+void fuzz_cdrom(struct fuzz *f);
 
 /* plants.c. NULL if there is no such mistake. */
 const char *plant_name(unsigned n);

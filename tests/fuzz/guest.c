@@ -217,26 +217,6 @@ static void start_virtio(struct fuzz *f)
 	}
 }
 
-/* A command packet to the CD-ROM drive, small numbers in it. */
-static void send_packet(struct fuzz *f)
-{
-	static const u8 codes[] = { 0x00, 0x03, 0x12, 0x1b, 0x1e, 0x25, 0x28, 0xa8,
-				    0x43, 0x46, 0x4a, 0x51, 0x52, 0x5a, 0xbd, 0xbe };
-	u8 packet[12] = { one_in(f, 8) ? (u8)rnd(f) : codes[rnd(f) % ARRAY_LEN(codes)] };
-
-	packet[5] = (u8)(rnd(f) % 200);
-	packet[8] = (u8)(rnd(f) % 32);
-	for (unsigned n = rnd(f) % 3; n; n--)
-		packet[1 + rnd(f) % 11] = (u8)rnd(f);
-	put(f, 0x171, one_in(f, 2), 1);
-	put(f, 0x174, rnd(f), 1);
-	put(f, 0x175, rnd(f) & 0x3f, 1);
-	put(f, 0x176, 0xa0, 1);
-	put(f, 0x177, 0xa0, 1);
-	for (unsigned n = 0; n < 12; n += 2)
-		put(f, 0x170, le_load(packet + n, 2), 2);
-}
-
 /* A command with parameters on a channel, its bus master set to a list on a hot page. */
 static void start_ide(struct fuzz *f)
 {
@@ -260,15 +240,10 @@ static void start_ide(struct fuzz *f)
 		(void)!mem_write(&f->mem, HOT + 0x3000 + n * 8, &entry, 8);
 	}
 	put(f, (u16)(bm + 4), one_in(f, 2) ? HOT + 0x3000 : HOT + rnd(f) % 8 * 512, 4);
-	if (base == 0x170 && !one_in(f, 3)) {
-		send_packet(f);
-	} else {
-		put(f, (u16)(base + 6), one_in(f, 6) ? rnd(f) : 0xe0, 1);
-		for (u16 n = 1; n < 6; n++)
-			put(f, (u16)(base + n), one_in(f, 12) ? rnd(f) : n < 4 ? rnd(f) % 8 : 0, 1);
-		put(f, (u16)(base + 7),
-		    one_in(f, 4) ? rnd(f) : commands[rnd(f) % ARRAY_LEN(commands)], 1);
-	}
+	put(f, (u16)(base + 6), one_in(f, 6) ? rnd(f) : 0xe0, 1);
+	for (u16 n = 1; n < 6; n++)
+		put(f, (u16)(base + n), one_in(f, 12) ? rnd(f) : n < 4 ? rnd(f) % 8 : 0, 1);
+	put(f, (u16)(base + 7), one_in(f, 4) ? rnd(f) : commands[rnd(f) % ARRAY_LEN(commands)], 1);
 	put(f, bm, 1 | (rnd(f) & 8), 1);
 	for (unsigned n = rnd(f) % 300; n; n--) {
 		if (one_in(f, 2))
@@ -276,6 +251,13 @@ static void start_ide(struct fuzz *f)
 		else
 			bus_read(&f->ports, base, 2);
 	}
+}
+
+static void start_cdrom(struct fuzz *f)
+{
+	if (one_in(f, 2))
+		set_up_pci(f);
+	fuzz_cdrom(f);
 }
 
 /* A floppy command, with its DMA channel set up or not. */
@@ -423,12 +405,14 @@ static const struct {
 	{ 4, access_memory }, { 3, access_config },   { 2, access_msr },   { 10, fill_memory },
 	{ 2, start_virtio },  { 2, start_ide },       { 2, start_floppy }, { 1, start_fw_cfg },
 	{ 1, start_vga },     { 3, take_interrupts }, { 3, random_input }, { 8, random_time },
+	{ 1, start_cdrom },
 };
 
 void fuzz_step(struct fuzz *f, bool hostile_state)
 {
-	unsigned what = rnd(f) % 80, n = 0;
+	unsigned what = rnd(f) % 81, n = 0;
 
+	f->hostile = hostile_state;
 	if (what < 24) {
 		access_region(f, &f->ports);
 	} else if (what < 34) {
