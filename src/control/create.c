@@ -207,6 +207,13 @@ static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
 				 .readonly = m->readonly,
 				 .on_error = m->on_error,
 				 .transient = m->overlay && !*m->overlay };
+	if (m->boot) {
+		snprintf(
+			c->err, sizeof(c->err),
+			"--%s %s,boot=%u: a machine file orders kinds of drives alone, with <boot dev='...'/>; leave boot out, or give it to pogo run",
+			spec_devices[d->device], m->path ? m->path : "", m->boot);
+		return false;
+	}
 	if (m->overlay && *m->overlay) {
 		snprintf(
 			c->err, sizeof(c->err),
