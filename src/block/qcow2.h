@@ -195,6 +195,8 @@ int qcow2_resize(struct block *block, u64 size, char *err, size_t errlen);
 /* The count of a cluster; -EIO if the tables are damaged. */
 int qcow2_ref_get(struct qcow2 *q, u64 cluster, u64 *count) must_check;
 int qcow2_ref_set(struct qcow2 *q, u64 cluster, u64 count) must_check;
+/* What the refcount table names, sorted; to be freed. NULL if out of memory. */
+u64 *qcow2_refblocks(const struct qcow2 *q, u32 *count);
 /* Takes up to `want` free clusters that follow each other, exactly as many if exact; their counts are 1. */
 int qcow2_alloc(struct qcow2 *q, u64 want, bool exact, u64 *first, u64 *got) must_check;
 /* For repairs: the block that an entry of the refcount table names is none; a new one is made when it is needed. */

@@ -292,13 +292,6 @@ static int count_bitmaps(struct scan *s)
 	return r;
 }
 
-static int by_number(const void *a, const void *b)
-{
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static bool block_placed(const struct scan *s, u64 offset)
 {
 	return offset % s->q->cluster_size == 0 && offset < s->q->block.file->size;
@@ -309,7 +302,8 @@ static int count_refblocks(struct scan *s)
 {
 	struct qcow2 *q = s->q;
 	unsigned bits = q->cluster_bits + 3 - q->refcount_order;
-	u64 *sorted;
+	u64 *blocks;
+	u32 count;
 
 	for (u32 i = 0; i < q->reftable_size; i++) {
 		if (q->reftable[i])
@@ -323,14 +317,12 @@ static int count_refblocks(struct scan *s)
 				qcow2_ref_forget(q, i);
 		}
 	}
-	sorted = malloc(MAX(q->reftable_size, 1u) * (size_t)8);
-	if (!sorted)
+	blocks = qcow2_refblocks(q, &count);
+	if (!blocks)
 		return -ENOMEM;
-	memcpy(sorted, q->reftable, q->reftable_size * (size_t)8);
-	qsort(sorted, q->reftable_size, 8, by_number);
-	for (u32 i = 1; i < q->reftable_size; i++)
-		s->overlaps += sorted[i] && sorted[i] == sorted[i - 1];
-	free(sorted);
+	for (u32 i = 1; i < count; i++)
+		s->overlaps += blocks[i] == blocks[i - 1];
+	free(blocks);
 	return 0;
 }
 

@@ -127,6 +127,27 @@ static void table_set(struct qcow2 *q, u32 index, u64 offset)
 	q->reftable_dirty_to = MAX(q->reftable_dirty_to, index + 1);
 }
 
+static int by_value(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a, y = *(const u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+u64 *qcow2_refblocks(const struct qcow2 *q, u32 *count)
+{
+	u64 *blocks = malloc(MAX(q->reftable_size, 1u) * sizeof(*blocks));
+
+	*count = 0;
+	if (!blocks)
+		return NULL;
+	for (u32 i = 0; i < q->reftable_size; i++)
+		if (q->reftable[i])
+			blocks[(*count)++] = q->reftable[i];
+	qsort(blocks, *count, sizeof(*blocks), by_value);
+	return blocks;
+}
+
 void qcow2_ref_forget(struct qcow2 *q, u32 index) { table_set(q, index, 0); }
 
 /* Makes the block of counts that are all 0 so far. It lies among the clusters that it counts, which are free; unless the image is
