@@ -118,7 +118,8 @@ struct qcow2 {
 	u32 reftable_size; /* entries */
 	u32 reftable_dirty_from, reftable_dirty_to;
 	bool reftable_moved;
-	u8 *full; /* for each refcount block: it counts no cluster as free */
+	bool reftable_growing; /* it has its new size, but no place yet */
+	u8 *full;              /* for each refcount block: it counts no cluster as free */
 	struct qcow2_cache refblocks;
 	u64 free_hint;   /* clusters below are in use */
 	u64 alloc_floor; /* clusters below are not handed out: a repair does not know them */

@@ -455,8 +455,6 @@ static int scan_window(struct scan *s)
 {
 	int r;
 
-	memset(s->counts, 0, s->count * sizeof(*s->counts));
-	memset(s->uses, 0, s->count);
 	s->work = 0;
 	r = count_all(s);
 	if (!r && s->first == 0) /* before a repair puts new tables there */
@@ -466,6 +464,18 @@ static int scan_window(struct scan *s)
 	if (!r && s->repair)
 		r = qcow2_commit(s->q);
 	return r ? r : check_flags(s);
+}
+
+/* For the next window. */
+static void clear_window(struct scan *s)
+{
+	for (u64 i = 0; i < s->count; i += GRANULE)
+		if (s->touched[(s->first + i) / GRANULE]) {
+			u64 n = MIN(GRANULE, s->count - i);
+
+			memset(s->counts + i, 0, n * sizeof(*s->counts));
+			memset(s->uses + i, 0, n);
+		}
 }
 
 /* The whole file as it is now, which a repair makes longer. */
@@ -478,8 +488,8 @@ static int scan_all(struct scan *s)
 	if (s->clusters > CLUSTERS_MAX)
 		return -EFBIG;
 	s->count = MIN(WINDOW, s->clusters);
-	s->counts = malloc(s->count * sizeof(*s->counts));
-	s->uses = malloc(s->count);
+	s->counts = calloc(s->count, sizeof(*s->counts));
+	s->uses = calloc(s->count, 1);
 	s->touched = calloc(s->clusters / GRANULE + 1, 1);
 	if (!s->counts || !s->uses || !s->touched)
 		r = -ENOMEM;
@@ -487,9 +497,11 @@ static int scan_all(struct scan *s)
 		q->alloc_floor = s->clusters;
 	for (s->first = 0; s->first < s->clusters && !r; s->first += WINDOW) {
 		s->count = MIN(WINDOW, s->clusters - s->first);
-		if (s->first == 0 ||
-		    memchr(s->touched + s->first / GRANULE, 1, (s->count + GRANULE - 1) / GRANULE))
-			r = scan_window(s);
+		if (s->first &&
+		    !memchr(s->touched + s->first / GRANULE, 1, (s->count + GRANULE - 1) / GRANULE))
+			continue;
+		r = scan_window(s);
+		clear_window(s);
 	}
 	q->alloc_floor = 0;
 	free(s->counts);
