@@ -10,6 +10,7 @@
 	(16 *  \
 	 MIB) /* clusters that are counted at once; a larger file is gone through several times */
 #define CLUSTERS_MAX  (1ull << 32)
+#define GROWTH_MAX    20000u /* clusters of a refcount table, and the blocks that count them */
 #define GRANULE       65536u /* clusters; those that nothing refers to, and no refcount, cost no time */
 #define BITMAPS_MAX   65535u
 #define REPAIR_PASSES 4u
@@ -31,9 +32,9 @@ struct scan {
 	u16 *counts;      /* stays at its maximum */
 	u8 *uses;
 	u8 *touched; /* by granule of the file, not of the window: something refers to it, or it has refcounts */
-	u64 overlaps;
-	u64 work;  /* entries of tables gone through in this window */
-	u8 *table; /* a cluster */
+	u64 overlaps; /* and what would become one by a repair */
+	u64 work;     /* entries of tables gone through in this window */
+	u8 *table;    /* a cluster */
 };
 
 static void printf_like(3, 4) found(struct scan *s, u64 *counter, const char *format, ...)
@@ -82,14 +83,23 @@ static void touch(struct scan *s, u64 first, u64 end)
 		s->touched[c / GRANULE] = 1;
 }
 
+/* A reference to what the file does not have. A repair makes the file longer, and what is lost would seem to be there, or a new table would
+ * lie in it; it never makes it twice as long. */
+static void count_lost(struct scan *s, u64 cluster)
+{
+	s->overlaps += cluster < 2 * s->clusters + GROWTH_MAX;
+}
+
 static void count_range(struct scan *s, u64 offset, u64 size, enum use use)
 {
 	u64 first = offset >> s->q->cluster_bits,
 	    end = (offset + size + s->q->cluster_size - 1) >> s->q->cluster_bits;
 
-	if (end > s->clusters)
+	if (end > s->clusters) {
 		FOUND_ONCE(s, "%s at %#llx lies behind the end of the file", use_names[use],
 			   (unsigned long long)offset);
+		count_lost(s, first);
+	}
 	touch(s, first, end);
 	first = MAX(first, s->first);
 	end = MIN(end, s->first + s->count);
@@ -178,14 +188,17 @@ static int count_l1(struct scan *s, u64 *l1, u32 size)
 
 		if (offset == 0)
 			continue;
-		if (offset % q->cluster_size || offset >= q->block.file->size)
+		if (offset % q->cluster_size || offset >= q->block.file->size) {
 			FOUND_ONCE(s, "the L1 entry %#llx names no L2 table",
 				   (unsigned long long)l1[i]);
-		else if (offset == last)
+			if (offset >= q->block.file->size)
+				count_lost(s, offset >> q->cluster_bits);
+		} else if (offset == last) {
 			FOUND_ONCE(s, "the L2 table at %#llx is used twice",
 				   (unsigned long long)offset);
-		else
+		} else {
 			count_range(s, offset, q->cluster_size, USE_L2);
+		}
 		last = offset;
 	}
 	return r;
