@@ -118,7 +118,8 @@ struct qcow2 {
 	u32 reftable_size; /* entries */
 	u32 reftable_dirty_from, reftable_dirty_to;
 	bool reftable_moved;
-	u8 *full; /* for each refcount block: it counts no cluster as free */
+	bool reftable_growing; /* it has its new size, but no place yet */
+	u8 *full;              /* for each refcount block: it counts no cluster as free */
 	struct qcow2_cache refblocks;
 	u64 free_hint;   /* clusters below are in use */
 	u64 alloc_floor; /* clusters below are not handed out: a repair does not know them */
@@ -195,6 +196,8 @@ int qcow2_resize(struct block *block, u64 size, char *err, size_t errlen);
 /* The count of a cluster; -EIO if the tables are damaged. */
 int qcow2_ref_get(struct qcow2 *q, u64 cluster, u64 *count) must_check;
 int qcow2_ref_set(struct qcow2 *q, u64 cluster, u64 count) must_check;
+/* What the refcount table names, sorted; to be freed. NULL if out of memory. */
+u64 *qcow2_refblocks(const struct qcow2 *q, u32 *count);
 /* Takes up to `want` free clusters that follow each other, exactly as many if exact; their counts are 1. */
 int qcow2_alloc(struct qcow2 *q, u64 want, bool exact, u64 *first, u64 *got) must_check;
 /* For repairs: the block that an entry of the refcount table names is none; a new one is made when it is needed. */

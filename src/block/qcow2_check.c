@@ -10,6 +10,7 @@
 	(16 *  \
 	 MIB) /* clusters that are counted at once; a larger file is gone through several times */
 #define CLUSTERS_MAX  (1ull << 32)
+#define GROWTH_MAX    20000u /* clusters of a refcount table, and the blocks that count them */
 #define GRANULE       65536u /* clusters; those that nothing refers to, and no refcount, cost no time */
 #define BITMAPS_MAX   65535u
 #define REPAIR_PASSES 4u
@@ -31,9 +32,9 @@ struct scan {
 	u16 *counts;      /* stays at its maximum */
 	u8 *uses;
 	u8 *touched; /* by granule of the file, not of the window: something refers to it, or it has refcounts */
-	u64 overlaps;
-	u64 work;  /* entries of tables gone through in this window */
-	u8 *table; /* a cluster */
+	u64 overlaps; /* and what would become one by a repair */
+	u64 work;     /* entries of tables gone through in this window */
+	u8 *table;    /* a cluster */
 };
 
 static void printf_like(3, 4) found(struct scan *s, u64 *counter, const char *format, ...)
@@ -82,14 +83,23 @@ static void touch(struct scan *s, u64 first, u64 end)
 		s->touched[c / GRANULE] = 1;
 }
 
+/* A reference to what the file does not have. A repair makes the file longer, and what is lost would seem to be there, or a new table would
+ * lie in it; it never makes it twice as long. */
+static void count_lost(struct scan *s, u64 cluster)
+{
+	s->overlaps += cluster < 2 * s->clusters + GROWTH_MAX;
+}
+
 static void count_range(struct scan *s, u64 offset, u64 size, enum use use)
 {
 	u64 first = offset >> s->q->cluster_bits,
 	    end = (offset + size + s->q->cluster_size - 1) >> s->q->cluster_bits;
 
-	if (end > s->clusters)
+	if (end > s->clusters) {
 		FOUND_ONCE(s, "%s at %#llx lies behind the end of the file", use_names[use],
 			   (unsigned long long)offset);
+		count_lost(s, first);
+	}
 	touch(s, first, end);
 	first = MAX(first, s->first);
 	end = MIN(end, s->first + s->count);
@@ -178,14 +188,17 @@ static int count_l1(struct scan *s, u64 *l1, u32 size)
 
 		if (offset == 0)
 			continue;
-		if (offset % q->cluster_size || offset >= q->block.file->size)
+		if (offset % q->cluster_size || offset >= q->block.file->size) {
 			FOUND_ONCE(s, "the L1 entry %#llx names no L2 table",
 				   (unsigned long long)l1[i]);
-		else if (offset == last)
+			if (offset >= q->block.file->size)
+				count_lost(s, offset >> q->cluster_bits);
+		} else if (offset == last) {
 			FOUND_ONCE(s, "the L2 table at %#llx is used twice",
 				   (unsigned long long)offset);
-		else
+		} else {
 			count_range(s, offset, q->cluster_size, USE_L2);
+		}
 		last = offset;
 	}
 	return r;
@@ -292,13 +305,6 @@ static int count_bitmaps(struct scan *s)
 	return r;
 }
 
-static int by_number(const void *a, const void *b)
-{
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static bool block_placed(const struct scan *s, u64 offset)
 {
 	return offset % s->q->cluster_size == 0 && offset < s->q->block.file->size;
@@ -309,7 +315,8 @@ static int count_refblocks(struct scan *s)
 {
 	struct qcow2 *q = s->q;
 	unsigned bits = q->cluster_bits + 3 - q->refcount_order;
-	u64 *sorted;
+	u64 *blocks;
+	u32 count;
 
 	for (u32 i = 0; i < q->reftable_size; i++) {
 		if (q->reftable[i])
@@ -323,14 +330,12 @@ static int count_refblocks(struct scan *s)
 				qcow2_ref_forget(q, i);
 		}
 	}
-	sorted = malloc(MAX(q->reftable_size, 1u) * (size_t)8);
-	if (!sorted)
+	blocks = qcow2_refblocks(q, &count);
+	if (!blocks)
 		return -ENOMEM;
-	memcpy(sorted, q->reftable, q->reftable_size * (size_t)8);
-	qsort(sorted, q->reftable_size, 8, by_number);
-	for (u32 i = 1; i < q->reftable_size; i++)
-		s->overlaps += sorted[i] && sorted[i] == sorted[i - 1];
-	free(sorted);
+	for (u32 i = 1; i < count; i++)
+		s->overlaps += blocks[i] == blocks[i - 1];
+	free(blocks);
 	return 0;
 }
 
@@ -463,8 +468,6 @@ static int scan_window(struct scan *s)
 {
 	int r;
 
-	memset(s->counts, 0, s->count * sizeof(*s->counts));
-	memset(s->uses, 0, s->count);
 	s->work = 0;
 	r = count_all(s);
 	if (!r && s->first == 0) /* before a repair puts new tables there */
@@ -474,6 +477,18 @@ static int scan_window(struct scan *s)
 	if (!r && s->repair)
 		r = qcow2_commit(s->q);
 	return r ? r : check_flags(s);
+}
+
+/* For the next window. */
+static void clear_window(struct scan *s)
+{
+	for (u64 i = 0; i < s->count; i += GRANULE)
+		if (s->touched[(s->first + i) / GRANULE]) {
+			u64 n = MIN(GRANULE, s->count - i);
+
+			memset(s->counts + i, 0, n * sizeof(*s->counts));
+			memset(s->uses + i, 0, n);
+		}
 }
 
 /* The whole file as it is now, which a repair makes longer. */
@@ -486,8 +501,8 @@ static int scan_all(struct scan *s)
 	if (s->clusters > CLUSTERS_MAX)
 		return -EFBIG;
 	s->count = MIN(WINDOW, s->clusters);
-	s->counts = malloc(s->count * sizeof(*s->counts));
-	s->uses = malloc(s->count);
+	s->counts = calloc(s->count, sizeof(*s->counts));
+	s->uses = calloc(s->count, 1);
 	s->touched = calloc(s->clusters / GRANULE + 1, 1);
 	if (!s->counts || !s->uses || !s->touched)
 		r = -ENOMEM;
@@ -495,9 +510,11 @@ static int scan_all(struct scan *s)
 		q->alloc_floor = s->clusters;
 	for (s->first = 0; s->first < s->clusters && !r; s->first += WINDOW) {
 		s->count = MIN(WINDOW, s->clusters - s->first);
-		if (s->first == 0 ||
-		    memchr(s->touched + s->first / GRANULE, 1, (s->count + GRANULE - 1) / GRANULE))
-			r = scan_window(s);
+		if (s->first &&
+		    !memchr(s->touched + s->first / GRANULE, 1, (s->count + GRANULE - 1) / GRANULE))
+			continue;
+		r = scan_window(s);
+		clear_window(s);
 	}
 	q->alloc_floor = 0;
 	free(s->counts);

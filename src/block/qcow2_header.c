@@ -371,22 +371,13 @@ int qcow2_reserve(struct qcow2 *q)
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* Clusters are taken by what the refcounts say: each block of them must be one of its own, and no two areas the same. */
-static bool writable(const struct qcow2 *q, struct qcow2 *mutable, u64 *sorted)
+static bool tables_apart(struct qcow2 *q, const u64 *blocks, u32 count)
 {
-	memcpy(sorted, q->reftable, 8 * (size_t)q->reftable_size);
-	qsort(sorted, q->reftable_size, 8, by_value);
-	for (u32 i = 0; i < q->reftable_size; i++)
-		if (sorted[i] && (!placed(q, sorted[i], q->cluster_size) ||
-				  qcow2_guarded(mutable, sorted[i], q->cluster_size) ||
-				  (i && sorted[i] == sorted[i - 1])))
+	for (u32 i = 0; i < count; i++)
+		if (!placed(q, blocks[i], q->cluster_size) ||
+		    qcow2_guarded(q, blocks[i], q->cluster_size) ||
+		    (i && blocks[i] == blocks[i - 1]))
 			return false;
 	for (u32 i = 1; i < q->reserved_count; i++)
 		if (q->reserved[i].start < q->reserved[i - 1].end)
@@ -396,18 +387,19 @@ static bool writable(const struct qcow2 *q, struct qcow2 *mutable, u64 *sorted)
 
 static int check_writable(struct qcow2 *q, char *err, size_t errlen)
 {
-	u64 *sorted;
+	u64 *blocks;
+	u32 count;
 	bool fine;
 
 	if (q->incompatible & QCOW2_CORRUPT)
 		return FAIL(q, -EROFS,
 			    "it is marked as corrupt and can only be read; repair it with: pogo "
 			    "disk check --repair");
-	sorted = malloc(8 * (size_t)q->reftable_size);
-	if (!sorted)
+	blocks = qcow2_refblocks(q, &count);
+	if (!blocks)
 		return FAIL(q, -ENOMEM, "out of memory");
-	fine = writable(q, q, sorted);
-	free(sorted);
+	fine = tables_apart(q, blocks, count);
+	free(blocks);
 	return fine ? 0
 		    : FAIL(q, -EIO,
 			   DAMAGED "tables lie in each other; try pogo disk check --repair, or "

@@ -87,24 +87,43 @@ static int table_resize(struct qcow2 *q, u32 entries)
 	return 0;
 }
 
+/* How many entries the refcount table needs for `index`, for the file as it is, and for itself behind that. */
+static u64 table_entries(const struct qcow2 *q, u64 index)
+{
+	u32 per_cluster = q->cluster_size / 8, was = q->reftable_size;
+	u64 file = MAX(q->block.file->size, q->used_end) >> q->cluster_bits,
+	    end = MAX(file, MAX(q->free_hint, q->alloc_floor)) >> block_bits(q),
+	    entries = MAX(MAX(index, end) + 1, was + was / 2);
+
+	entries += entries / per_cluster / (block_count(q) - 1) + 3 * (u64)per_cluster;
+	return MIN(align_up(entries, per_cluster), QCOW2_REFTABLE_MAX / 8);
+}
+
+/* What failed to get a place is as it was: no entry is written behind the table that there is. */
+static void table_shrink(struct qcow2 *q, u32 entries)
+{
+	q->reftable_size = entries;
+	q->reftable_dirty_to = MIN(q->reftable_dirty_to, entries);
+	q->reftable_dirty_from = MIN(q->reftable_dirty_from, q->reftable_dirty_to);
+}
+
 /* Moves the refcount table to where it has room for `index`, and for what it takes itself. */
 static int table_grow(struct qcow2 *q, u64 index)
 {
 	u32 per_cluster = q->cluster_size / 8, was = q->reftable_size;
-	u64 entries = MAX(index + 1, was + was / 2) + 3 * (u64)per_cluster, first, got, old;
+	u64 entries = table_entries(q, index), first, got, old;
 	int r;
 
-	entries = align_up(entries, per_cluster);
-	if (entries > QCOW2_REFTABLE_MAX / 8)
-		entries = QCOW2_REFTABLE_MAX / 8;
-	if (index >= entries)
+	if (index >= entries || q->reftable_growing)
 		return -ENOSPC;
 	r = table_resize(q, (u32)entries);
 	if (r)
 		return r;
+	q->reftable_growing = true;
 	r = qcow2_alloc(q, entries / per_cluster, true, &first, &got);
+	q->reftable_growing = false;
 	if (r) {
-		q->reftable_size = was;
+		table_shrink(q, was);
 		return r;
 	}
 	old = q->reftable_offset >> q->cluster_bits;
@@ -125,6 +144,27 @@ static void table_set(struct qcow2 *q, u32 index, u64 offset)
 	}
 	q->reftable_dirty_from = MIN(q->reftable_dirty_from, index);
 	q->reftable_dirty_to = MAX(q->reftable_dirty_to, index + 1);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a, y = *(const u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+u64 *qcow2_refblocks(const struct qcow2 *q, u32 *count)
+{
+	u64 *blocks = malloc(MAX(q->reftable_size, 1u) * sizeof(*blocks));
+
+	*count = 0;
+	if (!blocks)
+		return NULL;
+	for (u32 i = 0; i < q->reftable_size; i++)
+		if (q->reftable[i])
+			blocks[(*count)++] = q->reftable[i];
+	qsort(blocks, *count, sizeof(*blocks), by_value);
+	return blocks;
 }
 
 void qcow2_ref_forget(struct qcow2 *q, u32 index) { table_set(q, index, 0); }

@@ -486,6 +486,69 @@ static void repaired_in_part(void **state)
 	rig_end(&rig);
 }
 
+/* A file that has lost its end, with an L2 table: a repair, which makes it longer, does not make believe that the table is there. */
+static void lost_end(void **state)
+{
+	struct block_check c = { 0 };
+	struct block_file *file;
+	struct rig rig;
+	u64 l2;
+
+	rig_start(&rig, "v3", 4096, 4);
+	assert_int_equal(block_write_now(rig.block, rig.shadow, 512, 0), 0);
+	rig.block->ops->close(rig.block);
+	rig.block = NULL;
+	l2 = be_load(rig.disk->data + be_load(rig.disk->data + QCOW2_H_L1_OFFSET, 8), 8);
+	file = fault_disk_open(rig.disk, "test.qcow2", false);
+	assert_non_null(file);
+	assert_int_equal(file->ops->resize(file, l2 & QCOW2_OFFSET), 0);
+	block_file_close(file);
+	for (unsigned n = 0; n < 3; n++) {
+		c = (struct block_check){ 0 };
+		rig.block = open_repair(rig.disk);
+		assert_int_equal(rig.block->ops->check(rig.block, &c, true), 0);
+		assert_true(c.errors > 0 && c.repaired == 0);
+		assert_int_equal(block_read_now(rig.block, rig.buf, 512, 0), -EIO);
+		rig.block->ops->close(rig.block);
+	}
+	rig.block = NULL;
+	fault_disk_free(rig.disk);
+	free(rig.shadow);
+	free(rig.buf);
+}
+
+/* A long file, and a cluster in its middle that has no refcount: the refcount table grows for that, and lies behind the end itself. */
+static void repair_of_a_long_file(void **state)
+{
+	struct block_check c = { 0 };
+	struct block_file *file;
+	struct rig rig;
+	u64 l2;
+
+	rig_start(&rig, "v3", 512, 6);
+	memset(rig.shadow, 0xa5, 20 * 512);
+	assert_int_equal(block_write_now(rig.block, rig.shadow, 20 * 512ull, 0), 0);
+	rig.block->ops->close(rig.block);
+	file = fault_disk_open(rig.disk, "test.qcow2", false);
+	assert_non_null(file);
+	assert_int_equal(block_file_write(file, rig.shadow, 512, 4 * MIB), 0);
+	assert_int_equal(file->ops->resize(file, 12 * MIB), 0);
+	block_file_close(file);
+	l2 = be_load(rig.disk->data + be_load(rig.disk->data + QCOW2_H_L1_OFFSET, 8), 8);
+	be_store(rig.disk->data + (l2 & QCOW2_OFFSET), 4 * MIB | QCOW2_COPIED, 8);
+	rig.block = open_repair(rig.disk);
+	assert_int_equal(rig.block->ops->check(rig.block, &c, true), 0);
+	assert_int_equal(c.repaired, c.leaks + c.errors);
+	check_clean(rig.block);
+	rig.block->ops->close(rig.block);
+	rig.block = NULL;
+	reopen(&rig);
+	check_clean(rig.block);
+	expect_all(&rig);
+	random_requests(&rig, 100);
+	rig_end(&rig);
+}
+
 /* Random damage: whatever comes of it, no crash, no hang, no file of a size that nobody wrote. */
 static void damaged(void **state)
 {
@@ -598,6 +661,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(shared_no_more),
 		cmocka_unit_test(dirty_is_repaired),
 		cmocka_unit_test(repaired_in_part),
+		cmocka_unit_test(lost_end),
+		cmocka_unit_test(repair_of_a_long_file),
 		cmocka_unit_test(damaged),
 	};
 

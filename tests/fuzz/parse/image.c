@@ -252,14 +252,26 @@ static void model_compare(struct run *r, int result, u64 sector, u64 count)
 static void model_snapshots(struct run *r, bool first)
 {
 	struct qcow2_model m;
-	u64 sum;
+	u64 sum = 0;
 
 	if (!r->modelled || !r->snapshots_kept || qcow2_model_load(&m, 0, false) || !m.snapshots)
 		return;
-	sum = qcow2_model_snapshots(&m);
+	for (unsigned n = 0; n < m.snapshots; n++)
+		sum = sum * 31 + qcow2_model_sum(&m, QCOW2_MODEL_SNAPSHOT_L1 + n);
 	if (!first && sum != r->snapshots)
 		wrong("what a snapshot holds has changed");
 	r->snapshots = sum;
+}
+
+/* A sum of the disk as the file has it, for a repair not to change it; 0: nothing is known. */
+static u64 model_disk(struct run *r)
+{
+	struct qcow2_model m;
+
+	if (r->block->ops != &block_qcow2 || r->readonly || block_flush_now(r->block) ||
+	    memory_files_failed() || qcow2_model_load(&m, 0, false))
+		return 0;
+	return qcow2_model_sum(&m, QCOW2_MODEL_L1);
 }
 
 /* --- Opening, checking ---------------------------------------------------------------------- */
@@ -320,6 +332,7 @@ static int check(struct run *r, struct block_check *c, bool repair)
 static void check_repaired(struct run *r, bool last)
 {
 	struct block_check c, again;
+	u64 before = model_disk(r);
 	int result = check(r, &c, true);
 
 	r->settled = false;
@@ -333,6 +346,8 @@ static void check_repaired(struct run *r, bool last)
 		      (unsigned long long)c.repaired);
 	if (c.repaired < c.leaks + c.errors || memory_files_failed())
 		return;
+	if (before && model_disk(r) != before)
+		wrong("a repair has changed the disk");
 	if (last) {
 		close_image(r);
 		/* Its parent is not its own fault: an operation may have named one that is not there. */

@@ -18,6 +18,10 @@ static u8 unpacked[2 * MIB];
 static u64 unpacked_entry;
 static bool unpacked_good;
 
+/* The last question about a refcount block, since then. */
+static u64 asked;
+static bool answer;
+
 static u64 number(const struct qcow2_model *m, u64 at, unsigned size)
 {
 	u8 buf[8];
@@ -105,7 +109,7 @@ const char *qcow2_model_load(struct qcow2_model *m, unsigned file, bool for_writ
 	const char *why;
 
 	*m = (struct qcow2_model){ .file = file, .file_size = memory_file_size(file) };
-	unpacked_entry = 0;
+	unpacked_entry = asked = 0;
 	m->version = (unsigned)number(m, QCOW2_H_VERSION, 4);
 	bits = number(m, QCOW2_H_CLUSTER_BITS, 4);
 	if (number(m, 0, 4) != QCOW2_MAGIC || m->version < 2 || m->version > 3 || bits < 9 ||
@@ -158,6 +162,10 @@ static bool is_refblock(const struct qcow2_model *m, u64 offset)
 {
 	u8 piece[512];
 
+	if (asked == offset)
+		return answer;
+	asked = offset;
+	answer = true;
 	for (u32 n = 0; n < m->reftable_entries; n++) {
 		if (n % 64 == 0)
 			memory_file_get(m->file, piece, sizeof(piece),
@@ -165,6 +173,7 @@ static bool is_refblock(const struct qcow2_model *m, u64 offset)
 		if (n == REFTABLE_LOOK || be_load(piece + 8 * (n % 64), 8) == offset)
 			return true;
 	}
+	answer = false;
 	return false;
 }
 
@@ -242,24 +251,20 @@ enum qcow2_model_says qcow2_model_sector(const struct qcow2_model *m, unsigned a
 	return QCOW2_SAYS_DATA;
 }
 
-u64 qcow2_model_snapshots(const struct qcow2_model *m)
+u64 qcow2_model_sum(const struct qcow2_model *m, unsigned area)
 {
 	u64 sum = 0, per_cluster = m->cluster / 512, per_l2 = m->cluster / 8;
+	u64 entries = MIN(m->areas[area].size / 8, SUM_ENTRIES);
 	u8 buf[512];
 
-	for (unsigned n = 0; n < m->snapshots; n++) {
-		u64 entries = m->areas[QCOW2_MODEL_SNAPSHOT_L1 + n].size / 8;
+	for (u64 i = 0; i < entries * SUM_ENTRIES; i++) {
+		u64 cluster = i / SUM_ENTRIES * per_l2 + i % SUM_ENTRIES;
+		enum qcow2_model_says says =
+			qcow2_model_sector(m, area, cluster * per_cluster + i % per_cluster, buf);
 
-		for (u64 i = 0; i < MIN(entries, SUM_ENTRIES) * SUM_ENTRIES; i++) {
-			u64 cluster = i / SUM_ENTRIES * per_l2 + i % SUM_ENTRIES;
-			u64 sector = cluster * per_cluster + i % per_cluster;
-			enum qcow2_model_says says =
-				qcow2_model_sector(m, QCOW2_MODEL_SNAPSHOT_L1 + n, sector, buf);
-
-			sum = (sum ^ says) * 0x9e3779b97f4a7c15ull;
-			for (unsigned b = 0; b < 512 && says == QCOW2_SAYS_DATA; b += 8)
-				sum = (sum ^ le_load(buf + b, 8)) * 0x9e3779b97f4a7c15ull;
-		}
+		sum = (sum ^ says) * 0x9e3779b97f4a7c15ull;
+		for (unsigned b = 0; b < 512 && says == QCOW2_SAYS_DATA; b += 8)
+			sum = (sum ^ le_load(buf + b, 8)) * 0x9e3779b97f4a7c15ull;
 	}
 	return sum;
 }

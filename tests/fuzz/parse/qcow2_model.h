@@ -36,8 +36,8 @@ enum qcow2_model_says qcow2_model_sector(const struct qcow2_model *m, unsigned a
 					 u8 *buf);
 /* Whether a write there would hit a table that is never written as data. */
 bool qcow2_model_protects(const struct qcow2_model *m, u64 offset, u64 size);
-/* A sum of what each snapshot holds; at most some thousand sectors are looked at. */
-u64 qcow2_model_snapshots(const struct qcow2_model *m);
+/* A sum of what an L1 table leads to; at most a thousand sectors are looked at. */
+u64 qcow2_model_sum(const struct qcow2_model *m, unsigned area);
 
 enum { QCOW2_MODEL_L1 = 1, QCOW2_MODEL_SNAPSHOT_L1 = 4 };
 
