@@ -320,6 +320,7 @@ static void segment_empty(struct bt *bt, struct bt_segment *s)
 	s->code_used = s->meta_used = s->count = 0;
 	if (any) {
 		jumps_clear(bt);
+		memset(bt->cold_runs, 0, sizeof(bt->cold_runs));
 		bt->stats.evictions++;
 	}
 }
