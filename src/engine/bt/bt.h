@@ -258,7 +258,7 @@ struct bt {
 	bool *goes_on;                 /* by mnemonic: a jump behind which the unit goes on */
 	u32 jump_key[JUMP_CACHES - 1]; /* the keys that have a jump cache of their own */
 	unsigned jump_keys;
-	struct unit *hash[UNIT_HASH];
+	struct unit **hash; /* UNIT_HASH chains, behind the metadata */
 	struct code_page *pages[PAGE_HASH];
 	/* How often pages got their first unit after all that they had were killed: from HOT on units of the page check themselves.
 	 * Pages that share an entry are hot together, which costs speed alone. Forgotten after HOT_MEMORY of these events. */
