@@ -404,7 +404,8 @@ int block_create(const struct block_create *c, char *err, size_t errlen)
 	}
 	if (!create.size || create.size % BLOCK_SECTOR || create.size > INT64_MAX) {
 		block_close(parent);
-		FAIL(EINVAL, "disk '%s': its size must be a multiple of %u bytes, and not 0",
+		FAIL(EINVAL,
+		     "disk '%s': its size must be a multiple of %u bytes, not 0, and less than 8 EiB",
 		     c->path, BLOCK_SECTOR);
 	}
 	r = create_file(format, &create, parent, err, errlen);

@@ -173,15 +173,18 @@ static int put_locator(struct block_file *file, u8 *locator, u32 code, const cha
 	return 0;
 }
 
-/* The absolute name of what the image at `image` would find at `path`. */
-static bool absolute(char *out, size_t size, const char *image, const char *path)
+/* The absolute name of what the image at `image` finds at `path`. */
+static bool absolute(char out[PATH_MAX], const char *image, const char *path)
 {
-	char copy[PATH_MAX], dir[PATH_MAX];
+	char copy[PATH_MAX], whole[2 * PATH_MAX];
 
+	if (snprintf(copy, sizeof(copy), "%s", image) >= (int)sizeof(copy))
+		return false;
 	if (path[0] == '/')
-		return snprintf(out, size, "%s", path) < (int)size;
-	return snprintf(copy, sizeof(copy), "%s", image) < (int)sizeof(copy) &&
-	       realpath(dirname(copy), dir) && snprintf(out, size, "%s/%s", dir, path) < (int)size;
+		snprintf(whole, sizeof(whole), "%s", path);
+	else
+		snprintf(whole, sizeof(whole), "%s/%s", dirname(copy), path);
+	return realpath(whole, out);
 }
 
 int vhd_parent_set(struct block_file *file, u8 *header, const char *path, const struct vhd *parent,
@@ -207,7 +210,7 @@ int vhd_parent_set(struct block_file *file, u8 *header, const char *path, const 
 		r = put_locator(file, locator, VHD_W2RU, "./", path, offset);
 		locator += VHD_L_SIZE;
 	}
-	if (!r && absolute(whole, sizeof(whole), file->path, path))
+	if (!r && absolute(whole, file->path, path))
 		r = put_locator(file, locator, VHD_W2KU, "", whole, offset);
 	vhd_header_seal(header);
 	if (r == -EILSEQ || r == -ENAMETOOLONG)

@@ -154,6 +154,18 @@ static void chain(void **state)
 	free(shadow);
 }
 
+/* The leaf takes the disk at path as it is for its parent. */
+static void accept_parent(const char *path)
+{
+	struct block_options unseen = { .path = "leaf.vhd", .backing = BLOCK_BACKING_UNSEEN };
+	struct block *b;
+	char err[512];
+
+	assert_int_equal(block_open(&b, &unseen, err, sizeof(err)), 0);
+	assert_int_equal(b->ops->set_parent(b, path, "vhd", err, sizeof(err)), 0);
+	block_close(b);
+}
+
 /* The names of a parent are found one after the other: relative, absolute, the plain one. */
 static void parent_names(void **state)
 {
@@ -170,7 +182,12 @@ static void parent_names(void **state)
 	assert_int_equal(rename("mid.vhd", "elsewhere.vhd"), 0);
 	open_bad("leaf.vhd", -ENOENT, "rebase --unsafe");
 	assert_int_equal(rename("elsewhere.vhd", "mid.vhd"), 0);
+	/* The absolute name leads there without detours. */
+	assert_int_equal(mkdir("detour", 0700), 0);
+	accept_parent("detour/../mid.vhd");
+	assert_int_equal(rmdir("detour"), 0);
 	b = open_good("leaf.vhd");
+	assert_non_null(b->parent);
 	compare(b, shadow, CHAIN_SIZE);
 	block_close(b);
 	remove_chain();
@@ -263,18 +280,6 @@ static void locator_outside(void **state)
 	free(shadow);
 }
 
-/* The leaf takes mid.vhd as it is. */
-static void accept_parent(void)
-{
-	struct block_options unseen = { .path = "leaf.vhd", .backing = BLOCK_BACKING_UNSEEN };
-	struct block *b;
-	char err[512];
-
-	assert_int_equal(block_open(&b, &unseen, err, sizeof(err)), 0);
-	assert_int_equal(b->ops->set_parent(b, "mid.vhd", "vhd", err, sizeof(err)), 0);
-	block_close(b);
-}
-
 static void touch(const char *path, i64 seconds)
 {
 	const struct timespec times[2] = { { .tv_sec = VHD_EPOCH + seconds },
@@ -291,11 +296,11 @@ static void parent_identity(void **state)
 
 	make_chain(shadow);
 	touch("mid.vhd", 1000);
-	accept_parent();
+	accept_parent("mid.vhd");
 	block_close(open_good("leaf.vhd"));
 	touch("mid.vhd", 1010);
 	open_bad("leaf.vhd", -ESTALE, "time stamp");
-	accept_parent();
+	accept_parent("mid.vhd");
 	b = open_good("leaf.vhd");
 	compare(b, shadow, CHAIN_SIZE);
 	block_close(b);

@@ -253,7 +253,7 @@ static bool set_serial(struct creation *c, const char *text)
 		return false;
 	}
 	*d = (struct spec_chardev){ .type = type, .path = text[len] ? text + len + 1 : NULL };
-	c->spec.serials = 1;
+	c->spec.serials = MAX(c->spec.serials, 1);
 	return true;
 }
 
@@ -360,6 +360,7 @@ static bool fill(struct creation *c)
 	s->initrd = m->initrd;
 	s->cmdline = m->append;
 	s->nvram = m->nvram;
+	s->boot_menu = m->boot_menu;
 	s->debug_exit = m->debug_exit;
 	s->vnc.password_file = cfg->vnc_password;
 	s->vnc.on = !cfg->vnc && !m->no_vga;
@@ -368,6 +369,10 @@ static bool fill(struct creation *c)
 	if (m->parallel) {
 		s->has_parallel = true;
 		s->parallel = (struct spec_chardev){ .type = SPEC_CHAR_FILE, .path = m->parallel };
+	}
+	if (m->serial2) {
+		s->serial[1] = (struct spec_chardev){ .type = SPEC_CHAR_FILE, .path = m->serial2 };
+		s->serials = 2;
 	}
 	if ((cfg->serial && !set_serial(c, cfg->serial)) || (cfg->vnc && !set_vnc(c, cfg->vnc)) ||
 	    !check_company(c) || !add_drives(c))
@@ -445,9 +450,9 @@ static bool settle(struct creation *c, const char **path)
 static bool settle_all(struct creation *c)
 {
 	struct machine_spec *s = &c->spec;
-	const char **paths[] = { &s->kernel,        &s->initrd,        &s->nvram,
-				 &s->loader,        &s->vnc.socket,    &s->vnc.password_file,
-				 &s->parallel.path, &s->serial[0].path };
+	const char **paths[] = { &s->kernel,        &s->initrd,         &s->nvram,
+				 &s->loader,        &s->vnc.socket,     &s->vnc.password_file,
+				 &s->parallel.path, &s->serial[0].path, &s->serial[1].path };
 	bool good = true;
 
 	for (unsigned n = 0; n < ARRAY_LEN(paths); n++)

@@ -43,6 +43,17 @@ static bool make_dirs(const char *path, char *err, size_t errlen)
 	return true;
 }
 
+static bool make_base(const char *path, const char *variable, char *err, size_t errlen)
+{
+	size_t len;
+
+	if (make_dirs(path, err, errlen))
+		return true;
+	len = strlen(err);
+	snprintf(err + len, errlen - len, "; set %s or HOME to a directory of yours", variable);
+	return false;
+}
+
 /* $VARIABLE/pogo, or $HOME/fallback/pogo. The specification has relative paths ignored. */
 static bool base_dir(const char *variable, const char *fallback, const char *rest,
 		     char path[PATH_MAX], char *err, size_t errlen)
@@ -52,14 +63,15 @@ static bool base_dir(const char *variable, const char *fallback, const char *res
 
 	if (base && *base == '/')
 		return format_path(path, err, errlen, base, "/pogo", rest) &&
-		       make_dirs(path, err, errlen);
+		       make_base(path, variable, err, errlen);
 	if (!home || *home != '/') {
 		snprintf(err, errlen, "neither %s nor HOME names a directory; set one of them",
 			 variable);
 		return false;
 	}
 	snprintf(below, sizeof(below), "/%s/pogo", fallback);
-	return format_path(path, err, errlen, home, below, rest) && make_dirs(path, err, errlen);
+	return format_path(path, err, errlen, home, below, rest) &&
+	       make_base(path, variable, err, errlen);
 }
 
 bool place_machines(char path[PATH_MAX], char *err, size_t errlen)
@@ -294,7 +306,8 @@ static bool lock_now(int fd, const char *path)
 
 int claim_take(const char *name, char *err, size_t errlen)
 {
-	char path[PATH_MAX], dir[PATH_MAX];
+	char path[PATH_MAX], dir[PATH_MAX], who[32] = "";
+	pid_t holder;
 	int fd;
 
 	if (!lock_path(name, path, err, errlen) || !place_file(name, "", dir, err, errlen))
@@ -315,8 +328,10 @@ int claim_take(const char *name, char *err, size_t errlen)
 		}
 		close(fd);
 	}
-	snprintf(err, errlen, "%s runs already (process %d); `pogo stop %s` ends it", name,
-		 (int)claim_holder(name), name);
+	holder = claim_holder(name);
+	if (holder > 1)
+		snprintf(who, sizeof(who), " (process %d)", (int)holder);
+	snprintf(err, errlen, "%s runs already%s; `pogo stop %s` ends it", name, who, name);
 	return -1;
 }
 

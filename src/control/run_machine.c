@@ -121,6 +121,8 @@ static bool attach(struct session *s)
 	struct run_config *cfg = s->cfg;
 	char err[512];
 
+	if (cfg->screenshot && screenshot_can(cfg->screenshot, err, sizeof(err)))
+		goto failed;
 	if (cfg->gdb && !(s->gdb = gdb_new(s->machine, cfg->gdb, err, sizeof(err))))
 		goto failed;
 	cfg->screens.text = cfg->display && !strcmp(cfg->display, "text");

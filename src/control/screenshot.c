@@ -52,37 +52,62 @@ static bool write_png(FILE *file, const struct screen *s)
 	return ok;
 }
 
+/* The file that takes the place of `path` when it is whole. NULL, with *r and err. */
+static FILE *open_part(const char *path, char part[PATH_MAX], int *r, char *err, size_t errlen)
+{
+	struct stat st;
+	FILE *file;
+
+	/* That must not happen to a device. */
+	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
+		snprintf(err, errlen, "screenshot '%s': that is no ordinary file; name another one",
+			 path);
+		*r = -EEXIST;
+		return NULL;
+	}
+	if (snprintf(part, PATH_MAX, "%s.part", path) >= PATH_MAX) {
+		snprintf(err, errlen, "screenshot: the path is too long");
+		*r = -ENAMETOOLONG;
+		return NULL;
+	}
+	file = fopen(part, "wbe");
+	if (!file) {
+		*r = -errno;
+		snprintf(err, errlen, "screenshot '%s' cannot be written: %s", path,
+			 fail_text(-*r));
+	}
+	return file;
+}
+
+int screenshot_can(const char *path, char *err, size_t errlen)
+{
+	char part[PATH_MAX];
+	int r = 0;
+	FILE *file = open_part(path, part, &r, err, errlen);
+
+	if (file) {
+		fclose(file);
+		unlink(part);
+	}
+	return r;
+}
+
 int screenshot_png(struct screen *s, const char *path, char *err, size_t errlen)
 {
 	struct screen_rect rects[SCREEN_RECTS];
 	char part[PATH_MAX];
-	struct stat st;
+	int r = 0;
 	FILE *file;
 	bool ok;
 
-	/* The picture takes the file's place: that must not happen to a device. */
-	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
-		snprintf(err, errlen, "screenshot '%s': that is no ordinary file; name another one",
-			 path);
-		return -EEXIST;
-	}
 	screen_update(s, rects);
 	if (!s->width || !s->height) {
 		snprintf(err, errlen, "screenshot '%s': the screen shows nothing yet", path);
 		return -ENODATA;
 	}
-	if ((size_t)snprintf(part, sizeof(part), "%s.part", path) >= sizeof(part)) {
-		snprintf(err, errlen, "screenshot: the path is too long");
-		return -ENAMETOOLONG;
-	}
-	file = fopen(part, "wbe");
-	if (!file) {
-		int error = errno;
-
-		snprintf(err, errlen, "screenshot '%s' cannot be written: %s", path,
-			 fail_text(error));
-		return -error;
-	}
+	file = open_part(path, part, &r, err, errlen);
+	if (!file)
+		return r;
 	ok = write_png(file, s);
 	ok = fflush(file) == 0 && ok;
 	ok = fclose(file) == 0 && ok;

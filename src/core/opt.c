@@ -75,9 +75,9 @@ static bool store_size(const struct opt *o, void *field, const char *value, char
 		return false;
 	}
 	if (n < o->min || n > o->max) {
-		snprintf(err, errlen, "--%s %s: must be from %s to %s", o->key, value,
-			 size_text(o->min, low, sizeof(low)),
-			 size_text(o->max, high, sizeof(high)));
+		snprintf(err, errlen, "--%s %s: must be from %s to %s%s", o->key, value,
+			 size_text(o->min, low, sizeof(low)), size_text(o->max, high, sizeof(high)),
+			 value[strspn(value, "0123456789")] ? "" : "; without a unit it is MiB");
 		return false;
 	}
 	memcpy(field, &n, sizeof(n));
