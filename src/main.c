@@ -1,9 +1,11 @@
 /* The pogo program: finds the command and runs it. */
+#include "base/fail.h"
 #include "base/log.h"
 #include "control/command.h"
 #include "control/suggest.h"
 #include "host/terminal.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -124,6 +126,15 @@ static int command_version(int argc, char **argv)
 	return EXIT_OK;
 }
 
+/* A result that did not get out is no result: a full disk must not look like success. */
+static int finish(int code)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return code;
+	log_error("the result cannot be written: %s", fail_text(errno));
+	return code ? code : EXIT_ERROR;
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
@@ -136,9 +147,9 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
-		return command_help(1, argv);
+		return finish(command_help(1, argv));
 	if (!strcmp(argv[1], "--version"))
-		return command_version(1, argv);
+		return finish(command_version(1, argv));
 	c = command_find(argv[1]);
-	return c ? c->run(argc - 1, argv + 1) : unknown_command(argv[1]);
+	return c ? finish(c->run(argc - 1, argv + 1)) : unknown_command(argv[1]);
 }

@@ -231,7 +231,8 @@ int qcow2_set_parent(struct block *block, const char *path, const char *format, 
 	int r = qcow2_commit(q);
 
 	if (r)
-		return qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r));
+		return qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path,
+				  fail_text(-r));
 	clusters = calloc(2, q->cluster_size + HEADER_MAX);
 	r = clusters ? block_file_read(block->file, clusters, q->cluster_size, 0) : -ENOMEM;
 	if (!r)
@@ -253,7 +254,8 @@ int qcow2_set_parent(struct block *block, const char *path, const char *format, 
 				  "disk '%s': the name of its parent does not fit into its header; "
 				  "choose a shorter one",
 				  block->file->path);
-	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r)) : 0;
+	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r))
+		 : 0;
 }
 
 /* --- Another size ----------------------------------------------------------------------------- */
@@ -331,9 +333,11 @@ int qcow2_resize(struct block *block, u64 size, char *err, size_t errlen)
 	if (!r)
 		r = qcow2_commit(q);
 	if (r)
-		return qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r));
+		return qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path,
+				  fail_text(-r));
 	block->size = size;
 	qcow2_header_update(q);
 	r = qcow2_commit(q);
-	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r)) : 0;
+	return r ? qcow2_fail(err, errlen, r, "disk '%s': %s", block->file->path, fail_text(-r))
+		 : 0;
 }

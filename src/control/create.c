@@ -175,15 +175,19 @@ static bool is_there(struct creation *c, const char *option, const char *path)
 {
 	const char *whole = path ? image_path(c, path) : NULL;
 	struct stat st;
-	int code = !path ? 0 : access(whole, R_OK) || stat(whole, &st) ? errno : 0;
+	int code = ENOMEM;
 
-	if (path && !code && S_ISDIR(st.st_mode))
-		code = EISDIR;
-	if (code)
-		snprintf(c->err, sizeof(c->err), "--%s %s: %s%s", option, path, fail_text(code),
-			 code == ENOENT && !strcmp(option, "firmware") ? ", or choose bios or uefi"
-								       : "");
-	return !code;
+	if (!path)
+		return true;
+	if (whole && (access(whole, R_OK) || stat(whole, &st)))
+		code = errno;
+	else if (whole)
+		code = S_ISDIR(st.st_mode) ? EISDIR : 0;
+	if (!code)
+		return true;
+	snprintf(c->err, sizeof(c->err), "--%s %s: %s%s", option, path, fail_text(code),
+		 code == ENOENT && !strcmp(option, "firmware") ? ", or choose bios or uefi" : "");
+	return false;
 }
 
 static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
@@ -203,6 +207,13 @@ static bool add_disk(struct creation *c, const struct machine_disk *m, u64 size)
 				 .readonly = m->readonly,
 				 .on_error = m->on_error,
 				 .transient = m->overlay && !*m->overlay };
+	if (m->boot) {
+		snprintf(
+			c->err, sizeof(c->err),
+			"--%s %s,boot=%u: a machine file orders kinds of drives alone, with <boot dev='...'/>; leave boot out, or give it to pogo run",
+			spec_devices[d->device], m->path ? m->path : "", m->boot);
+		return false;
+	}
 	if (m->overlay && *m->overlay) {
 		snprintf(
 			c->err, sizeof(c->err),

@@ -26,7 +26,9 @@
 	{                                                                         \
 		.key = name, .kind = OPT_FLAG, .offset = ARG(field), .help = text \
 	}
-#define JSON FLAG("json", json, "print JSON")
+/* --json and --help. */
+#define JSON \
+	{ .rows = command_opts, .offset = ARG(json) }, { 0 }
 #define JSON_DONE \
 	FLAG("json", json, "print the image that was written as JSON, as `pogo disk info` does")
 #define PARENT(text)                                                                           \
@@ -40,6 +42,23 @@
 		.value = "FORMAT", .help = "what the parent is, if its contents shall not say" \
 	}
 
+/* What a new image is like. */
+static const struct opt layout_opts[] = {
+	{ .key = "variant",
+	  .kind = OPT_CHOICE,
+	  .offset = ARG(variant),
+	  .value = "NAME",
+	  .choices = "fixed dynamic v2 v3",
+	  .help = "vhd: fixed is as raw, with a footer, dynamic (the default) grows; qcow2: v3 (the default), v2 for old programs" },
+	{ .key = "cluster",
+	  .kind = OPT_SIZE,
+	  .offset = ARG(cluster_size),
+	  .value = "SIZE",
+	  .min = 512,
+	  .max = 64 * MIB,
+	  .help = "vhd, qcow2: what is allocated at a time" },
+	{ 0 },
+};
 static const struct opt create_opts[] = {
 	{ .key = "size",
 	  .kind = OPT_STRING,
@@ -51,28 +70,16 @@ static const struct opt create_opts[] = {
 	  .offset = ARG(format),
 	  .value = "FORMAT",
 	  .help = "raw, vhd or qcow2; default: what the name ends in" },
-	{ .key = "variant",
-	  .kind = OPT_CHOICE,
-	  .offset = ARG(variant),
-	  .value = "NAME",
-	  .choices = "fixed dynamic v2 v3",
-	  .help = "vhd: fixed takes its whole size at once, dynamic (the default) grows; qcow2: v3 (the default), v2 for old programs" },
-	{ .key = "cluster",
-	  .kind = OPT_SIZE,
-	  .offset = ARG(cluster_size),
-	  .value = "SIZE",
-	  .min = 512,
-	  .max = 64 * MIB,
-	  .help = "vhd, qcow2: what is allocated at a time" },
+	{ .rows = layout_opts },
 	PARENT("make a difference to this image, which must not change from then on"),
 	JSON_DONE,
 	HELP,
 };
 static const struct opt info_opts[] = { FORMAT, FLAG("chain", chain, "the images below it too"),
-					JSON, HELP };
+					JSON };
 static const struct opt check_opts[] = { FORMAT,
 					 FLAG("repair", repair, "correct what can be corrected"),
-					 JSON, HELP };
+					 JSON };
 static const struct opt convert_opts[] = {
 	{ .key = "format",
 	  .kind = OPT_STRING,
@@ -84,19 +91,7 @@ static const struct opt convert_opts[] = {
 	  .offset = ARG(format),
 	  .value = "FORMAT",
 	  .help = "what the source is, if its contents shall not say" },
-	{ .key = "variant",
-	  .kind = OPT_CHOICE,
-	  .offset = ARG(variant),
-	  .value = "NAME",
-	  .choices = "fixed dynamic v2 v3",
-	  .help = "vhd: fixed or dynamic (the default); qcow2: v2 or v3 (the default)" },
-	{ .key = "cluster",
-	  .kind = OPT_SIZE,
-	  .offset = ARG(cluster_size),
-	  .value = "SIZE",
-	  .min = 512,
-	  .max = 64 * MIB,
-	  .help = "vhd, qcow2: what is allocated at a time" },
+	{ .rows = layout_opts },
 	FLAG("force", force, "replace a file that exists"),
 	JSON_DONE,
 	HELP,
@@ -112,7 +107,7 @@ static const struct opt rebase_opts[] = {
 	JSON_DONE,
 	HELP,
 };
-static const struct opt diff_opts[] = { FORMAT, JSON, HELP };
+static const struct opt diff_opts[] = { FORMAT, JSON };
 
 static const struct subcommand {
 	const char *name, *words, *help;

@@ -149,11 +149,12 @@ static json_t *query_pogo(struct qmp_call *call)
 
 	if (machine_disk_error(i->machine))
 		machine_disk_error_text(i->machine, error, sizeof(error));
-	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:s*, s:s*}", "pid", (int)getpid(), "file",
-			 i->spec->file, "engine", i->config.engine, "cpu", i->config.cpu, "uptime",
-			 (json_int_t)((u64)time(NULL) - i->started_s), "vnc",
-			 i->screens && i->screens->vnc ? vnc_address(i->screens->vnc) : NULL,
-			 "problem", *error ? error : NULL);
+	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:s*, s:s*, s:s*}", "pid", (int)getpid(),
+			 "file", i->spec->file, "engine", i->config.engine, "cpu", i->config.cpu,
+			 "uptime", (json_int_t)((u64)time(NULL) - i->started_s), "vnc",
+			 i->screens && i->screens->vnc ? vnc_address(i->screens->vnc) : NULL, "pty",
+			 i->hub && i->hub->pty_name[0] ? i->hub->pty_name : NULL, "problem",
+			 *error ? error : NULL);
 }
 
 static json_t *query_commands(struct qmp_call *call)

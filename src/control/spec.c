@@ -26,9 +26,11 @@ struct spec_text {
 
 void spec_init(struct machine_spec *spec)
 {
-	*spec = (struct machine_spec){
-		.file = "machine", .dir = "", .memory = MACHINE_MEMORY_DEFAULT, .cpus = 1, .cpu = "max"
-	};
+	*spec = (struct machine_spec){ .file = "machine",
+				       .dir = "",
+				       .memory = MACHINE_MEMORY_DEFAULT,
+				       .cpus = 1,
+				       .cpu = "max" };
 }
 
 void spec_free(struct machine_spec *spec)

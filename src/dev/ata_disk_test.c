@@ -39,6 +39,8 @@ static void identifies(void **state)
 	assert_memory_equal(&w[27], "NO E", 4);
 	assert_memory_equal(&w[10], "NS 1", 4);
 	assert_int_equal(w[83] & 0xc400, 0x4400);
+	assert_int_equal(w[80], 0x00fe);
+	assert_int_equal(w[169], 0x0001); /* TRIM, which drivers believe from version 7 on */
 	assert_int_equal(w[106], 0x6003); /* eight logical sectors in a physical one */
 	assert_int_equal(w[85] & 0x60, 0x60);
 	assert_int_equal(w[88], 0x0007);

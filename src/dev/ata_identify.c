@@ -81,7 +81,8 @@ void ata_identify_disk(struct ata_channel *ch, u8 *data)
 	put(data, 47, 0x8000 | ATA_MULTIPLE_MAX);
 	put(data, 50, BIT(14));
 	put(data, 59, d->multiple ? BIT(8) | d->multiple : 0);
-	put(data, 80, 0x7e);                               /* ATA-1 to ATA-6 */
+	/* ATA-1 to ATA/ATAPI-7, which is the first with word 106; Linux does not look for TRIM in older drives. */
+	put(data, 80, 0xfe);
 	put(data, 82, BIT(3) | BIT(5) | BIT(6) | BIT(14)); /* power, write cache, look-ahead, NOP */
 	put(data, 83, BIT(14) | BIT(13) | BIT(12) | BIT(10)); /* FLUSH (EXT), 48-bit addresses */
 	put(data, 84, BIT(14) | BIT(6));                      /* FUA */

@@ -5,6 +5,7 @@
 
 #include "base/test.h"
 #include "x86/exec.h"
+#include "x86/fpu.h"
 #include "x86/mem.h"
 
 #include <stdio.h>
@@ -56,6 +57,19 @@ static inline void machine_mode(struct machine *m, unsigned mode)
 	x86_mode_changed(m->v);
 	m->v->attention = 0;
 	m->v->shadow = 0;
+}
+
+/* The same with x87, SSE and all that XSAVE knows turned on. */
+static inline void machine_mode_fpu(struct machine *m, unsigned mode)
+{
+	struct x86_cpu *cpu = &m->v->cpu;
+
+	machine_mode(m, mode);
+	x86_fpu_reset(cpu);
+	x86_fpu_finit(cpu);
+	cpu->cr0 |= CR0_NE | CR0_MP;
+	cpu->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
+	cpu->xcr0 = cpuid_xcr0_mask(&m->vm);
 }
 
 static inline int machine_setup(void **state)

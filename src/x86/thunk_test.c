@@ -10,18 +10,11 @@
 
 static void on(struct machine *m, unsigned mode)
 {
-	struct x86_cpu *cpu = &m->v->cpu;
-
 	/* cmocka takes the signals for each test; a new cache takes them back. */
 	thunk_cache_free(m->vm.thunks);
 	m->vm.thunks = thunk_cache_new();
 	assert_non_null(m->vm.thunks);
-	machine_mode(m, mode);
-	x86_fpu_reset(cpu);
-	x86_fpu_finit(cpu);
-	cpu->cr0 |= CR0_NE | CR0_MP;
-	cpu->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
-	cpu->xcr0 = cpuid_xcr0_mask(&m->vm);
+	machine_mode_fpu(m, mode);
 	m->r[RAX] = DATA_AT;
 }
 

@@ -9,14 +9,7 @@
 
 static void on(struct machine *m, unsigned mode)
 {
-	struct x86_cpu *cpu = &m->v->cpu;
-
-	machine_mode(m, mode);
-	x86_fpu_reset(cpu);
-	x86_fpu_finit(cpu);
-	cpu->cr0 |= CR0_NE | CR0_MP;
-	cpu->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
-	cpu->xcr0 = cpuid_xcr0_mask(&m->vm);
+	machine_mode_fpu(m, mode);
 	m->r[RBX] = AREA_AT;
 	m->r[RAX] = m->r[RDX] = 0xffffffff;
 	memset(mem_host(&m->mem, AREA_AT, 4096), 0, 4096);

@@ -163,9 +163,10 @@ struct bt_cpu {
 	const struct unit_insn *at; /* being executed by C, or NULL: v->icount and left agree then */
 	struct unit *last;          /* entered last by C, or NULL */
 	const struct bt_cross *cross; /* with step: what is to run, if it is known */
-	u32 sys_id;                   /* the SYSCALL or SYSRET that a stub is at */
-	uintptr_t fault_at;           /* host address of a faulting instruction */
-	u64 group[16];                /* addends of the running unit's groups, by register */
+	const u8 *cold;     /* with step: code that is to run in C as it stands, or NULL */
+	u32 sys_id;         /* the SYSCALL or SYSRET that a stub is at */
+	uintptr_t fault_at; /* host address of a faulting instruction */
+	u64 group[16];      /* addends of the running unit's groups, by register */
 	/* Of a piece of a repeated string instruction: bytes, then elements; and the addends of both sides. */
 	u64 rep_room, rep_from, rep_to;
 	bool fp_live;   /* x87, SSE and AVX registers are in the host's */
@@ -205,6 +206,7 @@ static inline struct bt_cpu *bt_cpu(struct vcpu *v)
 #define BT_CACHE_LEAST (32 * MIB)
 #define BT_CACHE_MOST  (128 * MIB)
 #define HOT_HASH       65536u
+#define COLD_HASH      65536u
 
 /* Units are made in segments, one after the other; when all are full the oldest is emptied. */
 struct bt_segment {
@@ -256,15 +258,16 @@ struct bt {
 	bool *goes_on;                 /* by mnemonic: a jump behind which the unit goes on */
 	u32 jump_key[JUMP_CACHES - 1]; /* the keys that have a jump cache of their own */
 	unsigned jump_keys;
-	struct unit *hash[UNIT_HASH];
+	struct unit **hash; /* UNIT_HASH chains, behind the metadata */
 	struct code_page *pages[PAGE_HASH];
 	/* How often pages got their first unit after all that they had were killed: from HOT on units of the page check themselves.
 	 * Pages that share an entry are hot together, which costs speed alone. Forgotten after HOT_MEMORY of these events. */
 	u8 births[HOT_HASH];
 	u32 born;
 	struct bt_cross cross[BT_CROSSES];
-	void *dump; /* FILE of --dump=tu, or NULL */
-	void *perf; /* FILE of --perf-map, or NULL */
+	u8 cold_runs[COLD_HASH]; /* by hash of the code; forgotten whenever a segment is emptied */
+	void *dump;              /* FILE of --dump=tu, or NULL */
+	void *perf;              /* FILE of --perf-map, or NULL */
 	struct bt_stats stats;
 };
 
@@ -291,6 +294,11 @@ struct bt_cross *bt_cross_find(struct vcpu *v, const u8 *guest, u32 key);
 /* Whether it is worth a unit, and can have one. Counts how often it is asked. */
 bool bt_cross_is_unit(struct bt_cross *c);
 void bt_cross_run(struct vcpu *v, const struct bt_cross *c);
+
+/* cold.c: whether C is to run the code at guest, by bt_cold_run, next and without attention, in place of a unit of it. Counts. */
+bool bt_cold(struct bt *bt, const u8 *guest, u32 key);
+/* How many instructions were run. */
+unsigned bt_cold_run(struct vcpu *v, const u8 *guest, u32 key);
 
 /* jump.c */
 void jump_init(struct bt_cpu *e);

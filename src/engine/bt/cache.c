@@ -42,6 +42,11 @@ static size_t code_bytes(const struct bt *bt)
 	return FIXED_SIZE + (size_t)bt->code_size * BT_SEGMENTS;
 }
 
+static size_t meta_bytes(const struct bt *bt)
+{
+	return (size_t)bt->meta_size * BT_SEGMENTS + UNIT_HASH * sizeof(struct unit *);
+}
+
 int bt_cache_init(struct bt *bt, size_t size)
 {
 	int err;
@@ -52,12 +57,16 @@ int bt_cache_init(struct bt *bt, size_t size)
 	err = map_code(bt, code_bytes(bt));
 	if (err)
 		return err;
-	bt->meta = mmap(NULL, (size_t)bt->meta_size * BT_SEGMENTS, PROT_READ | PROT_WRITE,
+	bt->meta = mmap(NULL, meta_bytes(bt), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (bt->meta == MAP_FAILED) {
 		bt->meta = NULL;
 		return -errno;
 	}
+	/* Looking for a unit goes all over the hash and the metadata, once for most jumps that the jump cache does not know. A host
+	 * without large pages does without. */
+	madvise(bt->meta, meta_bytes(bt), MADV_HUGEPAGE);
+	bt->hash = (struct unit **)(void *)(bt->meta + (size_t)bt->meta_size * BT_SEGMENTS);
 	bt->fixed = bt->rw;
 	bt_make_stubs(bt);
 	for (unsigned n = 0; n < BT_SEGMENTS; n++) {
@@ -90,7 +99,7 @@ void bt_cache_fini(struct bt *bt)
 	if (bt->rw)
 		munmap(bt->rw, code_bytes(bt));
 	if (bt->meta)
-		munmap(bt->meta, (size_t)bt->meta_size * BT_SEGMENTS);
+		munmap(bt->meta, meta_bytes(bt));
 }
 
 /* --- Pages with code -------------------------------------------------------------------------------- */
@@ -320,6 +329,7 @@ static void segment_empty(struct bt *bt, struct bt_segment *s)
 	s->code_used = s->meta_used = s->count = 0;
 	if (any) {
 		jumps_clear(bt);
+		memset(bt->cold_runs, 0, sizeof(bt->cold_runs));
 		bt->stats.evictions++;
 	}
 }

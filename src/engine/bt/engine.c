@@ -92,6 +92,10 @@ static struct unit *find_unit(struct vcpu *v, struct bt *bt, u32 key)
 		bt_cache_stale(bt, u);
 		u = NULL;
 	}
+	if (!u && !cross && bt_cold(bt, guest, key)) {
+		bt_cpu(v)->cold = guest;
+		return NULL;
+	}
 	if (!u)
 		u = bt_translate(bt, v, guest, v->cpu.rip, key, cross);
 	else if (unlikely(unit_crosses(u)) && !cross)
@@ -136,6 +140,7 @@ static struct unit *next_unit(struct vcpu *v, u32 key)
 	struct unit *u;
 
 	e->cross = NULL;
+	e->cold = NULL;
 	u = key_tlb(key) == TLB_CHECKED ? NULL : find_unit(v, e->bt, key);
 	e->moved = false;
 	e->step = !u;
@@ -193,10 +198,21 @@ static bool step(struct vcpu *v, enum bt_reason why, enum stop *stop)
 {
 	struct bt_cpu *e = bt_cpu(v);
 	const struct bt_cross *cross = why == BT_ALONE ? e->cross : NULL;
+	const u8 *cold = why == BT_ALONE ? e->cold : NULL;
 
 	e->step = false;
 	e->cross = NULL;
+	e->cold = NULL;
 	e->last = NULL;
+	if (cold) {
+		unsigned count;
+
+		e->bt->stats.reasons[BT_COLD]++;
+		count = bt_cold_run(v, cold, present_key(v));
+		e->left -= count;
+		e->granted -= count;
+		return true;
+	}
 	bt_count(&e->bt->stats, why, v->cpu.rip, 0);
 	if (cross)
 		bt_cross_run(v, cross);

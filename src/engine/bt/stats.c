@@ -12,7 +12,7 @@ static const char *const reason_names[BT_REASONS] = {
 	[BT_EXIT] = "unlinked exit",       [BT_MISS] = "jump cache miss",
 	[BT_ATTENTION] = "attention",      [BT_BUDGET] = "budget",
 	[BT_DEAD] = "killed unit",         [BT_ALONE] = "alone: no unit",
-	[BT_ALONE_EVENT] = "alone: event",
+	[BT_ALONE_EVENT] = "alone: event", [BT_COLD] = "cold code",
 };
 
 /* --- Counting ------------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@ enum bt_reason {
 	BT_ATTENTION, /* asked for at a unit's entry: interrupts, timers, the end */
 	BT_BUDGET,    /* used up at a unit's entry (counted clock) */
 	BT_DEAD,      /* entered a unit that a write had killed */
+	BT_COLD,      /* code that the cache does not know, and that is not worth a unit yet */
 	BT_ALONE, /* code that no unit can hold: across two pages, not in RAM, with checks for each access */
 	BT_ALONE_EVENT, /* one instruction after which events are looked at: an interrupt shadow, single steps */
 	BT_REASONS

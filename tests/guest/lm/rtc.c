@@ -167,7 +167,8 @@ static void update(void)
 		step = (s1 + 60 - s0) % 60 == 1;
 	}
 	tap_check(step, "MC146818A the seconds go up by one for each update");
-	for (unsigned i = 0; i < 30000 && !uip; i++) {
+	/* A busy host may look away at many of the twenty updates. */
+	for (unsigned i = 0; i < 200000 && !uip; i++) {
 		uip = get(A) & UIP;
 		pit_wait(100);
 	}

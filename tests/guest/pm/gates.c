@@ -82,79 +82,60 @@ static void segments(void)
 	     fault_e(SS, 0, 0) && t.cs == UCS && t.esp == 0x104);
 }
 
-/* Run RETF at CPL 0 with ESP at these dwords. */
-static u32 *const frame = (u32 *)(probe_stack + 2048);
-
-static void ret(u32 code, u32 eip, u32 cs, u32 c, u32 d, u32 e)
-{
-	frame[0] = eip;
-	frame[1] = cs;
-	frame[2] = c;
-	frame[3] = d;
-	frame[4] = e;
-	PROBE(CODE("mov esp, ebx\n jmp eax"), .eax = code, .ebx = (u32)frame);
-}
-
-/* RETF faulted: code is the RETF itself, and ESP still points at the frame. */
-static bool ret_fault(u32 code, enum vector v, u32 error)
-{
-	return t.vector == v && t.has_error && t.error == error && t.eip == code && t.cs == KCS &&
-	       t.esp == (u32)frame;
-}
-
 static void returns(void)
 {
 	u32 retf = CODE("retf"), retf8 = CODE("retf 8"), esp3 = TOP(user_stack);
 
-	ret(retf, target(), KCS, 0, 0, 0);
+	return_by(retf, target(), KCS, 0, 0, 0);
 	rule("SDM 2B RET: far return to the same level pops two dwords",
-	     done() && t.cs == KCS && t.esp == (u32)(frame + 2));
-	ret(retf8, target(), KCS, 0, 0, 0);
+	     done() && t.cs == KCS && t.esp == (u32)(return_frame + 2));
+	return_by(retf8, target(), KCS, 0, 0, 0);
 	rule("SDM 2B RET: the immediate releases that many bytes more",
-	     done() && t.esp == (u32)(frame + 4));
-	ret(retf, target(), UCS, esp3, UDS, 0);
+	     done() && t.esp == (u32)(return_frame + 4));
+	return_by(retf, target(), UCS, esp3, UDS, 0);
 	rule("SDM 3A 5.8.6 far return to an outer level loads SS:ESP from the stack",
 	     done() && t.cs == UCS && t.ss == UDS && t.esp == esp3);
-	ret(retf8, target(), UCS, 0, 0, esp3);
-	frame[5] = UDS;
-	PROBE(CODE("mov esp, ebx\n jmp eax"), .eax = retf8, .ebx = (u32)frame);
+	return_by(retf8, target(), UCS, 0, 0, esp3);
+	return_frame[5] = UDS;
+	PROBE(CODE("mov esp, ebx\n jmp eax"), .eax = retf8, .ebx = (u32)return_frame);
 	rule("SDM 3A 5.8.6 RET n to an outer level skips n bytes on both stacks",
 	     done() && t.cs == UCS && t.ss == UDS && t.esp == esp3 + 8);
-	frame[0] = target();
-	frame[1] = KCS;
-	PROBE3(CODE("mov esp, ebx\n retf"), .ebx = (u32)frame);
+	return_frame[0] = target();
+	return_frame[1] = KCS;
+	PROBE3(CODE("mov esp, ebx\n retf"), .ebx = (u32)return_frame);
 	rule("SDM 3A 5.8.6 far return to an inner level: #GP(selector)", fault_e(GP, KCS, 2));
-	ret(retf, target(), 0, 0, 0, 0);
-	rule("SDM 2B RET: null return selector: #GP(0)", ret_fault(retf, GP, 0));
-	ret(retf, target(), KDS, 0, 0, 0);
-	rule("SDM 2B RET: return to a data segment: #GP(selector)", ret_fault(retf, GP, KDS));
-	ret(retf, target(), GDT_ENTRIES * 8, 0, 0, 0);
+	return_by(retf, target(), 0, 0, 0, 0);
+	rule("SDM 2B RET: null return selector: #GP(0)", return_fault(retf, GP, 0));
+	return_by(retf, target(), KDS, 0, 0, 0);
+	rule("SDM 2B RET: return to a data segment: #GP(selector)", return_fault(retf, GP, KDS));
+	return_by(retf, target(), GDT_ENTRIES * 8, 0, 0, 0);
 	rule("SDM 2B RET: return selector beyond the GDT: #GP(selector)",
-	     ret_fault(retf, GP, GDT_ENTRIES * 8));
-	ret(retf, target(), KCS + 3, esp3, UDS, 0);
+	     return_fault(retf, GP, GDT_ENTRIES * 8));
+	return_by(retf, target(), KCS + 3, esp3, UDS, 0);
 	rule("SDM 2B RET: outer return to a nonconforming segment of DPL < RPL: #GP(selector)",
-	     ret_fault(retf, GP, KCS));
+	     return_fault(retf, GP, KCS));
 	seg_set(T(0), desc(0, 0xfffff, CODE_XR, G | D));
-	ret(retf, target(), T(0), 0, 0, 0);
+	return_by(retf, target(), T(0), 0, 0, 0);
 	rule("SDM 2B RET: return to a segment not present: #NP(selector)",
-	     ret_fault(retf, NP, T(0)));
-	ret(retf, target(), UCS, esp3, 0, 0);
-	rule("SDM 2B RET: outer return with a null SS: #GP(0)", ret_fault(retf, GP, 0));
-	ret(retf, target(), UCS, esp3, UDS & ~3u, 0);
+	     return_fault(retf, NP, T(0)));
+	return_by(retf, target(), UCS, esp3, 0, 0);
+	rule("SDM 2B RET: outer return with a null SS: #GP(0)", return_fault(retf, GP, 0));
+	return_by(retf, target(), UCS, esp3, UDS & ~3u, 0);
 	rule("SDM 2B RET: outer return with SS RPL unlike the new CPL: #GP(SS)",
-	     ret_fault(retf, GP, UDS & ~3u));
-	ret(retf, target(), UCS, esp3, KDS + 3, 0);
+	     return_fault(retf, GP, UDS & ~3u));
+	return_by(retf, target(), UCS, esp3, KDS + 3, 0);
 	rule("SDM 2B RET: outer return with SS DPL unlike the new CPL: #GP(SS)",
-	     ret_fault(retf, GP, KDS));
+	     return_fault(retf, GP, KDS));
 	seg_set(T(0), desc(0, 0xfffff, DPL(3) | DATA_RW, G | D));
-	ret(retf, target(), UCS, esp3, T(0) + 3, 0);
-	rule("SDM 2B RET: outer return with SS not present: #SS(SS)", ret_fault(retf, SS, T(0)));
+	return_by(retf, target(), UCS, esp3, T(0) + 3, 0);
+	rule("SDM 2B RET: outer return with SS not present: #SS(SS)", return_fault(retf, SS, T(0)));
 	seg_set(T(0), desc(0, 0xfff, P | CODE_XR, D));
-	ret(retf, 0x1000, T(0), 0, 0, 0);
-	rule("SDM 2B RET: return offset beyond the segment limit: #GP(0)", ret_fault(retf, GP, 0));
-	ret(CODE("mov ecx, 0x43\n mov es, ecx\n mov ecx, 0x58\n mov fs, ecx\n xor ecx, ecx\n"
-		 "mov gs, ecx\n retf"),
-	    target(), UCS, esp3, UDS, 0);
+	return_by(retf, 0x1000, T(0), 0, 0, 0);
+	rule("SDM 2B RET: return offset beyond the segment limit: #GP(0)",
+	     return_fault(retf, GP, 0));
+	return_by(CODE("mov ecx, 0x43\n mov es, ecx\n mov ecx, 0x58\n mov fs, ecx\n xor ecx, ecx\n"
+		       "mov gs, ecx\n retf"),
+		  target(), UCS, esp3, UDS, 0);
 	rule("SDM 3A 5.8.6 outer return: a DS of DPL < CPL becomes null; ES of DPL 3 and a "
 	     "conforming FS stay",
 	     done() && t.ds == 0 && t.es == UDS && t.fs == CCS && t.gs == 0);

@@ -183,50 +183,31 @@ static void gates16(void)
 	     done() && t.cs == T(2) && (t.eflags & FL_IF));
 }
 
-static u32 *const frame = (u32 *)(probe_stack + 2048);
-
-/* Run IRET at CPL 0 with ESP at a frame of these dwords. */
-static void iret(u32 code, u32 eip, u32 cs, u32 eflags, u32 esp, u32 ss)
-{
-	frame[0] = eip;
-	frame[1] = cs;
-	frame[2] = eflags;
-	frame[3] = esp;
-	frame[4] = ss;
-	PROBE(CODE("mov esp, ebx\n jmp eax"), .eax = code, .ebx = (u32)frame);
-}
-
-static bool iret_fault(u32 code, enum vector v, u32 error)
-{
-	return t.vector == v && t.has_error && t.error == error && t.eip == code && t.cs == KCS &&
-	       t.esp == (u32)frame;
-}
-
 static void irets(void)
 {
 	u32 code = CODE("iretd"), esp3 = TOP(user_stack);
 	u32 all = FL_IF | FL_IOPL(3) | FL_AC | FL_ID | FL_VIF | FL_VIP | FL_CF | FL_OF | 2;
-	u16 *words = (u16 *)frame;
+	u16 *words = (u16 *)return_frame;
 
-	iret(code, handler(), KCS, all, 0, 0);
+	return_by(code, handler(), KCS, all, 0, 0);
 	rule("SDM 2A IRET: to the same level at CPL 0 every flag comes from the frame",
-	     done() && t.eflags == all && t.esp == (u32)(frame + 3));
-	iret(code, handler(), UCS, FL_IF | FL_IOPL(1) | 2, esp3, UDS);
+	     done() && t.eflags == all && t.esp == (u32)(return_frame + 3));
+	return_by(code, handler(), UCS, FL_IF | FL_IOPL(1) | 2, esp3, UDS);
 	rule("SDM 2A IRET: to CPL 3 loads SS:ESP, IOPL and IF",
 	     done() && t.cs == UCS && t.ss == UDS && t.esp == esp3 &&
 		     t.eflags == (FL_IF | FL_IOPL(1) | 2));
 	rule("SDM 2A IRET: to an outer level makes data segments of inner DPL null",
 	     t.ds == 0 && t.es == 0 && t.fs == 0 && t.gs == 0);
-	frame[0] = handler();
-	frame[1] = UCS;
-	frame[2] = FL_VM | FL_VIF | FL_VIP | FL_IOPL(3) | FL_IF | FL_CF | FL_AC | 2;
-	PROBE3(CODE("mov esp, ebx\n iretd"), .ebx = (u32)frame);
+	return_frame[0] = handler();
+	return_frame[1] = UCS;
+	return_frame[2] = FL_VM | FL_VIF | FL_VIP | FL_IOPL(3) | FL_IF | FL_CF | FL_AC | 2;
+	PROBE3(CODE("mov esp, ebx\n iretd"), .ebx = (u32)return_frame);
 	rule("SDM 2A IRET: at CPL 3 above IOPL the frame's VM, VIF, VIP, IOPL and IF are ignored",
 	     done() && t.eflags == (FL_CF | FL_AC | 2));
-	frame[0] = handler();
-	frame[1] = UCS;
-	frame[2] = FL_IOPL(0) | FL_IF | 2;
-	PROBE3(CODE("mov esp, ebx\n iretd"), .ebx = (u32)frame, .eflags = FL_IOPL(3) | 2);
+	return_frame[0] = handler();
+	return_frame[1] = UCS;
+	return_frame[2] = FL_IOPL(0) | FL_IF | 2;
+	PROBE3(CODE("mov esp, ebx\n iretd"), .ebx = (u32)return_frame, .eflags = FL_IOPL(3) | 2);
 	rule("SDM 2A IRET: at CPL 3 within IOPL the frame gives IF, not IOPL",
 	     done() && t.eflags == (FL_IF | FL_IOPL(3) | 2));
 	seg_set(T(3), desc(LOW, 0xffff, P | DPL(3) | CODE_XR, D));
@@ -235,45 +216,46 @@ static void irets(void)
 	words[2] = FL_CF | 2;
 	words[3] = 0x1230;
 	words[4] = UDS;
-	PROBE(CODE("mov esp, ebx\n iretw"), .ebx = (u32)frame, .eflags = FL_AC | FL_ID | 2);
+	PROBE(CODE("mov esp, ebx\n iretw"), .ebx = (u32)return_frame, .eflags = FL_AC | FL_ID | 2);
 	rule("SDM 2A IRET: a 16-bit IRET pops words, and keeps the upper half of EFLAGS",
 	     t.vector == BP && t.cs == T(3) + 3 && t.eflags == (FL_AC | FL_ID | FL_CF | 2) &&
 		     t.ss == UDS && (u16)t.esp == 0x1230);
-	iret(code, handler(), 0, 2, 0, 0);
-	rule("SDM 2A IRET: null CS: #GP(0)", iret_fault(code, GP, 0));
-	iret(code, handler(), KDS, 2, 0, 0);
-	rule("SDM 2A IRET: CS is a data segment: #GP(selector)", iret_fault(code, GP, KDS));
-	iret(code, handler(), KCS + 3, 2, esp3, UDS);
+	return_by(code, handler(), 0, 2, 0, 0);
+	rule("SDM 2A IRET: null CS: #GP(0)", return_fault(code, GP, 0));
+	return_by(code, handler(), KDS, 2, 0, 0);
+	rule("SDM 2A IRET: CS is a data segment: #GP(selector)", return_fault(code, GP, KDS));
+	return_by(code, handler(), KCS + 3, 2, esp3, UDS);
 	rule("SDM 2A IRET: nonconforming CS of DPL unlike its RPL: #GP(selector)",
-	     iret_fault(code, GP, KCS));
+	     return_fault(code, GP, KCS));
 	seg_set(T(3), desc(0, 0xfffff, P | DPL(3) | CONF_XR, G | D));
-	iret(code, handler(), T(3), 2, 0, 0);
-	rule("SDM 2A IRET: conforming CS of DPL > RPL: #GP(selector)", iret_fault(code, GP, T(3)));
-	iret(code, handler(), CCS + 3, 2, esp3, UDS);
+	return_by(code, handler(), T(3), 2, 0, 0);
+	rule("SDM 2A IRET: conforming CS of DPL > RPL: #GP(selector)",
+	     return_fault(code, GP, T(3)));
+	return_by(code, handler(), CCS + 3, 2, esp3, UDS);
 	rule("SDM 2A IRET: conforming CS of DPL < RPL returns to the RPL's level",
 	     done() && t.cs == CCS + 3 && t.ss == UDS);
 	seg_set(T(3), desc(0, 0xfffff, DPL(3) | CODE_XR, G | D));
-	iret(code, handler(), T(3) + 3, 2, esp3, UDS);
-	rule("SDM 2A IRET: CS not present: #NP(selector)", iret_fault(code, NP, T(3)));
-	iret(code, handler(), UCS, 2, esp3, 0);
-	rule("SDM 2A IRET: null SS to CPL 3: #GP(0)", iret_fault(code, GP, 0));
-	iret(code, handler(), UCS, 2, esp3, (UDS & ~3u) + 2);
-	rule("SDM 2A IRET: SS RPL unlike CS RPL: #GP(SS)", iret_fault(code, GP, UDS & ~3u));
-	iret(code, handler(), UCS, 2, esp3, UCS);
-	rule("SDM 2A IRET: SS is a code segment: #GP(SS)", iret_fault(code, GP, UCS & ~3u));
-	iret(code, handler(), UCS, 2, esp3, KDS + 3);
-	rule("SDM 2A IRET: SS DPL unlike CS RPL: #GP(SS)", iret_fault(code, GP, KDS));
+	return_by(code, handler(), T(3) + 3, 2, esp3, UDS);
+	rule("SDM 2A IRET: CS not present: #NP(selector)", return_fault(code, NP, T(3)));
+	return_by(code, handler(), UCS, 2, esp3, 0);
+	rule("SDM 2A IRET: null SS to CPL 3: #GP(0)", return_fault(code, GP, 0));
+	return_by(code, handler(), UCS, 2, esp3, (UDS & ~3u) + 2);
+	rule("SDM 2A IRET: SS RPL unlike CS RPL: #GP(SS)", return_fault(code, GP, UDS & ~3u));
+	return_by(code, handler(), UCS, 2, esp3, UCS);
+	rule("SDM 2A IRET: SS is a code segment: #GP(SS)", return_fault(code, GP, UCS & ~3u));
+	return_by(code, handler(), UCS, 2, esp3, KDS + 3);
+	rule("SDM 2A IRET: SS DPL unlike CS RPL: #GP(SS)", return_fault(code, GP, KDS));
 	seg_set(T(3), desc(0, 0xfffff, DPL(3) | DATA_RW, G | D));
-	iret(code, handler(), UCS, 2, esp3, T(3) + 3);
+	return_by(code, handler(), UCS, 2, esp3, T(3) + 3);
 	rule("SDM 3A 6.15 (interrupt 12) IRET to an outer level, SS not present: #SS(SS)",
-	     iret_fault(code, SS, T(3)));
+	     return_fault(code, SS, T(3)));
 	seg_set(T(3), desc(0, 0xfff, P | CODE_XR, D));
-	iret(code, 0x1000, T(3), 2, 0, 0);
-	rule("SDM 2A IRET: EIP beyond the code limit: #GP(0)", iret_fault(code, GP, 0));
-	frame[0] = handler();
-	frame[1] = KCS;
-	frame[2] = 2;
-	PROBE3(CODE("mov esp, ebx\n iretd"), .ebx = (u32)frame);
+	return_by(code, 0x1000, T(3), 2, 0, 0);
+	rule("SDM 2A IRET: EIP beyond the code limit: #GP(0)", return_fault(code, GP, 0));
+	return_frame[0] = handler();
+	return_frame[1] = KCS;
+	return_frame[2] = 2;
+	PROBE3(CODE("mov esp, ebx\n iretd"), .ebx = (u32)return_frame);
 	rule("SDM 2A IRET: to an inner level: #GP(selector)", fault_e(GP, KCS, 2));
 }
 
@@ -291,7 +273,7 @@ static void flag_instructions(void)
 	PROBE3(popf, .eax = FL_IF, .eflags = FL_IOPL(3) | 2);
 	rule("SDM 2B POPF: at CPL 3 within IOPL, IF changes and IOPL does not",
 	     done() && t.eflags == (FL_IOPL(3) | FL_IF | 2));
-	PROBE3(CODE("popfw"), .esp = (u32)(frame + 2), .eflags = FL_AC | FL_ID | 2);
+	PROBE3(CODE("popfw"), .esp = (u32)(return_frame + 2), .eflags = FL_AC | FL_ID | 2);
 	rule("SDM 2B POPF: a 16-bit POPF keeps the upper half of EFLAGS",
 	     done() && (t.eflags & 0xffff0000) == (FL_AC | FL_ID));
 	PROBE3(cli, .eflags = FL_IOPL(2) | FL_IF | 2);

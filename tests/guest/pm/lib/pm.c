@@ -227,6 +227,24 @@ static void put(const char *label, u32 value)
 	tap_put_hex(value);
 }
 
+u32 *const return_frame = (u32 *)(probe_stack + 2048);
+
+void return_by(u32 code, u32 a, u32 b, u32 c, u32 d, u32 e)
+{
+	return_frame[0] = a;
+	return_frame[1] = b;
+	return_frame[2] = c;
+	return_frame[3] = d;
+	return_frame[4] = e;
+	PROBE(CODE("mov esp, ebx\n jmp eax"), .eax = code, .ebx = (u32)return_frame);
+}
+
+bool return_fault(u32 code, enum vector v, u32 error)
+{
+	return t.vector == v && t.has_error && t.error == error && t.eip == code && t.cs == KCS &&
+	       t.esp == (u32)return_frame;
+}
+
 void rule_report(const char *name, bool holds, const char *text)
 {
 	if (!tap_check(holds, name)) {

@@ -193,6 +193,13 @@ bool fault_e(enum vector v, u32 error, u32 offset);
 /* The probe ran to its end. */
 bool done(void);
 
+/* Where probes that return find what they return to. */
+extern u32 *const return_frame;
+/* Put five dwords into the frame and run `code`, an instruction that returns, at CPL 0 with ESP there. */
+void return_by(u32 code, u32 a, u32 b, u32 c, u32 d, u32 e);
+/* That instruction faulted, and ESP still points at the frame. */
+bool return_fault(u32 code, enum vector v, u32 error);
+
 /* Report a rule, say what the last probe did if it does not hold, and start over. */
 #define rule(name, holds) rule_report(name, holds, #holds)
 void rule_report(const char *name, bool holds, const char *text);
