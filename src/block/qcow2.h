@@ -157,7 +157,7 @@ void qcow2_cache_free(struct qcow2_cache *c);
 /* The table at offset; NULL if it is not in memory. */
 struct qcow2_table *qcow2_cache_find(struct qcow2_cache *c, u64 offset);
 /* A place for the table at offset, which is not there yet; its contents are undefined. Where too many are dirty they are written, L2 tables
- * by a commit. */
+ * by a commit. -EIO if it is there. */
 int qcow2_cache_add(struct qcow2 *q, struct qcow2_cache *c, u64 offset, struct qcow2_table **t)
 	must_check;
 /* The table at offset, from the file if it is not in memory. -EIO where none can be. */

@@ -149,6 +149,8 @@ int qcow2_cache_add(struct qcow2 *q, struct qcow2_cache *c, u64 offset, struct q
 {
 	int r;
 
+	if (qcow2_cache_find(c, offset))
+		return -EIO; /* the image is damaged: what is in use was said to be free */
 	*t = add(c, offset);
 	if (*t)
 		return 0;

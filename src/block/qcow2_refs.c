@@ -317,6 +317,8 @@ static int find_large(struct qcow2 *q, u64 want, u64 *cluster)
 
 		if (q->reftable[index + i])
 			return -EAGAIN; /* taken as the table grew */
+		/* Of an attempt that failed. */
+		qcow2_cache_drop(&q->refblocks, (first + i) << q->cluster_bits);
 		r = qcow2_cache_add(q, &q->refblocks, (first + i) << q->cluster_bits, &t);
 		if (r)
 			break;

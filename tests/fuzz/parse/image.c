@@ -12,12 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK_MAX \
-	(8 *      \
-	 MIB) /* of a file that is checked: the work grows with it, and with the size of clusters */
-#define GROW_MAX (8 * MIB)
-#define RUN_MAX  64u /* sectors of a request */
-#define SHADOW   4096u
+/* Of a file that is checked: the work grows with it, and with the size of clusters. */
+#define CHECK_MAX (12 * MIB)
+#define GROW_MAX  (8 * MIB)
+#define RUN_MAX   64u /* sectors of a request */
+#define SHADOW    4096u
 
 struct shadow {
 	u64 sector; /* and 1 */

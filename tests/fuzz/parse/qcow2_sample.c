@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -103,6 +104,8 @@ static u64 l2_table(struct image *im, u64 entries)
 	u64 l2 = take(im, 1), copied = im->s->snapshots ? 0 : QCOW2_COPIED;
 
 	put(im, l2, data_cluster(im, 0x5a) | copied, 8);
+	if (im->s->length)
+		put(im, l2 + 8, im->s->length / 4 | copied, 8);
 	if (entries < 8)
 		return l2;
 	if (im->s->packed)
@@ -277,7 +280,8 @@ void qcow2_sample_write(const struct qcow2_sample *s, const char *path)
 	make_snapshots(&im);
 	make_header(&im);
 	make_refcounts(&im);
-	if (fwrite(im.data, im.cluster, im.used, out) != im.used || fclose(out))
+	if (fwrite(im.data, im.cluster, im.used, out) != im.used || fflush(out) ||
+	    (s->length && ftruncate(fileno(out), (off_t)s->length)) || fclose(out))
 		fail(path);
 	free(im.data);
 }

@@ -13,6 +13,7 @@ struct qcow2_sample {
 	bool packed, zstd; /* compressed clusters; by zstd */
 	bool bitmap, extensions;
 	bool miscounted; /* some refcounts are wrong */
+	u64 length; /* of the file, with a cluster amid that no refcount block counts; 0: no longer than it must be */
 };
 
 /* Writes one to a new file. Ends the program where it cannot. */

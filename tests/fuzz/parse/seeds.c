@@ -53,6 +53,7 @@ static const struct {
 	{ "qcow2-v2-backing", { 2, 12, 4, .size = MIB, .backing = "1", .packed = true } },
 	{ "qcow2-dirty",
 	  { 3, 12, 4, .size = MIB, .incompatible = QCOW2_DIRTY, .miscounted = true } },
+	{ "qcow2-long", { 3, 9, 6, .size = 256 * KIB, .miscounted = true, .length = 11 * MIB } },
 	{ "qcow2-corrupt",
 	  { 3, 9, 4, .size = 96 * KIB, .incompatible = QCOW2_CORRUPT, .miscounted = true } },
 };
