@@ -121,8 +121,6 @@ static bool attach(struct session *s)
 	struct run_config *cfg = s->cfg;
 	char err[512];
 
-	if (cfg->screenshot && screenshot_can(cfg->screenshot, err, sizeof(err)))
-		goto failed;
 	if (cfg->gdb && !(s->gdb = gdb_new(s->machine, cfg->gdb, err, sizeof(err))))
 		goto failed;
 	cfg->screens.text = cfg->display && !strcmp(cfg->display, "text");
@@ -195,6 +193,10 @@ int run_machine(struct run_config *cfg)
 	char err[512];
 	int code = EXIT_ERROR;
 
+	if (cfg->screenshot && screenshot_can(cfg->screenshot, err, sizeof(err))) {
+		log_error("%s", err);
+		return EXIT_ERROR;
+	}
 	if (!open_instance(&s))
 		return EXIT_ERROR;
 	struct machine_console wires = s.instance.hub ? hub_wires(s.instance.hub)
