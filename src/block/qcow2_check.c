@@ -90,21 +90,37 @@ static void count_lost(struct scan *s, u64 cluster)
 	s->overlaps += cluster < 2 * s->clusters + GROWTH_MAX;
 }
 
+static void tell_lost(struct scan *s, u64 offset, enum use use)
+{
+	FOUND_ONCE(s, "%s at %#llx lies behind the end of the file", use_names[use],
+		   (unsigned long long)offset);
+	count_lost(s, offset >> s->q->cluster_bits);
+}
+
 static void count_range(struct scan *s, u64 offset, u64 size, enum use use)
 {
 	u64 first = offset >> s->q->cluster_bits,
 	    end = (offset + size + s->q->cluster_size - 1) >> s->q->cluster_bits;
 
-	if (end > s->clusters) {
-		FOUND_ONCE(s, "%s at %#llx lies behind the end of the file", use_names[use],
-			   (unsigned long long)offset);
-		count_lost(s, first);
-	}
+	if (end > s->clusters)
+		tell_lost(s, offset, use);
 	touch(s, first, end);
 	first = MAX(first, s->first);
 	end = MIN(end, s->first + s->count);
 	for (u64 c = first; c < end; c++)
 		count_one(s, c, use);
+}
+
+/* What is compressed is lost without its first byte; other data that ends a file may be cut short, and reads as zeros there. */
+static void count_packed(struct scan *s, u64 entry)
+{
+	u64 offset, size;
+
+	qcow2_packed(s->q, entry, &offset, &size);
+	if (offset >= s->q->block.file->size)
+		tell_lost(s, offset, USE_DATA);
+	else
+		count_range(s, offset, size, USE_DATA);
 }
 
 /* --- What refers to clusters ------------------------------------------------------------------ */
@@ -114,7 +130,7 @@ static void count_l2(struct scan *s)
 	struct qcow2 *q = s->q;
 
 	for (u32 i = 0; i < 1u << q->l2_bits; i++) {
-		u64 entry = be_load(s->table + 8 * (size_t)i, 8), offset, size;
+		u64 entry = be_load(s->table + 8 * (size_t)i, 8);
 
 		s->check->allocated += s->active && !s->quiet && s->first == 0 &&
 				       (entry & (QCOW2_OFFSET | QCOW2_COMPRESSED));
@@ -125,10 +141,7 @@ static void count_l2(struct scan *s)
 		case QCOW2_K_RESERVED:
 			count_range(s, entry & QCOW2_OFFSET, q->cluster_size, USE_DATA);
 			break;
-		case QCOW2_K_PACKED:
-			qcow2_packed(q, entry, &offset, &size);
-			count_range(s, offset, size, USE_DATA);
-			break;
+		case QCOW2_K_PACKED: count_packed(s, entry); break;
 		case QCOW2_K_BAD:
 			FOUND_ONCE(s, "the L2 entry %#llx means nothing",
 				   (unsigned long long)entry);
