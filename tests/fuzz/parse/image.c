@@ -443,10 +443,12 @@ static void do_parent(struct run *r, u32 value)
 	result = r->block->ops->set_parent(r->block, name, name ? r->block->ops->name : NULL, err,
 					   sizeof(err));
 	r->settled = false;
-	if (result)
+	if (result) {
 		check_line(err);
-	else
-		r->whole = false; /* another disk shows through now, or none can be opened */
+	} else { /* another disk shows through when it is opened anew, or none can be */
+		r->whole = false;
+		r->modelled = false;
+	}
 }
 
 static void do_info(struct run *r)
