@@ -220,6 +220,8 @@ void block_retry(struct block *block);
 /* Flushes will never succeed again: what an earlier one was to make stable may be lost. */
 bool block_flush_lost(const struct block *block);
 
+/* For formats: names in an image come from others, and stand in messages and on terminals: control characters become '?'. */
+void block_printable(char *name);
 /* For formats: opens the image that `child` names as its parent (or gives NULL, with 0: BLOCK_BACKING_UNSEEN), as far as the options that
  * the child was opened with allow it. `path` is as the image has it: relative to the directory of the child. format NULL: found out, but then a parent that has a
  * parent itself is refused: a guest may have written the header that names it. Never opened for writing, never threaded. */

@@ -24,6 +24,15 @@ static const struct {
 	{ "vpc", "vhd" }, { "qcow2", "qcow2" }, { "qcow", "qcow2" },
 };
 
+void block_printable(char *name)
+{
+	for (u8 *c = (u8 *)name; *c; c++)
+		if (*c < ' ' || *c == 0x7f)
+			*c = '?';
+		else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* U+0080 to U+009F */
+			c[0] = c[1] = '?';
+}
+
 const struct block_ops *block_format_find(const char *name)
 {
 	for (const struct block_ops *const *f = block_formats; *f; f++)

@@ -311,6 +311,31 @@ static void failed_creation_leaves_nothing(void **state)
 	assert_int_not_equal(access("x.img", F_OK), 0);
 }
 
+/* What an image calls its parent does nothing to the terminal that shows it. */
+static void names_are_printable(void **state)
+{
+	char text[] = "\x1b[2Ja\nb\x7f\xc2\x9b"
+		      "c \xc3\xa9\xc2\xa0",
+	     err[512] = "";
+	struct block_create c = { .path = "base.qcow2", .size = SIZE };
+	struct block_options o = { .path = "top.qcow2" };
+	struct block *b;
+
+	block_printable(text);
+	assert_string_equal(text, "?[2Ja?b???c \xc3\xa9\xc2\xa0");
+	assert_int_equal(block_create(&c, err, sizeof(err)), 0);
+	assert_int_equal(rename("base.qcow2", "ba\ne.qcow2"), 0);
+	c = (struct block_create){ .path = "top.qcow2",
+				   .parent = "ba\ne.qcow2",
+				   .parent_format = "qcow2" };
+	assert_int_equal(block_create(&c, err, sizeof(err)), 0);
+	assert_true(block_open(&b, &o, err, sizeof(err)) < 0);
+	if (!strstr(err, "'ba?e.qcow2'"))
+		fail_msg("%s", err);
+	unlink("ba\ne.qcow2");
+	unlink("top.qcow2");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +347,7 @@ int main(void)
 		cmocka_unit_test(names_from_images),
 		cmocka_unit_test(overlays),
 		cmocka_unit_test(failed_creation_leaves_nothing),
+		cmocka_unit_test(names_are_printable),
 	};
 	int failed;
 

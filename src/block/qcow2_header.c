@@ -144,6 +144,7 @@ static int read_extensions(struct qcow2 *q, const u8 *cluster, u64 end, const u8
 					    DAMAGED "the name of its parent's format is too long");
 			memcpy(name, data, size);
 			name[size] = 0;
+			block_printable(name);
 			snprintf(q->backing_format, sizeof(q->backing_format), "%s",
 				 format_name(name));
 		} else if (type == QCOW2_EXT_BITMAPS && size >= 24) {
@@ -173,6 +174,7 @@ static int read_first_cluster(struct qcow2 *q, char *err, size_t errlen)
 		q->backing[size] = 0;
 		if (strlen(q->backing) != size)
 			return FAIL(q, -EINVAL, DAMAGED "the name of its parent has a zero byte");
+		block_printable(q->backing);
 	}
 	r = read_extensions(q, q->bounce, name ? name : q->cluster_size, &names, &names_size, err,
 			    errlen);
@@ -441,6 +443,7 @@ static void read_text(struct qcow2 *q, u64 at, u64 size, char *text, size_t room
 	if (block_file_read(q->block.file, text, size, at))
 		size = 0;
 	text[size] = 0;
+	block_printable(text);
 }
 
 void qcow2_info_snapshots(struct qcow2 *q, struct block_info *info)

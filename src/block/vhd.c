@@ -436,6 +436,7 @@ static void vhd_info(struct block *block, struct block_info *info)
 		(unsigned)be_load(f + VHD_F_CYLINDERS, 2), f[VHD_F_HEADS], f[VHD_F_SPT],
 		(const char *)f + VHD_F_APP, u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8],
 		u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+	block_printable(info->note); /* the program's name */
 }
 
 const struct block_ops block_vhd = {

@@ -20,6 +20,7 @@ static bool to_path(char *name)
 {
 	char *start = name;
 
+	block_printable(name);
 	for (char *p = name; *p; p++)
 		if (*p == '\\')
 			*p = '/';
