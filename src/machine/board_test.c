@@ -1,6 +1,7 @@
 /* A board with firmware: ROM images of all sizes, resets, two machines at once, and boards that cannot be built. */
 #include "base/test.h"
 #include "machine/internal.h"
+#include "machine/machine_test.h"
 #include "machine/rom.h"
 
 #include <fcntl.h>
@@ -67,18 +68,12 @@ static void make_rom(size_t size)
 
 static struct machine_config config(const char *engine)
 {
-	return (struct machine_config){ .firmware = path,
-					.append = "",
-					.memory = 4 * MIB,
-					.cpus = 1,
-					.engine = engine,
-					.cpu = "max",
-					.clock = "insns",
-					.boot_entry = "auto",
-					.debug_exit = 0xf4,
-					.no_vga = true,
-					.timeout_s = 60,
-					.check_step = 1 };
+	struct machine_config cfg = test_config(engine);
+
+	cfg.firmware = path;
+	cfg.memory = 4 * MIB;
+	cfg.no_vga = true;
+	return cfg;
 }
 
 static void run(const struct machine_config *cfg)

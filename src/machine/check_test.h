@@ -4,6 +4,7 @@
 
 #include "base/test.h"
 #include "machine/check_internal.h"
+#include "machine/machine_test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,22 +36,15 @@ static inline struct machine *check_machine(const struct check_kernel *k, const 
 					    u32 step, u32 page)
 {
 	const struct machine_console console = { .write = check_discard };
-	struct machine_config cfg = { .kernel = k->path,
-				      .append = "",
-				      .memory = 16 * MIB,
-				      .cpus = 1,
-				      .engine = engine,
-				      .cpu = "max",
-				      .clock = "insns",
-				      .boot_entry = "auto",
-				      .debug_exit = 0xf4,
-				      .timeout_s = 60,
-				      .check = "interp",
-				      .check_step = step,
-				      .check_page = page };
+	struct machine_config cfg = test_config(engine);
 	struct machine *m;
 	char err[256];
 
+	cfg.kernel = k->path;
+	cfg.memory = 16 * MIB;
+	cfg.check = "interp";
+	cfg.check_step = step;
+	cfg.check_page = page;
 	if (machine_new(&m, &cfg, &console, err, sizeof(err)))
 		fail_msg("%s", err);
 	return m;

@@ -60,6 +60,9 @@ static bool warm(u32 value)
 	return same;
 }
 
+/* The bits of the immediate that lie on the first page. */
+static u32 low_mask(void) { return (u32)((1ull << 8 * (head - 1)) - 1); }
+
 static void fresh(void)
 {
 	map(FIRST, low, 0);
@@ -97,8 +100,6 @@ static void forget_all(void)
 
 static void remapped(u64 first_flags, u64 next_flags, void (*forget)(void))
 {
-	u32 low_mask = (u32)((1ull << 8 * (head - 1)) - 1);
-
 	fresh();
 	put(low, other, 0xaabbccdd);
 	put(low, high, 0x11223344);
@@ -108,7 +109,7 @@ static void remapped(u64 first_flags, u64 next_flags, void (*forget)(void))
 	warm(0x11223344);
 	map(NEXT, other, next_flags);
 	forget();
-	tap_equal(warm((0x11223344 & low_mask) | (0xaabbccdd & ~low_mask)), true,
+	tap_equal(warm((0x11223344 & low_mask()) | (0xaabbccdd & ~low_mask())), true,
 		  "SDM 3A 4.10.4 the page under the second half is exchanged");
 	map(NEXT, high, next_flags);
 	forget();
@@ -125,13 +126,12 @@ static void first_remapped(void)
 	map(FIRST, other, 0);
 	invlpg(FIRST);
 
-	u32 low_mask = (u32)((1ull << 8 * (head - 1)) - 1);
-
-	tap_equal(warm((0x55667788 & low_mask) | (0x11223344 & ~low_mask)), true,
+	tap_equal(warm((0x55667788 & low_mask()) | (0x11223344 & ~low_mask())), true,
 		  "SDM 3A 4.10.4 the page under the first half is exchanged");
 }
 
-static void forbidden(u64 entry, u64 error, const char *rule)
+/* Runs the instruction after the second page's entry has become this one. */
+static struct try with_next(u64 entry)
 {
 	struct try t = try_new(K64);
 
@@ -140,6 +140,13 @@ static void forbidden(u64 entry, u64 error, const char *rule)
 	*pt_entry(NEXT, 1) = entry;
 	invlpg(NEXT);
 	try_run(&t, (const void *)(NEXT - head - 4));
+	return t;
+}
+
+static void forbidden(u64 entry, u64 error, const char *rule)
+{
+	struct try t = with_next(entry);
+
 	check(&t,
 	      t.out.vector == PF && t.out.error == error && t.cr2 == NEXT &&
 		      t.out.rip == NEXT - head,
@@ -151,16 +158,10 @@ static void forbidden(u64 entry, u64 error, const char *rule)
 
 static void no_memory(void)
 {
-	u32 low_mask = (u32)((1ull << 8 * (head - 1)) - 1);
-	struct try t = try_new(K64);
+	struct try t = with_next(NOWHERE | PTE_P);
 
-	fresh();
-	warm(0x11223344);
-	*pt_entry(NEXT, 1) = NOWHERE | PTE_P;
-	invlpg(NEXT);
-	try_run(&t, (const void *)(NEXT - head - 4));
 	check(&t,
-	      t.out.vector == UD && t.out.rax == ((0x11223344 & low_mask) | (u32)~low_mask) &&
+	      t.out.vector == UD && t.out.rax == ((0x11223344 & low_mask()) | (u32)~low_mask()) &&
 		      t.out.rip == NEXT - head + IMM,
 	      "SDM 3A 4.10.4 the second half comes to lie where there is no memory");
 }
