@@ -148,14 +148,12 @@ static void block_publish(struct block_cache *c, struct block *b, const u8 *host
 	c->decoded_insns += b->count;
 }
 
-struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host, u64 rip,
-			   unsigned mode)
+struct block *block_decode(struct block_cache *c, const u8 *host, u64 rip, unsigned mode)
 {
 	unsigned room = 4096 - (unsigned)((uintptr_t)host & 0xfff);
 	size_t most = sizeof(struct block) + BLOCK_MAX_INSNS * sizeof(struct x86_insn) +
 		      sizeof(struct code_page);
 
-	(void)v;
 	if (c->used + most > BLOCK_ARENA)
 		block_cache_flush(c);
 	struct block *b = (struct block *)(void *)(c->arena + c->used);

@@ -45,15 +45,13 @@ int block_cache_init(struct block_cache *c, struct vm *vm) must_check;
 void block_cache_fini(struct block_cache *c);
 /* Forgets everything. Not while a block runs. */
 void block_cache_flush(struct block_cache *c);
-/* Bytes [gpa, gpa + size) are about to change. */
+/* The bytes [host, host + size) of RAM are about to change. */
 void block_cache_written(struct block_cache *c, const u8 *host, u64 size);
 /* The run that is being executed ends behind the present instruction: what the guest sees where the rest of it was may be other bytes
  * now. It is decoded anew next time. */
 void block_cut(struct block_cache *c);
-/* Decodes the run at host, which is linear address `rip` in v's code segment, at most max instructions; NULL if its first
- * instruction spans the page's end. */
-struct block *block_decode(struct block_cache *c, struct vcpu *v, const u8 *host, u64 rip,
-			   unsigned mode);
+/* Decodes the run at host; rip is what it is called in a trace or dump. NULL if its first instruction spans the page's end. */
+struct block *block_decode(struct block_cache *c, const u8 *host, u64 rip, unsigned mode);
 
 static inline unsigned block_hash(const u8 *host)
 {

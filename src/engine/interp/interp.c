@@ -76,7 +76,7 @@ static struct block *find_block(struct vcpu *v, struct block_cache *c)
 	}
 	b = block_find(c, host, mode);
 	if (unlikely(!b)) {
-		b = block_decode(c, v, host, v->cpu.rip, mode);
+		b = block_decode(c, host, v->cpu.rip, mode);
 		if (!b)
 			return NULL;
 	}

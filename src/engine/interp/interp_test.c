@@ -126,7 +126,7 @@ static void data_beside_code(void **state)
 
 	assert_int_equal(block_cache_init(&c, &m->vm), 0);
 	put(m, 0x2000, code, sizeof(code));
-	b = block_decode(&c, m->v, mem_host(&m->mem, 0x2000, 1), 0x2000, 64);
+	b = block_decode(&c, mem_host(&m->mem, 0x2000, 1), 0x2000, 64);
 	assert_int_equal(b->count, 2);
 	block_cache_written(&c, mem_host(&m->mem, 0x2100, 1), 4); /* elsewhere on the page */
 	block_cache_written(&c, mem_host(&m->mem, 0x2006, 1), 4); /* right behind it */
@@ -152,7 +152,7 @@ static void bounded(void **state)
 		u8 *host = mem_host(&m->mem, 0x20000 + n % 0x10000, 1);
 
 		if (!block_find(c, host, 64))
-			block_decode(c, m->v, host, 0, 64);
+			block_decode(c, host, 0, 64);
 		else
 			block_cache_written(c, host, 1);
 		assert_true(c->used <= BLOCK_ARENA);
